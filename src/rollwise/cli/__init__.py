@@ -1,0 +1,34 @@
+"""The command line: parse and call. `rollwise --help` teaches the commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from rollwise.errors import RollwiseError
+
+app = typer.Typer(
+    name="rollwise",
+    help="Spend a fixed budget of LLM rollouts where it raises the chance of a right answer most.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one line and exit status 2, an interrupt exit status 130."""
+    from rollwise.cli import allocate, solve, world
+
+    app.command("solve")(solve.solve)
+    app.command("allocate")(allocate.allocate)
+    app.add_typer(world.app, name="world")
+    try:
+        app()
+    except RollwiseError as error:
+        print(f"rollwise: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("rollwise: interrupted", file=sys.stderr)
+        sys.exit(130)

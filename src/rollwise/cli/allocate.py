@@ -1,0 +1,128 @@
+"""`rollwise allocate`: one allocation from JSON to JSON, for any language and any search of your own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rollwise.core import Allocation, Candidates, Directions
+from rollwise.directions import check_directions, from_embeddings, from_labels, uniqueness
+from rollwise.errors import InputError
+from rollwise.registry import find_strategy
+
+
+class Request(BaseModel):
+    """What `rollwise allocate` reads. Unknown fields are refused; evidence that a strategy does not need is allowed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    strategy: str = "dora"
+    scores: list[float | int]
+    embeddings: list[list[float | int]] | None = None
+    similarity: list[list[float | int]] | None = None
+    directions: list[int | str] | None = None
+    lineage: list[int] | None = None
+    paths: list[list[int]] | None = None
+    width: int | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+def advise(request: Request) -> dict[str, Any]:
+    """The allocation that a request asks for, as plain values.
+
+    `options.seed` keys the randomness of systematic rounding; the other options are the strategy's. The width is the
+    number of scores unless given. `uniqueness` is null where the request holds no evidence on directions.
+    """
+    options = dict(request.options)
+    seed = options.pop("seed", 0)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise InputError(f"option 'seed' is a whole number, not {seed!r}")
+    count = len(request.scores)
+    directions = _directions(request)
+    candidates = Candidates(
+        paths=tuple(map(tuple, request.paths)) if request.paths else tuple((index,) for index in range(count)),
+        rewards=np.array(request.scores, dtype=np.float64),
+        directions=directions,
+        lineage=None if request.lineage is None else np.array(request.lineage, dtype=np.int64),
+        seed=seed,
+    )
+    if len(candidates.paths) != count:
+        raise InputError(f"{count} scores need {count} paths, not {len(candidates.paths)}")
+    allocate = find_strategy(request.strategy).bind(options)
+    made = allocate(candidates, count if request.width is None else request.width)
+    return _reply(made, directions)
+
+
+def _directions(request: Request) -> Directions | None:
+    given = [name for name in ("embeddings", "similarity", "directions") if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise InputError(f"give one of embeddings, similarity and directions, not {' and '.join(given)}")
+    if request.embeddings is not None:
+        rows = request.embeddings
+        if len(rows) != len(request.scores) or len({len(row) for row in rows}) > 1 or not all(rows):
+            raise InputError(f"embeddings have to be {len(request.scores)} rows of equal length, one for each score")
+        embeddings = np.array(rows, dtype=np.float64)
+        if not np.all(np.isfinite(embeddings)):
+            raise InputError("an embedding is not a finite number; replace NaN and infinity")
+        return from_embeddings(embeddings)
+    if request.similarity is not None:
+        rows = request.similarity
+        if len(rows) != len(request.scores) or any(len(row) != len(rows) for row in rows):
+            raise InputError(f"{len(request.scores)} scores need a square similarity of as many rows")
+        return Directions(similarity=np.array(rows, dtype=np.float64))
+    return None if request.directions is None else from_labels(request.directions)
+
+
+def _reply(made: Allocation, directions: Directions | None) -> dict[str, Any]:
+    unique = made.uniqueness
+    if unique is None and directions is not None:
+        check_directions(directions, len(made.counts))
+        unique = uniqueness(directions)
+    return {
+        "counts": made.counts.tolist(),
+        "weights": made.weights.tolist(),
+        "uniqueness": None if unique is None else unique.tolist(),
+        "effective_directions": None if unique is None else float(unique.sum()),
+    }
+
+
+def allocate(
+    file: Annotated[str, typer.Argument(help="A JSON file, or - for standard input.")],
+) -> None:
+    """Read one allocation request as JSON, print the counts as JSON.
+
+    Fields: **strategy**, **scores**, one of **embeddings**, **similarity**, **directions** (labels), **lineage** (root
+    index of each path, for dvts), **paths** (keys that break ties), **width** (default: the number of scores),
+    **options** (reward_temperature 0.1, similarity_temperature 0.01, beam_width 4, rounding, seed).
+
+    Example, with the request in request.json:
+
+    * `{"strategy": "dora", "scores": [0.95, 0.95, 0.95, 0.95], "directions": [1, 1, 1, 2], "width": 12}`
+
+    * `rollwise allocate request.json`
+    """
+    typer.echo(json.dumps(advise(_read(file))))
+
+
+def _read(file: str) -> Request:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        return Request.model_validate(json.loads(text))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}; give a JSON file, or - for standard input") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not UTF-8 text; save the JSON as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} is not JSON: {error}; see rollwise allocate --help for an example") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][:2]) or "the request"
+        known = ", ".join(Request.model_fields)
+        hint = f"; the fields are: {known}" if first["type"] in ("extra_forbidden", "missing", "model_type") else ""
+        raise InputError(f"{field}: {first['msg'].lower()}{hint}") from None

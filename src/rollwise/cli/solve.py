@@ -1,0 +1,131 @@
+"""`rollwise solve`: one question, one search, and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rollwise.cli.options import key_values
+from rollwise.core import Problem
+from rollwise.drawing import Flow, flow, search_svg
+from rollwise.errors import InputError
+from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
+from rollwise.runner import Config, Runner, Solution, build, run_to_end
+
+
+def solve(
+    question: Annotated[
+        str | None, typer.Argument(help="A question of the world; without one, --level and --seed draw one.")
+    ] = None,
+    world: Annotated[str, typer.Option(help="The world the question belongs to.")] = "countdown",
+    level: Annotated[int, typer.Option(help="Level of a drawn question.")] = 5,
+    seed: Annotated[int, typer.Option(help="Draws the question and all randomness of the search.")] = 0,
+    strategy: Annotated[
+        str,
+        typer.Option(help="temperature, beam, dvts, rebase, dora, dora_two_stage, or your own as file.py:function."),
+    ] = "dora",
+    option: Annotated[
+        list[str] | None, typer.Option(help="An option of the strategy as name=value, e.g. reward_temperature=0.2.")
+    ] = None,
+    budget: Annotated[int, typer.Option(help="N: how many rollouts to spend.")] = 64,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature of the policy; 0 is greedy.")] = 0.8,
+    vote: Annotated[
+        str,
+        typer.Option(
+            help="verified, weighted_majority, majority, best_of_n; auto: verified where answers can be checked."
+        ),
+    ] = "auto",
+    aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
+    reward: Annotated[
+        str, typer.Option(help="trained, a model's folder, or dial(SIZE,SHARED): the truth plus noise.")
+    ] = "trained",
+    directions: Annotated[str, typer.Option(help="Who goes together: hidden, state or minilm.")] = "hidden",
+    policy: Annotated[str, typer.Option(help="trained, or the folder of a causal language model.")] = "trained",
+    max_tokens: Annotated[int, typer.Option(help="Tokens after which a path ends without an answer.")] = 2048,
+    constant_width: Annotated[
+        bool, typer.Option("--constant-width", help="As in the paper: N paths stay active until N have finished.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show each round's directions, shares and counts.")
+    ] = False,
+    draw: Annotated[Path | None, typer.Option(help="Write a picture of the search to this SVG file.")] = None,
+) -> None:
+    """Search for an answer and show where the rollouts went.
+
+    Examples:
+    * `rollwise solve --seed 7` draws a question of the numbers game and solves it with DORA at N = 64
+
+    * `rollwise solve "Use 18, 1, 13, 22, 7 to make 132" --strategy rebase --budget 16`
+
+    * `rollwise solve --seed 7 --reward "dial(0.5,1)" --directions state --explain`
+    """
+    config = Config.of(
+        world=world,
+        strategy=strategy,
+        options=key_values(option or []),
+        budget=budget,
+        seed=seed,
+        temperature=temperature,
+        vote=vote,
+        aggregate=aggregate,
+        reward=reward,
+        directions=directions,
+        policy=policy,
+        max_tokens=max_tokens,
+        constant_width=constant_width,
+    )
+    if draw is not None and not draw.absolute().parent.is_dir():
+        raise InputError(f"--draw: the folder {draw.parent} does not exist; make it first")
+    runner = build(config)
+    problem = runner.world.problem(level, seed) if question is None else runner.world.parse(question)
+    console = Console(highlight=False)
+    if as_json:
+        solution = run_to_end(runner.solve(problem))
+        typer.echo(json.dumps(_as_json(solution, runner, explain), ensure_ascii=False, indent=2))
+    else:
+        solution = _solve_aloud(runner, problem, console)
+        _show(solution, _flow(solution, runner), console, explain)
+    if draw is not None:
+        right = sum(bool(right) for right in solution.rights)
+        picture = search_svg(_flow(solution, runner), f"{problem.question}   {strategy}, N = {budget}", right)
+        draw.write_text(picture, encoding="utf-8")
+
+
+def _solve_aloud(runner: Runner, problem: Problem, console: Console) -> Solution:
+    console.print(problem.question, style="bold")
+    return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
+
+
+def _show(solution: Solution, searched: Flow, console: Console, explain: bool) -> None:
+    console.print()
+    if explain:
+        console.print(explanation(searched, solution))
+    console.print(where_table(searched, solution))
+    console.print()
+    console.print(ledger_table(solution))
+    console.print()
+    if solution.text:
+        console.print(solution.text.strip().replace("\n\n", "\n"), style="cyan", markup=False)
+        console.print()
+    console.print(verdict_text(solution))
+
+
+def _flow(solution: Solution, runner: Runner) -> Flow:
+    def label(text: str) -> Hashable:
+        return runner.world.state(solution.problem, text.rstrip().split(runner.world.separator))
+
+    return flow(solution.events, label)
+
+
+def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:
+    shown: dict[str, object] = solution.as_dict()
+    if explain:
+        columns = _flow(solution, runner).columns
+        shown["rounds"] = [[{**vars(band), "label": str(band.label)} for band in column] for column in columns]
+    return shown

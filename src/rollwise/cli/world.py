@@ -1,0 +1,63 @@
+"""`rollwise world`: questions of the bundled worlds, and how their models are trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rollwise.errors import InputError
+from rollwise.registry import find_world
+
+app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
+
+
+@app.command()
+def problem(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    level: Annotated[int, typer.Option(help="Level of the questions.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the first question.")] = 0,
+    count: Annotated[int, typer.Option(help="How many, of this seed and the next.")] = 1,
+    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+) -> None:
+    """Print questions, one a line."""
+    for each in range(seed, seed + count):
+        typer.echo(find_world(world).problem(level, each, split).question)
+
+
+@app.command()
+def train(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the finished models.")] = Path("runs/countdown"),
+    part: Annotated[str, typer.Option(help="policy, rollouts, reward, or all of them in this order.")] = "all",
+    seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Training steps of the policy or reward model.")] = None,
+    problems: Annotated[int, typer.Option(help="Training problems to sample rollouts on.")] = 8000,
+    samples: Annotated[int, typer.Option(help="Rollouts a problem.")] = 8,
+) -> None:
+    """Train a world's policy and reward model from nothing.
+
+    Stopped with Ctrl-C, the same command goes on from the last checkpoint. On two cores the policy takes about 50
+    minutes, the rollouts 15 and the reward model 30.
+    """
+    from rollwise.worlds.recipe import PARTS, run_parts
+
+    if part not in (*PARTS, "all"):
+        raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bars:
+
+        def progress(name: str, done: int, total: int, note: str) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, note="")
+            bars.update(tasks[name], completed=done, total=total, note=note)
+
+        tasks: dict[str, TaskID] = {}
+        chosen = PARTS if part == "all" else (part,)
+        facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, progress)
+    typer.echo(json.dumps(facts, indent=2))

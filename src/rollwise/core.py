@@ -1,0 +1,336 @@
+"""The records and protocols that a plug-in's author reads. Records are frozen and hold no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+PathKey = tuple[int, ...]
+"""A path's name: the root copy it descends from, then which copy it was at each allocation.
+
+A path that has grown d steps has a key of length d; while it waits to grow its next step, d + 1. The key never depends
+on the order in which replies arrive, so it seeds randomness and breaks ties.
+"""
+
+
+class Stop(StrEnum):
+    """Why a step ended."""
+
+    STEP = "step"
+    END = "end"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question, and what is known about it: the gold answer, the world and level it was drawn from."""
+
+    id: str
+    question: str
+    answer: str | None = None
+    world: str | None = None
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One grown step: its text with the separator that closed it, its tokens, and why it stopped.
+
+    `logprob` is the sum over the step of the log-probability under the policy at temperature 1.
+    """
+
+    text: str
+    tokens: int
+    stop: Stop
+    logprob: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A partial or finished solution: its key, its steps, and the reward after each scored step."""
+
+    key: PathKey
+    steps: tuple[Step, ...] = ()
+    rewards: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The solution so far, as generated."""
+        return "".join(step.text for step in self.steps)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated along this path, counted once each."""
+        return sum(step.tokens for step in self.steps)
+
+    def copy(self, index: int) -> Path:
+        """Copy number `index` of this path, waiting to grow its next step."""
+        return Path((*self.key, index), self.steps, self.rewards)
+
+    def grown(self, step: Step) -> Path:
+        """This path with one more step."""
+        return Path(self.key, (*self.steps, step), self.rewards)
+
+    def scored(self, reward: float) -> Path:
+        """This path with the reward of its last step."""
+        return Path(self.key, self.steps, (*self.rewards, reward))
+
+
+def key_text(key: PathKey) -> str:
+    """A path key as people read it: (5, 0, 2) is `5.0.2`."""
+    return ".".join(map(str, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rollout that was lost, and why. It costs one rollout of the width and nothing else."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a direction finder knows of one path: a label (equal label, same direction) or an embedding (d,)."""
+
+    label: Hashable = None
+    embedding: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Who goes together among k candidates: hard labels (k,), a cosine similarity (k, k), or weights (k,) that stand
+    for 1 / (size of the direction). Exactly one is given; `rollwise.directions` turns each into uniqueness.
+    """
+
+    labels: IntArray | None = None
+    similarity: FloatArray | None = None
+    weights: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The k active paths that an allocator chooses among, and the evidence about them.
+
+    `rewards` (k,) are raw rewards in [0, 1]; `lineage` (k,) is the index of the root copy each path descends from;
+    `depth` (k,) counts grown steps. A field is None where nothing is known. `seed` is all the randomness there is.
+    """
+
+    paths: tuple[PathKey, ...]
+    rewards: FloatArray
+    directions: Directions | None = None
+    lineage: IntArray | None = None
+    depth: IntArray | None = None
+    question: str | None = None
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How many copies of each candidate go on: `counts` (k,) sum to the width.
+
+    `weights` (k,) are the shares before rounding and sum to 1; `uniqueness` (k,) is what the directions contributed,
+    or None; `first_counts` (k,) are the counts before a second stage, where there is one.
+    """
+
+    counts: IntArray
+    weights: FloatArray
+    uniqueness: FloatArray | None = None
+    first_counts: IntArray | None = None
+
+    @property
+    def effective_directions(self) -> float | None:
+        """Σγ: how many directions the candidates amount to."""
+        return None if self.uniqueness is None else float(self.uniqueness.sum())
+
+
+Allocator = Callable[[Candidates, int], Allocation]
+"""A strategy with its options bound: (candidates, width) → Allocation."""
+
+
+@dataclass
+class Usage:
+    """Tokens of one role: generated anew, read anew, and served from a cache; and the calls that did it."""
+
+    generated: int = 0
+    prefilled: int = 0
+    cached: int = 0
+    calls: int = 0
+
+    def add(self, other: Usage) -> None:
+        """Add another count to this one."""
+        self.generated += other.generated
+        self.prefilled += other.prefilled
+        self.cached += other.cached
+        self.calls += other.calls
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path."""
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_step_tokens: int = 256
+    max_tokens: int = 2048
+    seed: int = 0
+
+
+class PolicySession(Protocol):
+    """One question's hold on a policy and its caches."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens spent so far."""
+        ...
+
+    async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
+        """Grow each path by one step; results in the order given."""
+        ...
+
+    def hidden(self, key: PathKey) -> FloatArray:
+        """The policy's hidden state (d,) after the last token of a grown path."""
+        ...
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        """Keep the caches of these grown paths; all others may go."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class Policy(Protocol):
+    """A language model that grows solutions step by step."""
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters compute a token; 0 where that is unknown or nothing is computed."""
+        ...
+
+    def open(self, problem: Problem, sampling: Sampling) -> PolicySession:
+        """A session for one question."""
+        ...
+
+
+class RewardSession(Protocol):
+    """One question's hold on a reward model and its caches."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens spent so far."""
+        ...
+
+    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+        """The reward in [0, 1] after each path's last step; results in the order given."""
+        ...
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        """Keep the caches of these paths; all others may go."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class RewardModel(Protocol):
+    """A process reward model."""
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters compute a token; 0 where that is unknown or nothing is computed."""
+        ...
+
+    def open(self, problem: Problem, seed: int) -> RewardSession:
+        """A session for one question."""
+        ...
+
+
+class DirectionSession(Protocol):
+    """One question's hold on a direction finder."""
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens spent so far."""
+        ...
+
+    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
+        """Evidence on each grown path; results in the order given."""
+        ...
+
+
+class DirectionFinder(Protocol):
+    """Says who goes together."""
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters compute a token; 0 where that is unknown or nothing is computed."""
+        ...
+
+    def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
+        """A session for one question."""
+        ...
+
+
+class World(Protocol):
+    """A bundled family of problems where everything can be checked."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def levels(self) -> Sequence[int]:
+        """Its levels, easiest first."""
+        ...
+
+    @property
+    def separator(self) -> str:
+        """What stands between two steps."""
+        ...
+
+    @property
+    def literals(self) -> Sequence[str]:
+        """The strings that its texts are made of, which are its models' tokens."""
+        ...
+
+    def problem(self, level: int, seed: int, split: str = "test") -> Problem:
+        """The problem that (level, seed) names in a split: "test", "validation" or "train"."""
+        ...
+
+    def parse(self, question: str) -> Problem:
+        """A question typed by hand. Raises InputError where it is not one of this world."""
+        ...
+
+    def demonstration(self, rng: np.random.Generator, level: int) -> tuple[Problem, list[str]]:
+        """A training problem and the steps of one solution."""
+        ...
+
+    def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:
+        """Whether every step follows from the ones before."""
+        ...
+
+    def state(self, problem: Problem, steps: Sequence[str]) -> Hashable:
+        """The true direction: equal state, equal chance of success."""
+        ...
+
+    def reachable(self, problem: Problem, steps: Sequence[str]) -> bool:
+        """Whether a right answer can still be reached; for a finished solution, whether it is right."""
+        ...
+
+    def is_right(self, problem: Problem, answer: str) -> bool:
+        """Whether an answer is right, checked without knowing the gold one where the world allows it."""
+        ...

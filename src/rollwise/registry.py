@@ -1,0 +1,133 @@
+"""Name → component. What is heavy loads when it is asked for by name, and once."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from rollwise.allocation import STRATEGIES, Strategy
+from rollwise.core import DirectionFinder, Policy, RewardModel, World
+from rollwise.errors import InputError, UnknownNameError
+
+Function = Callable[..., Any]
+
+
+def strategy_needs(*needs: str) -> Callable[[Function], Function]:
+    """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage"."""
+    unknown = set(needs) - {"rewards", "directions", "lineage"}
+    if unknown:
+        raise InputError(f"an allocator can need rewards, directions and lineage, not {', '.join(sorted(unknown))}")
+
+    def mark(function: Function) -> Function:
+        function.needs = frozenset(needs)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def find_strategy(name: str | Function | Strategy) -> Strategy:
+    """A strategy by name, by `file.py:function`, or made of a function (candidates, width[, options]) → counts."""
+    if isinstance(name, Strategy):
+        return name
+    if callable(name):
+        return _own_strategy(name)
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    if ".py:" in name:
+        return _own_strategy(_load_function(name))
+    raise UnknownNameError("strategy", name, [*STRATEGIES, "file.py:function"])
+
+
+def _own_strategy(function: Function) -> Strategy:
+    takes_options = len(inspect.signature(function).parameters) > 2
+    allocate = function if takes_options else lambda candidates, width, options: function(candidates, width)
+    needs: Iterable[str] = getattr(function, "needs", ())
+    return Strategy(getattr(function, "__name__", "own"), allocate, None, frozenset(needs))
+
+
+def _load_function(name: str) -> Function:
+    file, _, attribute = name.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"{file} does not exist; give your own allocator as path/to/file.py:function")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise InputError(f"{file} defines no function {attribute!r}")
+    return function
+
+
+@functools.cache
+def find_world(name: str) -> World:
+    """A bundled world by name."""
+    if name != "countdown":
+        raise UnknownNameError("world", name, ["countdown"])
+    from rollwise.worlds.countdown import Countdown
+
+    return Countdown()
+
+
+def bundled(world: str, part: str) -> Path:
+    """The folder of a world's bundled model: part "policy" or "reward"."""
+    return Path(__file__).parent / "worlds" / "models" / world / part
+
+
+@functools.cache
+def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
+    """A policy: "trained" is the world's own, anything else a folder that holds a causal language model."""
+    from rollwise.engines.local import LocalPolicy
+
+    return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
+
+
+_DIAL = re.compile(r"dial(?:\((?P<size>[\d.]+)(?:,\s*(?P<shared>[\d.]+))?\))?")
+
+
+@functools.cache
+def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
+    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" the truth plus noise;
+    anything else a folder that holds a token classifier.
+    """
+    match = _DIAL.fullmatch(name)
+    if match is not None:
+        from rollwise.rewards.dial import DialReward
+
+        return DialReward(find_world(world), float(match["size"] or 0.2), float(match["shared"] or 0.0))
+    from rollwise.rewards.local import LocalReward
+
+    return LocalReward.load(_folder(name, world, "reward"), dtype)
+
+
+def _folder(name: str, world: str, part: str) -> Path:
+    if name == "trained":
+        return bundled(world, part)
+    if not Path(name).is_dir():
+        raise InputError(f"no {part} is called {name!r}: give 'trained' or the folder of a model")
+    return Path(name)
+
+
+@functools.cache
+def find_directions(name: str, world: str) -> DirectionFinder:
+    """A direction finder: "hidden" states of the policy, the world's true "state", or "minilm" embeddings."""
+    from rollwise import embedders
+
+    match name:
+        case "hidden":
+            return embedders.HiddenStates()
+        case "state":
+            return embedders.TrueStates(find_world(world))
+        case "minilm":
+            return embedders.MiniLM()
+    raise UnknownNameError("direction finder", name, ["hidden", "state", "minilm"])

@@ -1,0 +1,120 @@
+"""Tables and text for people: a search round by round, where its rollouts went, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rollwise.drawing import Band, Flow
+from rollwise.runner import Solution
+from rollwise.search import Allocated, Round
+
+_SHOWN = 8
+
+
+def round_line(happened: Round) -> Text:
+    """One line on a finished round: what grew, what ended, and how the width was handed out."""
+    rewards = [event.reward for event in happened.grown]
+    mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
+    line = Text(f"round {happened.index + 1:>2}  grown {len(happened.grown):>3}  mean reward {mean}")
+    if happened.allocated is not None:
+        counts = happened.allocated.allocation.counts
+        line.append(f"  kept {int((counts > 0).sum()):>3} of {len(counts):<3}  most copies {int(counts.max()):>2}")
+        effective = happened.allocated.allocation.effective_directions
+        if effective is not None:
+            line.append(f"  effective directions {effective:.1f}")
+    if happened.finished:
+        line.append(f"  finished {len(happened.finished)}", style="green")
+    if happened.failed:
+        line.append(f"  failed {len(happened.failed)}: {happened.failed[0].reason}", style="red")
+    return line
+
+
+def verdict_text(solution: Solution) -> Text:
+    """The answer and what supports it, or an honest account of why there is none."""
+    finished, lost = len(solution.finished), len(solution.failures)
+    ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
+    if solution.answer is not None:
+        checked = "checked to be right" if solution.right else "wrong" if solution.right is False else "not checked"
+        word = "of the finished paths agree" if solution.vote != "weighted_majority" else "of the vote's weight"
+        if solution.vote == "verified":
+            word = "of the answers are right"
+        text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({checked})")
+        return text.append(f"\nsupport {solution.support:.0%} {word}; {ledger}")
+    if solution.attempt is None:
+        return Text(f"no path reached an answer; {ledger}. Raise --budget, or --max-tokens if paths were cut off.")
+    text = Text.assemble("no path verified", style="yellow")
+    return text.append(
+        f"; the best attempt, which is wrong: {solution.attempt}\n{ledger}. The question may have no solution; "
+        "if it has one, a larger --budget or another --seed may find it.",
+        style="default",
+    )
+
+
+def where_table(searched: Flow, solution: Solution) -> Table:
+    """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
+    table = Table(title="where the rollouts went", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("direction of the first step")
+    rounds = len(searched.columns)
+    for index in range(rounds):
+        table.add_column(f"step {index + 1}", justify="right")
+    table.add_column("finished", justify="right")
+    table.add_column("right", justify="right", style="green")
+    home = searched.labels.get
+    alive = Counter((home(path[:1]), len(path)) for path in searched.labels)
+    finished = Counter(home(path.key[:1]) for path in solution.finished)
+    ends = zip(solution.finished, solution.rights, strict=True)
+    right = Counter(home(path.key[:1]) for path, good in ends if good)
+    bands = searched.columns[0] if searched.columns else ()
+    ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
+    for band in ranked[:_SHOWN]:
+        counts = [str(alive[band.label, index + 1] or "·") for index in range(rounds)]
+        table.add_row(band.name, *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
+    if rest := ranked[_SHOWN:]:
+        sums = [sum(alive[band.label, index + 1] for band in rest) for index in range(rounds)]
+        done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
+        row = [f"{len(rest)} more directions", *(str(one or "·") for one in sums), str(done or "·"), str(good or "·")]
+        table.add_row(*row, style="dim")
+    return table
+
+
+def ledger_table(solution: Solution) -> Table:
+    """Tokens by role, FLOPs, seconds."""
+    account = solution.ledger
+    title = f"ledger: {account.rounds} rounds, {account.seconds:.1f} s"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in ("role", "generated", "read", "from cache", "FLOPs"):
+        table.add_column(name, justify="left" if name == "role" else "right")
+    for role, usage in account.usage.items():
+        counts = (usage.generated, usage.prefilled, usage.cached)
+        if usage.calls or any(counts):
+            table.add_row(role, *(f"{count:,}" for count in counts), f"{account.flops(role):.2e}")
+    return table
+
+
+def explanation(searched: Flow, solution: Solution) -> Group:
+    """Why the rollouts went where they went: for each round its directions, what each was given and on what grounds."""
+    tables: list[RenderableType] = []
+    for event in solution.events:
+        if isinstance(event, Allocated):
+            tables += [_explain_round(event, searched.columns[event.round]), Text()]
+    return Group(*tables)
+
+
+def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
+    title = f"step {event.round + 1}: {event.width} rollouts to hand out"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in ("direction", "paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
+        table.add_column(name, justify="left" if name == "direction" else "right")
+    bands = sorted((band for band in column if band.label is not None), key=lambda band: (-band.given, -band.share))
+    for band in bands[: 2 * _SHOWN]:
+        unique = "-" if band.unique is None else f"{band.unique:.2f}"
+        table.add_row(band.name, str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given))
+    if rest := bands[2 * _SHOWN :]:
+        paths, share, given = (sum(getattr(band, name) for band in rest) for name in ("paths", "share", "given"))
+        table.add_row(f"{len(rest)} more", str(paths), "", "", f"{share:.1%}", str(given), style="dim")
+    return table

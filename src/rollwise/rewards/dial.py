@@ -1,0 +1,64 @@
+"""The dial reward: the world's truth plus noise of a stated size, of which a stated share is common to a direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rollwise.core import Failure, Path, PathKey, Problem, Usage, World
+from rollwise.errors import InputError
+from rollwise.numerics import keyed_generator
+
+
+@dataclass(frozen=True)
+class DialReward:
+    """reward = clip(truth + size · (√shared · z_state + √(1 - shared) · z_path), 0, 1), z standard normal.
+
+    Truth is 1 where the right answer can still be reached, 0 elsewhere; for a finished path, whether it is right. The
+    noise is keyed by the state or by the path, so that at `shared` = 1 all paths of a state err together, as a real
+    reward model does on equal text.
+    """
+
+    world: World
+    size: float = 0.2
+    shared: float = 0.0
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or not 0 <= self.shared <= 1:
+            raise InputError(
+                f"the dial takes a size of at least 0 and a share in [0, 1], not {self.size}, {self.shared}"
+            )
+
+    def open(self, problem: Problem, seed: int) -> DialSession:
+        """A session for one question."""
+        return DialSession(self, problem, seed)
+
+
+class DialSession:
+    """One question's dial rewards."""
+
+    def __init__(self, dial: DialReward, problem: Problem, seed: int) -> None:
+        self.dial, self.problem, self.seed = dial, problem, seed
+        self.usage = Usage()
+
+    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+        """The reward after each path's last step."""
+        return [self._reward(path) for path in paths]
+
+    def _reward(self, path: Path) -> float:
+        dial = self.dial
+        steps = path.text.rstrip().split(dial.world.separator)
+        truth = float(dial.world.reachable(self.problem, steps))
+        key = (self.seed, self.problem.id, len(steps), "dial")
+        common = keyed_generator(*key, dial.world.state(self.problem, steps)).standard_normal()
+        own = keyed_generator(*key, path.key).standard_normal()
+        noise = math.sqrt(dial.shared) * common + math.sqrt(1 - dial.shared) * own
+        return min(1.0, max(0.0, truth + dial.size * noise))
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        """Nothing is kept."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""

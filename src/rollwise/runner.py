@@ -1,0 +1,309 @@
+"""Where the parts meet: a frozen config builds them, and one coroutine a question drives its search."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rollwise.allocation import Strategy
+from rollwise.answers import group, last_boxed
+from rollwise.core import (
+    DirectionFinder,
+    DirectionSession,
+    Evidence,
+    Failure,
+    Path,
+    Policy,
+    PolicySession,
+    Problem,
+    RewardModel,
+    RewardSession,
+    Sampling,
+    Step,
+    Stop,
+    World,
+)
+from rollwise.errors import InputError, UnknownNameError
+from rollwise.ledger import Ledger
+from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
+from rollwise.search import Event, Growth, Limits, Round, Search, rounds
+from rollwise.voting import VOTES, verified
+
+Result = TypeVar("Result")
+OnRound = Callable[[Round], None]
+
+
+class Config(BaseModel):
+    """Everything that decides a search. Unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    world: str = "countdown"
+    strategy: Any = "dora"
+    options: dict[str, Any] = Field(default_factory=dict)
+    budget: int = Field(64, ge=1)
+    seed: int = Field(0, ge=0)
+    temperature: float = Field(0.8, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_step_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(2048, ge=1)
+    max_steps: int = Field(40, ge=1)
+    constant_width: bool = False
+    aggregate: str = "last"
+    vote: str = "auto"
+    policy: Any = "trained"
+    reward: Any = "trained"
+    directions: Any = "hidden"
+    dtype: str | None = None
+
+    @classmethod
+    def of(cls, **fields: Any) -> Config:
+        """A config of the fields given. Raises InputError with the first thing that is wrong."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            known = f"; there are: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise InputError(f"{name}: {first['msg']}{known}") from None
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """One answer that got votes: how many paths gave it, what they weigh together, whether it is right if known."""
+
+    answer: str
+    paths: int
+    weight: float
+    right: bool | None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a search found. `answer` is None where no path answered, or where `verified` found none to be right; then
+    `attempt` is the best there was. `right` is the truth where it can be told.
+    """
+
+    problem: Problem
+    answer: str | None
+    text: str | None
+    attempt: str | None
+    support: float
+    right: bool | None
+    vote: str
+    ballots: tuple[Ballot, ...]
+    finished: tuple[Path, ...]
+    rights: tuple[bool | None, ...]
+    failures: tuple[str, ...]
+    ledger: Ledger
+    events: tuple[Event, ...] = field(repr=False)
+
+    @property
+    def covered(self) -> bool | None:
+        """Whether any path is right; None where that cannot be told."""
+        known = [right for right in self.rights if right is not None]
+        return any(known) if known or not self.rights else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The solution as plain values, without its events."""
+        return {
+            "question": self.problem.question,
+            "answer": self.answer,
+            "right": self.right,
+            "support": round(self.support, 6),
+            "attempt": self.attempt,
+            "text": self.text,
+            "vote": self.vote,
+            "covered": self.covered,
+            "finished": len(self.finished),
+            "failed": len(self.failures),
+            "failures": list(self.failures),
+            "ballots": [vars(ballot) for ballot in self.ballots],
+            "ledger": self.ledger.as_dict(),
+        }
+
+
+class Runner:
+    """The built parts of a config. Many questions may be solved at once; they share the models' batches."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.world: World = find_world(config.world)
+        self.strategy: Strategy = find_strategy(config.strategy)
+        self.allocate = self.strategy.bind(config.options)
+        self.limits = Limits(
+            config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate
+        )
+        self.vote = self._vote(config.vote)
+        self.policy: Policy = _part(config.policy, lambda name: find_policy(name, config.world, config.dtype))
+        self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
+        self.finder: DirectionFinder | None = None
+        if "directions" in self.strategy.needs:
+            self.finder = _part(config.directions, lambda name: find_directions(name, config.world))
+
+    def _vote(self, name: str) -> str:
+        known = [*VOTES, "verified"]
+        if name == "auto":
+            return "verified"
+        if name not in known:
+            raise UnknownNameError("vote", name, [*known, "auto"])
+        return name
+
+    async def solve(self, problem: Problem, on_round: OnRound | None = None) -> Solution:
+        """Search for an answer. Each round is handed to `on_round` when it has closed."""
+        config = self.config
+        started = time.perf_counter()
+        sampling = Sampling(config.temperature, config.top_p, config.max_step_tokens, config.max_tokens, config.seed)
+        policy = self.policy.open(problem, sampling)
+        reward = self.reward.open(problem, config.seed)
+        finder = self.finder.open(problem, policy) if self.finder else None
+        search = Search(problem, self.allocate, self.limits, config.seed)
+        try:
+            while not search.done:
+                seen = len(search.events)
+                await _grow(search, policy, reward, finder)
+                if on_round:
+                    on_round(rounds(search.events[seen:])[0])
+        finally:
+            await policy.close()
+            await reward.close()
+        ledger = Ledger(rounds=search.round, seconds=time.perf_counter() - started)
+        parts = (("policy", self.policy, policy), ("reward", self.reward, reward), ("embedder", self.finder, finder))
+        for role, model, session in parts:
+            if model is not None and session is not None:
+                ledger.usage[role], ledger.parameters[role] = session.usage, model.parameters
+        return await asyncio.to_thread(self._conclude, search, ledger)
+
+    def _conclude(self, search: Search, ledger: Ledger) -> Solution:
+        problem, paths = search.problem, search.voters
+        answers = [last_boxed(path.text) if path.steps[-1].stop is Stop.END else None for path in paths]
+        rights = [None if answer is None else self.world.is_right(problem, answer) for answer in answers]
+        weights = np.array([search.reward(path) for path in paths], dtype=np.float64)
+        labels = group(answers, compare="text" if self.vote == "verified" else "mathematics")
+        if self.vote == "verified":
+            verdict = verified(labels, weights, np.array([bool(right) for right in rights], dtype=np.int64))
+        else:
+            verdict = VOTES[self.vote](labels, weights)
+        winner, attempt = verdict.voter, verdict.attempt
+        return Solution(
+            problem=problem,
+            answer=None if winner is None else answers[winner],
+            text=None if winner is None else paths[winner].text,
+            attempt=None if attempt is None else answers[attempt],
+            support=verdict.support,
+            right=False if winner is None else rights[winner],
+            vote=self.vote,
+            ballots=_ballots(answers, rights, labels, weights),
+            finished=tuple(paths),
+            rights=tuple(False if right is None else right for right in rights),
+            failures=tuple(event.reason for event in search.events if hasattr(event, "reason")),
+            ledger=ledger,
+            events=tuple(search.events),
+        )
+
+
+def _part(given: Any, find: Callable[[str], Any]) -> Any:
+    return find(given) if isinstance(given, str) else given
+
+
+def _ballots(
+    answers: Sequence[str | None], rights: Sequence[bool | None], labels: Any, weights: Any
+) -> tuple[Ballot, ...]:
+    """The answers with votes, heaviest first."""
+    ballots = []
+    for label in range(int(max(labels, default=-1)) + 1):
+        members = np.flatnonzero(labels == label)
+        first = int(members[0])
+        ballots.append(Ballot(answers[first] or "", len(members), float(weights[members].sum()), rights[first]))
+    return tuple(sorted(ballots, key=lambda ballot: -ballot.weight))
+
+
+async def _grow(search: Search, policy: PolicySession, reward: RewardSession, finder: DirectionSession | None) -> None:
+    """One round: grow every waiting path, score what grew, find directions among those that go on, tell the search."""
+    waiting = search.ask()
+    outcomes = await policy.extend(waiting)
+    grown: list[Path] = []
+    for path, step in zip(waiting, outcomes, strict=True):
+        if isinstance(step, Step):
+            grown.append(path.grown(step))
+        else:
+            search.tell(path.key, step)
+    scores = dict(zip([path.key for path in grown], await reward.score(grown), strict=True))
+    going = [path for path in grown if path.steps[-1].stop is not Stop.END]
+    found = await finder.find(going) if finder else [Evidence()] * len(going)
+    evidence = dict(zip([path.key for path in going], found, strict=True))
+    for path in grown:
+        score = scores[path.key]
+        if isinstance(score, Failure):
+            search.tell(path.key, score)
+        else:
+            search.tell(path.key, Growth(path.steps[-1], score, evidence.get(path.key, Evidence())))
+    parents = {path.key[:-1] for path in search.ask()}
+    policy.retain(parents)
+    reward.retain(parents)
+
+
+@functools.lru_cache(maxsize=8)
+def _cached_runner(config_json: str) -> Runner:
+    return Runner(Config.model_validate_json(config_json))
+
+
+def build(config: Config) -> Runner:
+    """A runner for a config; one that names all its parts is built once."""
+    plain = all(isinstance(getattr(config, name), str) for name in ("strategy", "policy", "reward", "directions"))
+    return _cached_runner(config.model_dump_json()) if plain else Runner(config)
+
+
+async def solve_async(
+    question: str | Problem,
+    strategy: Any = "dora",
+    budget: int = 64,
+    *,
+    on_round: OnRound | None = None,
+    **fields: Any,
+) -> Solution:
+    """Spend `budget` rollouts on a question and return the Solution.
+
+    `strategy` is a name, `file.py:function`, or a function (candidates, width) → counts; `policy`, `reward` and
+    `directions` are names or objects of the protocols in `rollwise.core`; the other fields are those of
+    `rollwise.Config`. Raises InputError for what cannot be used.
+    """
+    runner = build(Config.of(strategy=strategy, budget=budget, **fields))
+    problem = runner.world.parse(question) if isinstance(question, str) else question
+    return await runner.solve(problem, on_round)
+
+
+def solve(question: str | Problem, strategy: Any = "dora", budget: int = 64, **fields: Any) -> Solution:
+    """`solve_async` for code that is not asynchronous; works inside a running event loop too, as in a notebook."""
+    return run_to_end(solve_async(question, strategy, budget, **fields))
+
+
+def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end from synchronous code, on a thread of its own where a loop is already running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    box: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(asyncio.run(work))
+        except BaseException as error:  # handed to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return box[0]

@@ -1,0 +1,202 @@
+"""The search as a pure state machine: `ask` which paths to grow by one step, `tell` what came back.
+
+It does no input or output and knows no clock: local batches, HTTP, replay and resume are different drivers of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rollwise.core import Allocation, Allocator, Candidates, Evidence, Failure, Path, PathKey, Problem, Step, Stop
+from rollwise.directions import from_evidence
+from rollwise.errors import InputError
+from rollwise.numerics import STEP_AGGREGATES
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One path grown by one step: the step, the reward after it, and what the direction finder knows."""
+
+    step: Step
+    reward: float
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """A path grew by one step and was scored."""
+
+    round: int
+    path: PathKey
+    step: Step
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A rollout was lost."""
+
+    round: int
+    path: PathKey
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A path ended: by itself (END), or at a limit (LENGTH), then without an answer."""
+
+    round: int
+    path: PathKey
+    stop: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Allocated:
+    """The width was handed out: the candidates with their evidence, and the allocation with its reasons."""
+
+    round: int
+    width: int
+    candidates: Candidates
+    allocation: Allocation
+
+
+Event = Grown | Failed | Finished | Allocated
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budget N of rollouts and where a path ends: after so many steps or tokens.
+
+    `constant_width` is the paper's: N paths stay active until N have finished, and the first N vote.
+    """
+
+    budget: int = 64
+    max_steps: int = 40
+    max_tokens: int = 2048
+    constant_width: bool = False
+    aggregate: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "max_steps", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} has to be at least 1, not {getattr(self, name)}")
+        if self.aggregate not in STEP_AGGREGATES:
+            raise InputError(f"no step aggregate is called {self.aggregate!r}; there are: {', '.join(STEP_AGGREGATES)}")
+
+
+class Search:
+    """One question's search. Replies may be told in any order; a second reply for the same path is ignored."""
+
+    def __init__(self, problem: Problem, allocate: Allocator, limits: Limits, seed: int = 0) -> None:
+        self.problem, self.allocate, self.limits, self.seed = problem, allocate, limits, seed
+        self.round = 0
+        self.events: list[Event] = []
+        self.finished: list[Path] = []
+        self.failed: list[PathKey] = []
+        self._waiting: dict[PathKey, Path] = {(index,): Path((index,)) for index in range(limits.budget)}
+        self._grown: list[tuple[Path, Step, Evidence]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to ask."""
+        return not self._waiting
+
+    @property
+    def voters(self) -> list[Path]:
+        """The finished paths that vote, each once: the first N to finish."""
+        return self.finished[: self.limits.budget]
+
+    def ask(self) -> list[Path]:
+        """The paths of this round that still have to grow by one step."""
+        return list(self._waiting.values())
+
+    def tell(self, key: PathKey, outcome: Growth | Failure) -> None:
+        """What came of growing a path. The round's last reply allocates the next round."""
+        path = self._waiting.pop(key, None)
+        if path is None:
+            return
+        if isinstance(outcome, Growth) and not np.isfinite(outcome.reward):
+            outcome = Failure(f"the reward model returned {outcome.reward}")
+        if isinstance(outcome, Failure):
+            self.failed.append(key)
+            self.events.append(Failed(self.round, key, outcome.reason))
+        else:
+            grown = path.grown(outcome.step).scored(outcome.reward)
+            self._grown.append((grown, outcome.step, outcome.evidence))
+            self.events.append(Grown(self.round, key, outcome.step, outcome.reward))
+        if not self._waiting:
+            self._close_round()
+
+    def reward(self, path: Path) -> float:
+        """A path's reward from those of its steps."""
+        return STEP_AGGREGATES[self.limits.aggregate](path.rewards)
+
+    def _close_round(self) -> None:
+        grown, self._grown = sorted(self._grown, key=lambda item: item[0].key), []
+        active: list[tuple[Path, Evidence]] = []
+        for path, step, evidence in grown:
+            stop = self._stop(path, step)
+            if stop is None:
+                active.append((path, evidence))
+            else:
+                self.finished.append(path)
+                self.events.append(Finished(self.round, path.key, stop))
+        width = self.limits.budget - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
+        if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
+            self._allocate(active, width)
+        self.round += 1
+
+    def _stop(self, path: Path, step: Step) -> Stop | None:
+        if step.stop is Stop.END:
+            return Stop.END
+        limited = len(path.steps) >= self.limits.max_steps or path.tokens >= self.limits.max_tokens
+        return Stop.LENGTH if limited else None
+
+    def _allocate(self, active: Sequence[tuple[Path, Evidence]], width: int) -> None:
+        paths = [path for path, _ in active]
+        candidates = Candidates(
+            paths=tuple(path.key for path in paths),
+            rewards=np.array([self.reward(path) for path in paths]),
+            directions=from_evidence([evidence for _, evidence in active]),
+            lineage=np.array([path.key[0] for path in paths]),
+            depth=np.array([len(path.steps) for path in paths]),
+            question=self.problem.id,
+            seed=self.seed,
+        )
+        allocation = self.allocate(candidates, width)
+        self.events.append(Allocated(self.round, width, candidates, allocation))
+        copies = [
+            path.copy(index) for path, count in zip(paths, allocation.counts, strict=True) for index in range(count)
+        ]
+        self._waiting = {copy.key: copy for copy in copies}
+
+
+@dataclass
+class Round:
+    """What happened in one round, folded from events."""
+
+    index: int
+    grown: list[Grown] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    allocated: Allocated | None = None
+
+
+def rounds(events: Iterable[Event]) -> list[Round]:
+    """The rounds of a search, in order, each the fold of its events."""
+    folded: dict[int, Round] = {}
+    for event in events:
+        current = folded.setdefault(event.round, Round(event.round))
+        match event:
+            case Grown():
+                current.grown.append(event)
+            case Finished():
+                current.finished.append(event)
+            case Failed():
+                current.failed.append(event)
+            case Allocated():
+                current.allocated = event
+    return [folded[index] for index in sorted(folded)]

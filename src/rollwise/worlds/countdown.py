@@ -1,0 +1,309 @@
+"""The numbers game: use each number once, with + − × ÷, to make a target.
+
+A step names one operation and what is left; the state (numbers left, target) is the exact direction. A small recursive
+search tells whether a state can still reach the target, so truth is known at every step.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from rollwise.core import Problem
+from rollwise.errors import InputError
+from rollwise.numerics import keyed_generator
+
+Numbers = tuple[int, ...]
+
+SEPARATOR = "\n\n"
+ANSWER_PREFIX = "Answer: \\boxed{"
+LARGEST_RESULT = 999
+HELD_OUT_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How a level's problems are drawn: how many numbers, each 1..largest, and the range of targets."""
+
+    count: int
+    largest: int
+    low: int
+    high: int
+
+
+LEVELS = {
+    1: Level(count=3, largest=10, low=5, high=100),
+    2: Level(count=3, largest=25, low=10, high=300),
+    3: Level(count=4, largest=10, low=10, high=200),
+    4: Level(count=4, largest=25, low=50, high=300),
+    5: Level(count=5, largest=25, low=50, high=300),
+}
+
+_STEP = re.compile(r"(\d+) ([+−×÷]) (\d+) = (\d+), left: (\d+(?: \d+)*)")
+_ANSWER = re.compile(r"Answer: \\boxed\{(.+)\}", re.DOTALL)
+_QUESTION = re.compile(
+    r"\s*use\s+(?P<numbers>\d+(?:\D+\d+)*?)\b(?:\D*?)\bto\s+(?:make|reach|get)\s+(?P<target>\d+)\W*", re.IGNORECASE
+)
+
+
+def combine(a: int, operator: str, b: int) -> int | None:
+    """A operator b where the rules allow it, that is as a whole number above zero, else None."""
+    if operator == "+":
+        return a + b
+    if operator == "×":
+        return a * b
+    if operator == "−":
+        return a - b if a > b else None
+    return a // b if b and a % b == 0 else None
+
+
+def question_text(numbers: Sequence[int], target: int) -> str:
+    """The question as the policy was trained to read it."""
+    return f"Use {', '.join(map(str, numbers))}, each once, with + − × ÷ to make {target}."
+
+
+def read_question(question: str) -> tuple[Numbers, int]:
+    """The numbers in the order given, and the target. Raises InputError where the text is no question of this game."""
+    match = _QUESTION.fullmatch(question)
+    if match is None:
+        raise InputError(
+            f"this is not a question of the numbers game: {question[:80]!r}; "
+            "write it like 'Use 18, 1, 13, 22, 7 to make 132'"
+        )
+    numbers = tuple(int(number) for number in re.findall(r"\d+", match["numbers"]))
+    target = int(match["target"])
+    if not 2 <= len(numbers) <= 7 or min(*numbers, target) < 1 or max(*numbers, target) > 9999:
+        raise InputError("the numbers game takes two to seven numbers and a target, each from 1 to 9999")
+    return numbers, target
+
+
+@functools.lru_cache(maxsize=500_000)
+def can_reach(numbers: Numbers, target: int) -> bool:
+    """Whether the sorted numbers, each used once, can make the target under the rules. Exact, by full recursion."""
+    if len(numbers) == 1:
+        return numbers[0] == target
+    if len(numbers) == 2:
+        a, b = numbers
+        return target in (a + b, a * b, b - a) or (b % a == 0 and b // a == target)
+    return any(can_reach(rest, target) for rest in successors(numbers))
+
+
+@functools.lru_cache(maxsize=100_000)
+def successors(numbers: Numbers) -> frozenset[Numbers]:
+    """Every state one legal step away: sorted numbers left."""
+    states = set()
+    for i, a in enumerate(numbers):
+        for j in range(i + 1, len(numbers)):
+            b = numbers[j]
+            rest = numbers[:i] + numbers[i + 1 : j] + numbers[j + 1 :]
+            for larger, operator, smaller in ((b, "+", a), (b, "×", a), (b, "−", a), (b, "÷", a)):
+                result = combine(larger, operator, smaller)
+                if result is not None:
+                    states.add(tuple(sorted((*rest, result))))
+    return frozenset(states)
+
+
+def held_out_split(numbers: Sequence[int], target: int) -> str:
+    """The split, test, validation or train, by a hash of the canonical form (sorted numbers, target)."""
+    draw = keyed_generator("countdown split", tuple(sorted(numbers)), target).random()
+    return "test" if draw < HELD_OUT_SHARE else "validation" if draw < 2 * HELD_OUT_SHARE else "train"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is left after some steps. A broken state holds a step that does not follow from the ones before."""
+
+    numbers: Numbers
+    target: int
+    broken: bool = False
+    answered: str | None = None
+
+
+def advance(state: State, step: str) -> State:
+    """The state after one more step, read from the step's text."""
+    answer = _ANSWER.fullmatch(step.strip())
+    if answer is not None:
+        return State(state.numbers, state.target, state.broken, answered=answer[1])
+    match = _STEP.fullmatch(step.strip())
+    if match is None:
+        return State(state.numbers, state.target, broken=True)
+    a, b, result = int(match[1]), int(match[3]), int(match[4])
+    claimed = tuple(sorted(map(int, match[5].split())))
+    left = Counter(state.numbers)
+    left.subtract((a, b))
+    left[result] += 1
+    follows = (
+        min(left.values()) >= 0
+        and combine(a, match[2], b) == result
+        and claimed == tuple(sorted(left.elements()))
+        and state.answered is None
+    )
+    return State(claimed, state.target, broken=state.broken or not follows)
+
+
+_OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "×", ast.Div: "÷"}
+
+
+def evaluate(expression: str) -> tuple[Fraction, Numbers]:
+    """The exact value of an expression and the sorted numbers it uses.
+
+    Reads + − × ÷ in their ASCII and LaTeX spellings too. Raises InputError for anything but arithmetic on whole
+    numbers.
+    """
+    plain = expression
+    for spelled, operator in (("−", "-"), ("×", "*"), ("÷", "/"), (r"\times", "*"), (r"\cdot", "*"), (r"\div", "/")):
+        plain = plain.replace(spelled, operator)
+    used: list[int] = []
+
+    def value(node: ast.expr) -> Fraction:
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            used.append(node.value)
+            return Fraction(node.value)
+        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+            left, right = value(node.left), value(node.right)
+            match _OPERATORS[type(node.op)]:
+                case "+":
+                    return left + right
+                case "−":
+                    return left - right
+                case "×":
+                    return left * right
+                case _:
+                    return left / right
+        raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
+
+    try:
+        if len(plain) > 500:
+            raise InputError("expression longer than 500 characters")
+        result = value(ast.parse(plain.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
+        raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
+    return result, tuple(sorted(used))
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A number on the table and the expression that made it; `rank` 1 for sums, 2 for products, 3 for numbers."""
+
+    value: int
+    text: str
+    rank: int = 3
+
+
+def _join(a: _Term, operator: str, b: _Term, result: int) -> _Term:
+    rank = 1 if operator in "+−" else 2
+    left = f"({a.text})" if a.rank < rank else a.text
+    right = f"({b.text})" if b.rank < rank or (b.rank == rank and operator in "−÷") else b.text
+    return _Term(result, f"{left} {operator} {right}", rank)
+
+
+def _play(rng: np.random.Generator, numbers: Sequence[int]) -> tuple[list[str], list[Numbers], _Term]:
+    """Random play to the end: the steps' texts, the states after each, and the last number with its expression."""
+    table = [_Term(number, str(number)) for number in numbers]
+    steps, states = [], []
+    while len(table) > 1:
+        i, j = rng.permutation(len(table))[:2]
+        a, b = table[i], table[j]
+        if a.value < b.value and rng.random() < 0.5:
+            a, b = b, a
+        moves = [(operator, combine(a.value, operator, b.value)) for operator in "+−×÷"]
+        legal = [
+            (operator, result)
+            for operator, result in moves
+            if result is not None and result <= LARGEST_RESULT and not (operator == "÷" and b.value == 1)
+        ]
+        if not legal:
+            legal = [("+", a.value + b.value)]
+        operator, result = legal[int(rng.integers(len(legal)))]
+        table = [term for index, term in enumerate(table) if index not in (i, j)]
+        table.append(_join(a, operator, b, result))
+        left = tuple(sorted(term.value for term in table))
+        steps.append(f"{a.value} {operator} {b.value} = {result}, left: {' '.join(map(str, left))}")
+        states.append(left)
+    return steps, states, table[0]
+
+
+class Countdown:
+    """The numbers game as a world: problems, step checker, true state, oracle, grader."""
+
+    name = "countdown"
+    levels = tuple(LEVELS)
+    separator = SEPARATOR
+    literals = (
+        *"0123456789", " + ", " − ", " × ", " ÷ ", " = ", ", left: ", " ", ", ", "(", ")", "}", ".", SEPARATOR,
+        "Use ", ", each once, with + − × ÷ to make ", ANSWER_PREFIX,
+    )  # fmt: skip
+
+    def problem(self, level: int, seed: int, split: str = "test") -> Problem:
+        """The problem that (level, seed) names in a split; every one has a solution. Raises InputError."""
+        if level not in LEVELS:
+            raise InputError(f"the numbers game has levels {min(LEVELS)} to {max(LEVELS)}, not {level}")
+        if split not in ("test", "validation", "train"):
+            raise InputError(f"no split is called {split!r}; there are: test, validation, train")
+        rng = keyed_generator("countdown problem", split, level, seed)
+        while True:
+            numbers, target, _, _ = self._draw(rng, LEVELS[level])
+            if held_out_split(numbers, target) == split:
+                return Problem(
+                    f"countdown-{split}-{level}-{seed}", question_text(numbers, target), str(target), self.name, level
+                )
+
+    def parse(self, question: str) -> Problem:
+        """A question typed by hand, put into the words that the policy knows. Raises InputError."""
+        numbers, target = read_question(question)
+        text = question_text(numbers, target)
+        return Problem(text, text, str(target), self.name)
+
+    def demonstration(self, rng: np.random.Generator, level: int) -> tuple[Problem, list[str]]:
+        """A training problem and one solution. Neither it nor any state of three or more numbers on the way is held
+        out for validation or test.
+        """
+        while True:
+            numbers, target, steps, states = self._draw(rng, LEVELS[level])
+            passed = [numbers, *(state for state in states if len(state) >= 3)]
+            if all(held_out_split(state, target) == "train" for state in passed):
+                text = question_text(numbers, target)
+                return Problem(text, text, str(target), self.name, level), steps
+
+    def _draw(self, rng: np.random.Generator, level: Level) -> tuple[Numbers, int, list[str], list[Numbers]]:
+        while True:
+            numbers = tuple(int(number) for number in rng.integers(1, level.largest + 1, level.count))
+            steps, states, last = _play(rng, numbers)
+            if level.low <= last.value <= level.high:
+                return numbers, last.value, [*steps, f"{ANSWER_PREFIX}{last.text}}}"], states
+
+    def _follow(self, problem: Problem, steps: Sequence[str]) -> State:
+        numbers, target = read_question(problem.question)
+        return functools.reduce(advance, steps, State(tuple(sorted(numbers)), target))
+
+    def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:
+        """Whether every step follows from the ones before."""
+        return not self._follow(problem, steps).broken
+
+    def state(self, problem: Problem, steps: Sequence[str]) -> Hashable:
+        """(numbers left, whether some step is wrong): equal state, equal chance of success."""
+        state = self._follow(problem, steps)
+        return state.numbers, state.broken
+
+    def reachable(self, problem: Problem, steps: Sequence[str]) -> bool:
+        """Whether the target can still be made from what is left; for a finished solution, whether it is right."""
+        state = self._follow(problem, steps)
+        if state.answered is not None:
+            return self.is_right(problem, state.answered)
+        return not state.broken and can_reach(state.numbers, state.target)
+
+    def is_right(self, problem: Problem, answer: str) -> bool:
+        """Whether an expression uses every number once and makes the target exactly."""
+        numbers, target = read_question(problem.question)
+        try:
+            value, used = evaluate(answer)
+        except InputError:
+            return False
+        return value == target and used == tuple(sorted(numbers))

@@ -1,0 +1,110 @@
+"""Plain samples of a policy on a world's problems, each step labelled by the world's truth; kept as JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from rollwise.answers import last_boxed
+from rollwise.core import Failure, Path, Policy, Problem, Sampling, Stop, World
+
+IN_FLIGHT = 16
+LONGEST = 12
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One solution: its steps' texts as generated, whether the right answer could still be reached after each, and
+    whether the last step ended the text.
+    """
+
+    steps: tuple[str, ...]
+    reachable: tuple[bool, ...]
+    ended: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether it ended with a right answer."""
+        return self.ended and self.reachable[-1]
+
+
+async def sample_solutions(policy: Policy, problem: Problem, count: int, sampling: Sampling) -> list[Path]:
+    """`count` independent solutions of a problem, grown to their end or to a step limit."""
+    session = policy.open(problem, sampling)
+    active = [Path((index,)) for index in range(count)]
+    done: list[Path] = []
+    while active:
+        outcomes = zip(active, await session.extend(active), strict=True)
+        grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
+        over = [path for path in grown if path.steps[-1].stop is Stop.END or len(path.steps) >= LONGEST]
+        done += over
+        active = [path.copy(0) for path in grown if path not in over]
+        session.retain([path.key[:-1] for path in active])
+    await session.close()
+    return sorted(done, key=lambda path: path.key)
+
+
+def label_rollout(world: World, problem: Problem, path: Path) -> Rollout:
+    """A path with the truth after each of its steps."""
+    steps = tuple(step.text for step in path.steps)
+    ended = path.steps[-1].stop is Stop.END
+    texts = ["".join(steps[: depth + 1]).rstrip().split(world.separator) for depth in range(len(steps))]
+    truth = [world.reachable(problem, text) for text in texts]
+    if ended:
+        answer = last_boxed("".join(steps))
+        truth[-1] = answer is not None and world.is_right(problem, answer)
+    return Rollout(steps, tuple(truth), ended)
+
+
+def collect(
+    world: World,
+    policy: Policy,
+    problems: Sequence[Problem],
+    count: int,
+    sampling: Sampling,
+    file: FilePath,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write the labelled rollouts of every problem to `file`; problems that the file already holds are skipped."""
+    held = {problem.id for problem, _ in load(file)} if file.exists() else set()
+    missing = [problem for problem in problems if problem.id not in held]
+
+    async def work() -> None:
+        gate = asyncio.Semaphore(IN_FLIGHT)
+        written = len(problems) - len(missing)
+
+        async def one(problem: Problem) -> None:
+            nonlocal written
+            async with gate:
+                paths = await sample_solutions(policy, problem, count, sampling)
+            rollouts = [label_rollout(world, problem, path) for path in paths]
+            out.write(json.dumps({"problem": _plain(problem), "rollouts": [_plain(one) for one in rollouts]}) + "\n")
+            out.flush()
+            written += 1
+            progress(written, len(problems))
+
+        await asyncio.gather(*map(one, missing))
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8") as out:
+        asyncio.run(work())
+
+
+def _plain(record: Problem | Rollout) -> dict[str, object]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
+    """The problems of a file with their rollouts. A last line that was cut off is passed over."""
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                return
+            record = json.loads(line)
+            rollouts = [
+                Rollout(tuple(one["steps"]), tuple(one["reachable"]), one["ended"]) for one in record["rollouts"]
+            ]
+            yield Problem(**record["problem"]), rollouts

@@ -1,0 +1,230 @@
+"""How the bundled models are trained: seeded, resumable, on whatever device there is.
+
+Every batch is named by (seed, step), so a run that was stopped and resumed sees the same data as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rollwise.core import World
+from rollwise.errors import InputError
+from rollwise.numerics import keyed_generator
+from rollwise.worlds.tokenizer import build_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Batch = dict[str, "torch.Tensor"]
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """One training run. A batch holds examples of one level up to `batch_tokens`; the learning rate warms up, then
+    falls on a cosine to a twentieth.
+    """
+
+    steps: int = 9000
+    batch_tokens: int = 2048
+    learning_rate: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 0.05
+    seed: int = 0
+    checkpoint_every: int = 500
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(frozen=True)
+class PolicyShape:
+    """The size of a policy: a Llama with tied embeddings."""
+
+    hidden: int = 192
+    layers: int = 5
+    heads: int = 6
+    feed_forward: int = 512
+
+
+LEVEL_SHARES = {1: 0.07, 2: 0.08, 3: 0.15, 4: 0.2, 5: 0.5}
+"""How the training batches of a world of five levels are divided."""
+
+
+def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A freshly initialised Llama for this tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape.hidden,
+            intermediate_size=shape.feed_forward,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            num_key_value_heads=shape.heads,
+            max_position_embeddings=tokenizer.model_max_length,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def demonstration_batch(world: World, tokenizer: PreTrainedTokenizerFast, options: TrainingOptions, step: int) -> Batch:
+    """The batch of one step: demonstrations of one level, with the loss on the solution's tokens only."""
+    import torch
+
+    rng = keyed_generator("training", world.name, options.seed, step)
+    levels = list(LEVEL_SHARES)
+    level = levels[int(rng.choice(len(levels), p=list(LEVEL_SHARES.values())))]
+    rows: list[tuple[list[int], int]] = []
+    longest = 0
+    while (len(rows) + 1) * longest <= options.batch_tokens:
+        problem, steps = world.demonstration(rng, level)
+        question = [{"role": "user", "content": problem.question}]
+        solution = [{"role": "assistant", "content": world.separator.join(steps)}]
+        prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+        whole = tokenizer.apply_chat_template(question + solution, tokenize=False)
+        prompt_length = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        rows.append((tokenizer(whole, add_special_tokens=False)["input_ids"], prompt_length))
+        longest = max(longest, len(rows[-1][0]))
+    inputs = torch.full((len(rows), longest), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), longest), -100)
+    for row, (ids, prompt_length) in enumerate(rows):
+        inputs[row, : len(ids)] = torch.tensor(ids)
+        labels[row, prompt_length : len(ids)] = torch.tensor(ids[prompt_length:])
+    return {"input_ids": inputs, "labels": labels}
+
+
+def fit(
+    model: PreTrainedModel,
+    batch_at: Callable[[int], Batch],
+    loss_of: Callable[[PreTrainedModel, Batch], torch.Tensor],
+    options: TrainingOptions,
+    folder: Path,
+    progress: Progress,
+) -> float:
+    """Train in place, with checkpoints in `folder`, and return the mean loss of the last hundred steps.
+
+    A folder that holds a checkpoint of the same options is resumed; one of other options is refused.
+    """
+    import torch
+
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
+    )
+    first, losses = _load_checkpoint(model, optimizer, options, folder)
+    device = next(model.parameters()).device
+    model.train()
+    for step in range(first, options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = options.rate_at(step)
+        batch = {name: tensor.to(device) for name, tensor in batch_at(step).items()}
+        loss = loss_of(model, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses = [*losses[-99:], float(loss.detach())]
+        progress(step + 1, options.steps, sum(losses) / len(losses))
+        if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
+            _save_checkpoint(model, optimizer, options, folder, step + 1, losses)
+    model.eval()
+    return sum(losses) / max(1, len(losses))
+
+
+def _save_checkpoint(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    options: TrainingOptions,
+    folder: Path,
+    step: int,
+    losses: list[float],
+) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {f"model.{name}": tensor.detach().clone().contiguous() for name, tensor in model.named_parameters()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor.contiguous() for name, tensor in moments.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / "checkpoint.safetensors.new"
+    facts = {"step": step, "losses": losses, "options": asdict(options)}
+    save_file(tensors, fresh, metadata={"rollwise": json.dumps(facts)})
+    fresh.replace(folder / "checkpoint.safetensors")
+
+
+def _load_checkpoint(
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, options: TrainingOptions, folder: Path
+) -> tuple[int, list[float]]:
+    import torch
+    from safetensors import safe_open
+
+    file = folder / "checkpoint.safetensors"
+    if not file.exists():
+        return 0, []
+    with safe_open(file, "pt") as tensors:
+        facts = json.loads(tensors.metadata()["rollwise"])
+        if facts["options"] != asdict(options):
+            raise InputError(f"{file} was made with other options; resume with those, or name another --out folder")
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(tensors.get_tensor(f"model.{name}"))
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key in tensors.keys():  # noqa: SIM118, a safe_open handle is no mapping
+            if key.startswith("optimizer."):
+                _, index, name = key.split(".")
+                state.setdefault(int(index), {})[name] = tensors.get_tensor(key)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return facts["step"], facts["losses"]
+
+
+def save_half(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write a model in half precision as safetensors, with its tokenizer and chat template, for stock Auto classes."""
+    import copy
+
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(model).to(torch.float16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def train_policy(
+    world: World, folder: Path, options: TrainingOptions, shape: PolicyShape, progress: Progress
+) -> dict[str, object]:
+    """Train a policy on a world's demonstrations; the finished model lies in `folder`/policy. Returns what was done."""
+    tokenizer = build_tokenizer(world.literals)
+    model = new_policy(shape, tokenizer, options.seed)
+    started = time.perf_counter()
+    loss = fit(
+        model,
+        lambda step: demonstration_batch(world, tokenizer, options, step),
+        lambda trained, batch: trained(**batch, use_cache=False).loss,
+        options,
+        folder / "policy-checkpoint",
+        progress,
+    )
+    save_half(model, tokenizer, folder / "policy")
+    return {
+        "parameters": model.num_parameters(),
+        "steps": options.steps,
+        "seed": options.seed,
+        "loss": round(loss, 4),
+        "seconds_this_run": round(time.perf_counter() - started),
+    }
