@@ -315,8 +315,12 @@ class World(Protocol):
         """A question typed by hand. Raises InputError where it is not one of this world."""
         ...
 
-    def demonstration(self, rng: np.random.Generator, level: int) -> tuple[Problem, list[str]]:
-        """A training problem and the steps of one solution."""
+    def remark(self, problem: Problem) -> str | None:
+        """What a person should know first, such as that the bundled models never saw a problem like this; or None."""
+        ...
+
+    def demonstration(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
+        """A training problem and the steps of one solution; with `after`, what so many steps leave of a problem."""
         ...
 
     def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:

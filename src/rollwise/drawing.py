@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,9 +16,9 @@ LabelOf = Callable[[str], Hashable]
 
 @dataclass(frozen=True)
 class Band:
-    """The paths of one direction in one round: how many grew and finished, their mean reward, and, of the round's
-    allocation, their share of the weight, their summed uniqueness (None where the strategy reads no directions) and
-    the rollouts they were given.
+    """The paths of one direction in one round: how many grew, finished and are known to be right, their mean reward,
+    and, of the round's allocation, their share of the weight, their summed uniqueness (None where the strategy reads no
+    directions) and the rollouts they were given.
     """
 
     round: int
@@ -26,6 +26,7 @@ class Band:
     name: str
     paths: int
     finished: int
+    right: int
     reward: float
     share: float
     unique: float | None
@@ -52,8 +53,11 @@ def path_texts(events: Iterable[Event]) -> dict[PathKey, str]:
     return texts
 
 
-def flow(events: Sequence[Event], label_of: LabelOf) -> Flow:
-    """Fold a search's events. Finished paths of a round share one band, whatever they say, with label None."""
+def flow(events: Sequence[Event], label_of: LabelOf, right: Collection[PathKey] = ()) -> Flow:
+    """Fold a search's events. Finished paths of a round share one band, whatever they say, with label None.
+
+    `right` holds the finished paths that are known to be right.
+    """
     texts = path_texts(events)
     grown = [event for event in events if isinstance(event, Grown)]
     labels = {event.path: None if event.step.stop is Stop.END else label_of(texts[event.path]) for event in grown}
@@ -63,12 +67,12 @@ def flow(events: Sequence[Event], label_of: LabelOf) -> Flow:
         members: dict[Hashable, list[Grown]] = {}
         for event in happened.grown:
             members.setdefault(labels[event.path], []).append(event)
-        bands = [_band(label, paths, happened) for label, paths in members.items()]
+        bands = [_band(label, paths, happened, right) for label, paths in members.items()]
         columns.append(tuple(sorted(bands, key=lambda band: (band.label is None, -band.paths))))
     return Flow(tuple(columns), dict(links), labels)
 
 
-def _band(label: Hashable, paths: Sequence[Grown], happened: Round) -> Band:
+def _band(label: Hashable, paths: Sequence[Grown], happened: Round, right: Collection[PathKey]) -> Band:
     keys = {event.path for event in paths}
     ended = sum(event.path in keys for event in happened.finished)
     name = "finished" if label is None else Counter(one.step.text.strip() for one in paths).most_common(1)[0][0]
@@ -79,7 +83,8 @@ def _band(label: Hashable, paths: Sequence[Grown], happened: Round) -> Band:
         inside = [index for index, key in enumerate(happened.allocated.candidates.paths) if key in keys]
         share, given = float(made.weights[inside].sum()), int(made.counts[inside].sum())
         unique = None if made.uniqueness is None else float(made.uniqueness[inside].sum())
-    return Band(happened.index, label, name, len(paths), ended, reward, share, unique, given)
+    good = len(keys.intersection(right))
+    return Band(happened.index, label, name, len(paths), ended, good, reward, share, unique, given)
 
 
 _WIDTH, _HEIGHT, _MARGIN, _BAR, _MOST = 920, 420, 56, 16, 9
@@ -96,40 +101,40 @@ class _Box:
     taken_out: float = 0.0
 
 
-def search_svg(searched: Flow, title: str, right: int = 0) -> str:
-    """The search as an SVG picture: a column a round, a bar a direction, ribbons the rollouts between them.
+def search_svg(searched: Flow, title: str) -> str:
+    """The search as an SVG picture: a column a step, a bar a direction, ribbons the rollouts between them.
 
-    Bars are as tall as their paths are many, and the darker the higher their mean reward; the small directions of a
-    round are drawn together. `right` of the finished paths are drawn green.
+    Bars are as tall as their paths are many, and the darker the higher their mean reward; right finished paths are
+    green. The small directions of a step are drawn together.
     """
     columns = [_merge_small(column) for column in searched.columns]
-    names = [{band.label for band in column} for column in columns]
     boxes = _lay_out(columns)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<text x="{_MARGIN}" y="24" font-size="15" fill="#222">{escape(title)}</text>',
+        _text(_WIDTH - 12, 24, "height: paths · blue: reward · green: right", "end", "#666"),
     ]
-    merged: Counter[tuple[int, Hashable, Hashable]] = Counter()
-    for (index, source, target), count in searched.links.items():
-        start = source if source in names[index - 1] else _OTHER
-        merged[index, start, target if target in names[index] else _OTHER] += count
     ends = [
-        (boxes[index - 1, source], boxes[index, target], count) for (index, source, target), count in merged.items()
+        (boxes[index - 1, source], boxes[index, target], count)
+        for (index, source, target), count in _merged_links(searched, columns).items()
     ]
     parts += [_ribbon(*link) for link in sorted(ends, key=lambda link: (link[0].x, link[0].y, link[1].y))]
-    for box in boxes.values():
-        parts.append(_bar(box))
-    for index in range(len(columns)):
-        x = boxes[index, columns[index][0].label].x + _BAR / 2
+    parts += [_bar(box) for box in boxes.values()]
+    for index, column in enumerate(columns):
+        x = boxes[index, column[0].label].x + _BAR / 2
         parts.append(_text(x, _HEIGHT - 12, f"step {index + 1}", "middle", "#666"))
-    last = [box for box in boxes.values() if box.band.label is None]
-    if last and right:
-        box = last[-1]
-        share = min(1.0, right / box.band.paths) * box.height
-        parts.append(f'<rect x="{box.x}" y="{box.y:.1f}" width="{_BAR}" height="{share:.1f}" fill="#2a9d55"/>')
-        parts.append(_text(box.x + _BAR + 5, box.y + share / 2 + 4, f"{right} right", "start", "#1d7a41"))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _merged_links(searched: Flow, columns: Sequence[Sequence[Band]]) -> Counter[tuple[int, Hashable, Hashable]]:
+    """The links with the directions that are drawn together put together."""
+    drawn = [{band.label for band in column} for column in columns]
+    merged: Counter[tuple[int, Hashable, Hashable]] = Counter()
+    for (index, source, target), count in searched.links.items():
+        start = source if source in drawn[index - 1] else _OTHER
+        merged[index, start, target if target in drawn[index] else _OTHER] += count
+    return merged
 
 
 def _merge_small(column: Sequence[Band]) -> list[Band]:
@@ -144,6 +149,7 @@ def _merge_small(column: Sequence[Band]) -> list[Band]:
         name=f"{len(rest)} smaller directions",
         paths=paths,
         finished=sum(band.finished for band in rest),
+        right=sum(band.right for band in rest),
         reward=sum(band.reward * band.paths for band in rest) / paths,
         share=sum(band.share for band in rest),
         unique=None,
@@ -185,13 +191,22 @@ def _ribbon(source: _Box, target: _Box, count: int) -> str:
 def _bar(box: _Box) -> str:
     band = box.band
     tip = f"{band.name}: {band.paths} paths, mean reward {band.reward:.2f}, {band.given} rollouts next"
-    label = ""
+    parts = [f"<g><title>{escape(tip)}</title>", _rectangle(box, box.height, _shade(band.reward))]
+    middle = box.y + box.height / 2 + 3.5
     if box.height >= 11 and band.label is not None:
-        label = _text(box.x - 4, box.y + box.height / 2 + 3.5, str(band.paths), "end", "#333")
-    return (
-        f'<g><title>{escape(tip)}</title><rect x="{box.x:.1f}" y="{box.y:.1f}" width="{_BAR}" '
-        f'height="{max(box.height, 1):.1f}" fill="{_shade(band.reward)}"/>{label}</g>'
-    )
+        parts.append(_text(box.x - 4, middle, str(band.paths), "end", "#333"))
+    if box.height >= 11 and band.given and band.label is not _OTHER:
+        parts.append(_text(box.x + _BAR + 4, middle, band.name.split(",")[0][:20], "start", "#222"))
+    if band.right:
+        height = band.right / band.paths * box.height
+        parts.append(_rectangle(box, height, "#2a9d55"))
+        parts.append(_text(box.x + _BAR + 4, box.y + height / 2 + 4, f"{band.right} right", "start", "#1d7a41"))
+    return "".join([*parts, "</g>"])
+
+
+def _rectangle(box: _Box, height: float, colour: str) -> str:
+    size = f'width="{_BAR}" height="{max(height, 1):.1f}"'
+    return f'<rect x="{box.x:.1f}" y="{box.y:.1f}" {size} fill="{colour}"/>'
 
 
 def _text(x: float, y: float, text: str, anchor: str, colour: str) -> str:

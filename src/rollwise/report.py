@@ -39,7 +39,7 @@ def verdict_text(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
-        checked = "checked to be right" if solution.right else "wrong" if solution.right is False else "not checked"
+        checked = "checked to be right" if solution.right else "wrong"
         word = "of the finished paths agree" if solution.vote != "weighted_majority" else "of the vote's weight"
         if solution.vote == "verified":
             word = "of the answers are right"

@@ -34,7 +34,7 @@ from rollwise.core import (
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.ledger import Ledger
 from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
-from rollwise.search import Event, Growth, Limits, Round, Search, rounds
+from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
 Result = TypeVar("Result")
@@ -78,18 +78,18 @@ class Config(BaseModel):
 
 @dataclass(frozen=True)
 class Ballot:
-    """One answer that got votes: how many paths gave it, what they weigh together, whether it is right if known."""
+    """One answer that got votes: how many paths gave it, what they weigh together, whether it is right."""
 
     answer: str
     paths: int
     weight: float
-    right: bool | None
+    right: bool
 
 
 @dataclass(frozen=True)
 class Solution:
     """What a search found. `answer` is None where no path answered, or where `verified` found none to be right; then
-    `attempt` is the best there was. `right` is the truth where it can be told.
+    `attempt` is the best there was. `rights` tells of each finished path whether it is right, by the world's own check.
     """
 
     problem: Problem
@@ -97,20 +97,19 @@ class Solution:
     text: str | None
     attempt: str | None
     support: float
-    right: bool | None
+    right: bool
     vote: str
     ballots: tuple[Ballot, ...]
     finished: tuple[Path, ...]
-    rights: tuple[bool | None, ...]
+    rights: tuple[bool, ...]
     failures: tuple[str, ...]
     ledger: Ledger
     events: tuple[Event, ...] = field(repr=False)
 
     @property
-    def covered(self) -> bool | None:
-        """Whether any path is right; None where that cannot be told."""
-        known = [right for right in self.rights if right is not None]
-        return any(known) if known or not self.rights else None
+    def covered(self) -> bool:
+        """Whether any path is right."""
+        return any(self.rights)
 
     def as_dict(self) -> dict[str, Any]:
         """The solution as plain values, without its events."""
@@ -185,11 +184,11 @@ class Runner:
     def _conclude(self, search: Search, ledger: Ledger) -> Solution:
         problem, paths = search.problem, search.voters
         answers = [last_boxed(path.text) if path.steps[-1].stop is Stop.END else None for path in paths]
-        rights = [None if answer is None else self.world.is_right(problem, answer) for answer in answers]
+        rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
         weights = np.array([search.reward(path) for path in paths], dtype=np.float64)
         labels = group(answers, compare="text" if self.vote == "verified" else "mathematics")
         if self.vote == "verified":
-            verdict = verified(labels, weights, np.array([bool(right) for right in rights], dtype=np.int64))
+            verdict = verified(labels, weights, np.array(rights, dtype=np.int64))
         else:
             verdict = VOTES[self.vote](labels, weights)
         winner, attempt = verdict.voter, verdict.attempt
@@ -199,12 +198,12 @@ class Runner:
             text=None if winner is None else paths[winner].text,
             attempt=None if attempt is None else answers[attempt],
             support=verdict.support,
-            right=False if winner is None else rights[winner],
+            right=winner is not None and rights[winner],
             vote=self.vote,
             ballots=_ballots(answers, rights, labels, weights),
             finished=tuple(paths),
-            rights=tuple(False if right is None else right for right in rights),
-            failures=tuple(event.reason for event in search.events if hasattr(event, "reason")),
+            rights=tuple(rights),
+            failures=tuple(event.reason for event in search.events if isinstance(event, Failed)),
             ledger=ledger,
             events=tuple(search.events),
         )
@@ -214,9 +213,7 @@ def _part(given: Any, find: Callable[[str], Any]) -> Any:
     return find(given) if isinstance(given, str) else given
 
 
-def _ballots(
-    answers: Sequence[str | None], rights: Sequence[bool | None], labels: Any, weights: Any
-) -> tuple[Ballot, ...]:
+def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any, weights: Any) -> tuple[Ballot, ...]:
     """The answers with votes, heaviest first."""
     ballots = []
     for label in range(int(max(labels, default=-1)) + 1):

@@ -92,13 +92,14 @@ def solve(
         solution = _solve_aloud(runner, problem, console)
         _show(solution, _flow(solution, runner), console, explain)
     if draw is not None:
-        right = sum(bool(right) for right in solution.rights)
-        picture = search_svg(_flow(solution, runner), f"{problem.question}   {strategy}, N = {budget}", right)
+        picture = search_svg(_flow(solution, runner), f"{problem.question}  {strategy}, N = {budget}")
         draw.write_text(picture, encoding="utf-8")
 
 
 def _solve_aloud(runner: Runner, problem: Problem, console: Console) -> Solution:
     console.print(problem.question, style="bold")
+    if remark := runner.world.remark(problem):
+        console.print(f"note: {remark}", style="yellow")
     return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
 
 
@@ -120,7 +121,8 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
     def label(text: str) -> Hashable:
         return runner.world.state(solution.problem, text.rstrip().split(runner.world.separator))
 
-    return flow(solution.events, label)
+    right = [path.key for path, good in zip(solution.finished, solution.rights, strict=True) if good]
+    return flow(solution.events, label, right)
 
 
 def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rollwise.errors import InputError
-from rollwise.registry import find_world
+from rollwise.registry import bundled, find_world
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
 
@@ -48,16 +50,51 @@ def train(
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=console) as bars:
+    chosen = PARTS if part == "all" else (part,)
+    with _bars() as show:
+        facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, show)
+    typer.echo(json.dumps(facts, indent=2))
 
-        def progress(name: str, done: int, total: int, note: str) -> None:
+
+@app.command()
+def evaluate(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    models: Annotated[
+        Path | None, typer.Option(help="Folder with policy and reward; the bundled ones if left out.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="validation while you tune, test once at the end.")] = "validation",
+    first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
+    questions: Annotated[int, typer.Option(help="Questions a level.")] = 60,
+    out: Annotated[Path, typer.Option(help="Folder for the rollouts, from which a stopped run goes on.")] = Path(
+        "runs"
+    ),
+    card: Annotated[bool, typer.Option("--card", help="Write figures.json and README.md beside the models.")] = False,
+) -> None:
+    """Measure a world's models on held-out questions: what the policy solves, how well the reward model tells."""
+    from rollwise.worlds.card import evaluate_models, write_card
+
+    folder = models or bundled(world, "policy").parent
+    with _bars() as show:
+
+        def progress(name: str, done: int, total: int) -> None:
+            show(name, done, total, "")
+
+        figures = evaluate_models(find_world(world), folder, split, first_seed, questions, out, progress)
+    if card:
+        write_card(find_world(world), folder, figures)
+    typer.echo(json.dumps(figures, indent=2))
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Progress bars on standard error, one for each name that is reported."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int, note: str) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, note="")
             bars.update(tasks[name], completed=done, total=total, note=note)
 
-        tasks: dict[str, TaskID] = {}
-        chosen = PARTS if part == "all" else (part,)
-        facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, progress)
-    typer.echo(json.dumps(facts, indent=2))
+        yield show

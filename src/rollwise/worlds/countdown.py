@@ -24,7 +24,8 @@ Numbers = tuple[int, ...]
 
 SEPARATOR = "\n\n"
 ANSWER_PREFIX = "Answer: \\boxed{"
-LARGEST_RESULT = 999
+LARGEST_RESULT = 500
+LARGEST_TOKEN = 999
 HELD_OUT_SHARE = 0.05
 
 
@@ -210,18 +211,18 @@ def _play(rng: np.random.Generator, numbers: Sequence[int]) -> tuple[list[str], 
     steps, states = [], []
     while len(table) > 1:
         i, j = rng.permutation(len(table))[:2]
-        a, b = table[i], table[j]
-        if a.value < b.value and rng.random() < 0.5:
-            a, b = b, a
-        moves = [(operator, combine(a.value, operator, b.value)) for operator in "+−×÷"]
+        small, large = sorted((table[i], table[j]), key=lambda term: term.value)
+        moves = [(small, "+", large), (small, "×", large), (large, "−", small), (large, "÷", small)]
         legal = [
-            (operator, result)
-            for operator, result in moves
-            if result is not None and result <= LARGEST_RESULT and not (operator == "÷" and b.value == 1)
+            (a, operator, b, result)
+            for a, operator, b in moves
+            if (result := combine(a.value, operator, b.value)) is not None
+            and result <= LARGEST_RESULT
+            and not (operator == "÷" and b.value == 1)
         ]
         if not legal:
-            legal = [("+", a.value + b.value)]
-        operator, result = legal[int(rng.integers(len(legal)))]
+            legal = [(small, "+", large, small.value + large.value)]
+        a, operator, b, result = legal[int(rng.integers(len(legal)))]
         table = [term for index, term in enumerate(table) if index not in (i, j)]
         table.append(_join(a, operator, b, result))
         left = tuple(sorted(term.value for term in table))
@@ -237,9 +238,10 @@ class Countdown:
     levels = tuple(LEVELS)
     separator = SEPARATOR
     literals = (
-        *"0123456789", " + ", " − ", " × ", " ÷ ", " = ", ", left: ", " ", ", ", "(", ")", "}", ".", SEPARATOR,
-        "Use ", ", each once, with + − × ÷ to make ", ANSWER_PREFIX,
-    )  # fmt: skip
+        *map(str, range(LARGEST_TOKEN + 1)),
+        *(" + ", " − ", " × ", " ÷ ", " = ", ", left: ", " ", ", ", "(", ")", "}", ".", SEPARATOR),
+        *("Use ", ", each once, with + − × ÷ to make ", ANSWER_PREFIX),
+    )
 
     def problem(self, level: int, seed: int, split: str = "test") -> Problem:
         """The problem that (level, seed) names in a split; every one has a solution. Raises InputError."""
@@ -261,20 +263,38 @@ class Countdown:
         text = question_text(numbers, target)
         return Problem(text, text, str(target), self.name)
 
-    def demonstration(self, rng: np.random.Generator, level: int) -> tuple[Problem, list[str]]:
-        """A training problem and one solution. Neither it nor any state of three or more numbers on the way is held
-        out for validation or test.
+    def remark(self, problem: Problem) -> str | None:
+        """A note where a question lies outside what the bundled models were trained on."""
+        numbers, target = read_question(problem.question)
+        counts = {level.count for level in LEVELS.values()}
+        largest, high = LEVELS[5].largest, LEVELS[5].high
+        if len(numbers) in counts and max(numbers) <= largest and target <= high:
+            return None
+        return (
+            f"the bundled models know {min(counts)} to {max(counts)} numbers up to {largest} and targets up to {high}; "
+            "this question lies outside"
+        )
+
+    def demonstration(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
+        """A training problem and one solution; with `after`, the problem is what so many steps leave of one.
+
+        Neither it nor any state of three or more numbers on the way is held out for validation or test.
         """
         while True:
-            numbers, target, steps, states = self._draw(rng, LEVELS[level])
+            numbers, target, steps, states = self._draw(rng, LEVELS[level], after)
             passed = [numbers, *(state for state in states if len(state) >= 3)]
             if all(held_out_split(state, target) == "train" for state in passed):
                 text = question_text(numbers, target)
                 return Problem(text, text, str(target), self.name, level), steps
 
-    def _draw(self, rng: np.random.Generator, level: Level) -> tuple[Numbers, int, list[str], list[Numbers]]:
+    def _draw(
+        self, rng: np.random.Generator, level: Level, after: int = 0
+    ) -> tuple[Numbers, int, list[str], list[Numbers]]:
         while True:
             numbers = tuple(int(number) for number in rng.integers(1, level.largest + 1, level.count))
+            if after:
+                _, states, _ = _play(rng, numbers)
+                numbers = tuple(int(number) for number in rng.permutation(states[after - 1]))
             steps, states, last = _play(rng, numbers)
             if level.low <= last.value <= level.high:
                 return numbers, last.value, [*steps, f"{ANSWER_PREFIX}{last.text}}}"], states

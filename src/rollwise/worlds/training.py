@@ -28,11 +28,11 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """One training run. A batch holds examples of one level up to `batch_tokens`; the learning rate warms up, then
+    """One training run. A batch holds examples up to `batch_tokens`; the learning rate warms up, then
     falls on a cosine to a twentieth.
     """
 
-    steps: int = 9000
+    steps: int = 7500
     batch_tokens: int = 2048
     learning_rate: float = 2e-3
     warmup: int = 200
@@ -59,7 +59,15 @@ class PolicyShape:
 
 
 LEVEL_SHARES = {1: 0.07, 2: 0.08, 3: 0.15, 4: 0.2, 5: 0.5}
-"""How the training batches of a world of five levels are divided."""
+"""How the problems of a world of five levels are divided where all are wanted."""
+
+CURRICULUM = (
+    (0.3, {(1, 0): 0.15, (2, 0): 0.25, (4, 1): 0.2, (5, 2): 0.4}),
+    (0.6, {(2, 0): 0.1, (5, 2): 0.2, (3, 0): 0.2, (4, 0): 0.2, (5, 1): 0.3}),
+    (1.0, {(1, 0): 0.05, (2, 0): 0.05, (5, 2): 0.05, (3, 0): 0.1, (4, 0): 0.1, (5, 1): 0.1, (5, 0): 0.55}),
+)
+"""Until which share of the training which demonstrations are shown: (level, after how many steps) → share. What is left
+after some steps of a long problem is a short one, so planning is learnt from the end backwards."""
 
 
 def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
@@ -86,16 +94,17 @@ def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int
 
 
 def demonstration_batch(world: World, tokenizer: PreTrainedTokenizerFast, options: TrainingOptions, step: int) -> Batch:
-    """The batch of one step: demonstrations of one level, with the loss on the solution's tokens only."""
+    """The batch of one step: demonstrations by the curriculum, with the loss on the solution's tokens only."""
     import torch
 
     rng = keyed_generator("training", world.name, options.seed, step)
-    levels = list(LEVEL_SHARES)
-    level = levels[int(rng.choice(len(levels), p=list(LEVEL_SHARES.values())))]
+    shares = next(shares for until, shares in CURRICULUM if step < until * options.steps)
+    kinds, probabilities = list(shares), list(shares.values())
     rows: list[tuple[list[int], int]] = []
     longest = 0
     while (len(rows) + 1) * longest <= options.batch_tokens:
-        problem, steps = world.demonstration(rng, level)
+        level, after = kinds[int(rng.choice(len(kinds), p=probabilities))]
+        problem, steps = world.demonstration(rng, level, after)
         question = [{"role": "user", "content": problem.question}]
         solution = [{"role": "assistant", "content": world.separator.join(steps)}]
         prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)

@@ -1,0 +1,171 @@
+"""The command line as a subprocess, as a person or a script meets it."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+QUESTION = "Use 3, 4, 5 to make 17"
+
+
+def rollwise(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rollwise", *arguments]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, encoding="utf-8", timeout=300)
+
+
+def allocate(request: object) -> subprocess.CompletedProcess[str]:
+    return rollwise("allocate", "-", stdin=request if isinstance(request, str) else json.dumps(request))
+
+
+def test_allocate_reads_and_writes_json(tmp_path: Path) -> None:
+    similarity = [[1, 1, 1, 0.1], [1, 1, 1, 0.1], [1, 1, 1, 0.1], [0.1, 0.1, 0.1, 1]]
+    request = {"strategy": "dora", "scores": [0.95] * 4, "similarity": similarity, "width": 12}
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request))
+    reply = json.loads(rollwise("allocate", str(file)).stdout)
+    assert reply["counts"] == [2, 2, 2, 6]
+    assert reply["weights"] == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])
+    assert reply["uniqueness"] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
+    assert reply["effective_directions"] == pytest.approx(2)
+
+
+def test_allocate_allows_evidence_that_is_not_needed_and_embeddings() -> None:
+    request = {"strategy": "rebase", "scores": [0.1, 0.9], "embeddings": [[1, 0], [0, 1]], "lineage": [0, 1]}
+    reply = json.loads(allocate(request).stdout)
+    assert sum(reply["counts"]) == 2
+    assert reply["effective_directions"] == pytest.approx(2)
+    assert json.loads(allocate({"strategy": "rebase", "scores": [0.1, 0.9]}).stdout)["uniqueness"] is None
+
+
+def test_allocate_systematic_follows_the_seed() -> None:
+    request = {"strategy": "rebase", "scores": [0.5] * 7, "width": 3, "options": {"rounding": "systematic", "seed": 1}}
+    first, again = allocate(request), allocate(request)
+    assert first.stdout == again.stdout
+    seeded = {allocate(request | {"options": {"rounding": "systematic", "seed": seed}}).stdout for seed in range(6)}
+    assert len(seeded) > 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"scores": []}, "nothing to allocate"),
+        ({"strategy": "rebase", "scores": [0.1], "width": -1}, "at least 0"),
+        ('{"strategy": "rebase", "scores": [NaN]}', "NaN"),
+        ('{"strategy": "rebase", "scores": [0.1, Infinity]}', "NaN"),
+        ({"strategy": "rebase", "scores": [0.1], "options": {"beam_width": 4}}, "no option 'beam_width'"),
+        ({"strategy": "rebase", "scores": [0.1], "options": {"rounding": "up"}}, "no rounding"),
+        ({"strategy": "rebase", "scores": [0.1], "options": {"reward_temperature": "hot"}}, "reward_temperature"),
+        ({"strategy": "rebase", "scores": [0.1], "color": "red"}, "color"),
+        ({"strategy": "best", "scores": [0.1]}, "no strategy"),
+        ({"strategy": "dora", "scores": [0.1, 0.2]}, "needs directions"),
+        ({"strategy": "dvts", "scores": [0.1, 0.2]}, "needs the lineage"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "directions": [1]}, "2 direction labels"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "embeddings": [[1, 0], [1]]}, "rows of equal length"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "embeddings": [[1, 0], [0, 0]]}, "all zeros"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "similarity": [[1, 0]]}, "square"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "similarity": [[1, 3], [3, 1]]}, "cosine"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "similarity": [[1, 0.5], [0.1, 1]]}, "symmetric"),
+        ({"strategy": "dora", "scores": [0.1], "directions": [1], "similarity": [[1]]}, "one of"),
+        ({"strategy": "rebase", "scores": ["a"]}, "scores"),
+        ({"strategy": "rebase"}, "scores"),
+        ([1, 2], "the request"),
+        ("{", "not JSON"),
+    ],
+)
+def test_allocate_refuses_bad_input_in_one_line(request_: object, says: str) -> None:
+    run = allocate(request_)
+    assert run.returncode == 2
+    assert says in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert run.stdout == ""
+
+
+def test_allocate_names_a_missing_file() -> None:
+    run = rollwise("allocate", "nowhere.json")
+    assert run.returncode == 2
+    assert "nowhere.json" in run.stderr
+
+
+def test_solve_prints_rounds_directions_ledger_and_answer(tmp_path: Path) -> None:
+    picture = tmp_path / "search.svg"
+    run = rollwise("solve", QUESTION, "--budget", "16", "--explain", "--draw", str(picture))
+    assert run.returncode == 0, run.stderr
+    for part in ("round  1", "where the rollouts went", "ledger", "policy", "support", "rollouts to hand out"):
+        assert part in run.stdout
+    assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+
+
+def test_solve_json_is_json_and_repeats() -> None:
+    arguments = ("solve", "--level", "1", "--seed", "3", "--budget", "8", "--strategy", "rebase", "--json")
+    first, again = (json.loads(rollwise(*arguments).stdout) for _ in range(2))
+    for run in (first, again):
+        assert run["ledger"].pop("seconds") > 0
+    assert first == again
+    assert first["finished"] == 8
+
+
+def test_solve_says_so_when_a_question_has_no_solution() -> None:
+    run = rollwise("solve", "Use 1, 1, 1 to make 250", "--budget", "8")
+    assert run.returncode == 0
+    assert "no path verified" in run.stdout or "no path reached an answer" in run.stdout
+    reply = json.loads(rollwise("solve", "Use 1, 1, 1 to make 250", "--budget", "8", "--json").stdout)
+    assert reply["answer"] is None
+    assert reply["right"] is False
+
+
+def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n\ndef best(candidates, width):\n"
+        "    counts = np.zeros(len(candidates), dtype=int)\n"
+        "    counts[np.argmax(candidates.rewards)] = width\n    return counts\n\n"
+        "def greedy(candidates, width):\n    return np.zeros(len(candidates), dtype=int)\n"
+    )
+    reply = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:best", "--json")
+    assert json.loads(reply.stdout)["finished"] == 4
+    broken = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:greedy")
+    assert broken.returncode == 2
+    assert "handed out 0 rollouts of" in broken.stderr
+    missing = rollwise("solve", QUESTION, "--strategy", f"{file}:absent")
+    assert missing.returncode == 2
+    assert "absent" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["What is 2 + 2?"], "Use 18, 1, 13, 22, 7 to make 132"),
+        ([QUESTION, "--strategy", "best"], "no strategy"),
+        ([QUESTION, "--budget", "0"], "budget"),
+        ([QUESTION, "--temperature", "-1"], "temperature"),
+        ([QUESTION, "--vote", "loudest"], "no vote"),
+        ([QUESTION, "--aggregate", "median"], "no step aggregate"),
+        ([QUESTION, "--option", "beam_width"], "name=value"),
+        ([QUESTION, "--option", "beam_width=4"], "no option 'beam_width'"),
+        ([QUESTION, "--reward", "gold"], "no reward"),
+        ([QUESTION, "--directions", "north"], "no direction finder"),
+        (["--level", "9"], "levels 1 to 5"),
+        ([QUESTION, "--draw", "nowhere/a.svg"], "does not exist"),
+    ],
+)
+def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) -> None:
+    run = rollwise("solve", *arguments)
+    assert run.returncode == 2
+    assert says in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["solve"], ["allocate"], ["world"], ["world", "train"], ["world", "evaluate"]])
+def test_help_teaches(command: list[str]) -> None:
+    run = rollwise(*command, "--help")
+    assert run.returncode == 0
+    assert "Usage" in run.stdout
+
+
+def test_world_problem_prints_questions() -> None:
+    run = rollwise("world", "problem", "--level", "1", "--count", "3")
+    assert len(run.stdout.splitlines()) == 3
+    assert all(line.startswith("Use ") for line in run.stdout.splitlines())

@@ -1,0 +1,183 @@
+"""Whole searches with parts of the test's own: a policy whose samples are scripted, so that the answer is known."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pytest
+
+import rollwise
+from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.drawing import flow, search_svg
+from rollwise.errors import InputError
+from rollwise.search import Allocated, rounds
+
+QUESTION = "Use 2, 3, 4 to make 24"
+GOOD = ["2 × 3 = 6, left: 4 6\n\n", "4 × 6 = 24, left: 24\n\n", "Answer: \\boxed{2 × 3 × 4}"]
+BAD = ["2 + 3 = 5, left: 4 5\n\n", "4 × 5 = 20, left: 20\n\n", "Answer: \\boxed{(2 + 3) × 4}"]
+
+
+class Scripted:
+    """Every fourth root takes the good way, the others the bad one; a path follows the way it started on."""
+
+    parameters = 10
+
+    def __init__(self, lose: frozenset[int] = frozenset()) -> None:
+        self.lose = lose
+
+    def open(self, problem: Problem, sampling: Sampling) -> "ScriptedSession":
+        return ScriptedSession(self.lose)
+
+
+class ScriptedSession:
+    def __init__(self, lose: frozenset[int]) -> None:
+        self.usage, self.lose = Usage(), lose
+
+    async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
+        return [self._step(path) for path in paths]
+
+    def _step(self, path: Path) -> Step | Failure:
+        if path.key[0] in self.lose and not path.steps:
+            return Failure("the connection was lost")
+        texts = GOOD if path.key[0] % 4 == 0 else BAD
+        depth = len(path.steps)
+        self.usage.generated += 5
+        return Step(texts[depth], 5, Stop.END if depth == 2 else Stop.STEP)
+
+    def hidden(self, key: PathKey) -> FloatArray:
+        return np.array([1.0, 0.0]) if key[0] % 4 == 0 else np.array([0.0, 1.0])
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def solve(strategy: object = "dora", budget: int = 16, **fields: object) -> rollwise.Solution:
+    return rollwise.solve(QUESTION, strategy, budget, **({"policy": Scripted(), "reward": "dial(0)"} | fields))
+
+
+def test_dora_pays_the_small_good_direction_by_its_quality() -> None:
+    solution = solve(reward=Constant(0.5))
+    first = next(event for event in solution.events if isinstance(event, Allocated))
+    good = [index for index, key in enumerate(first.candidates.paths) if key[0] % 4 == 0]
+    assert first.allocation.counts[good].sum() == 8
+    assert first.allocation.effective_directions == pytest.approx(2)
+    plain = solve("rebase", reward=Constant(0.5))
+    first = next(event for event in plain.events if isinstance(event, Allocated))
+    assert first.allocation.counts[good].sum() == 4
+
+
+def test_a_true_reward_leaves_right_paths_only_and_the_answer_is_checked() -> None:
+    solution = solve()
+    assert solution.answer == "2 × 3 × 4"
+    assert solution.right
+    assert solution.support == 1
+    assert len(solution.finished) == 16
+    assert all(solution.rights)
+    assert len({path.key for path in solution.finished}) == 16
+    assert solution.ledger.usage["policy"].generated == 16 * 3 * 5
+    assert solution.ledger.flops("policy") == 2 * 10 * 16 * 3 * 5
+
+
+@pytest.mark.parametrize(
+    ("vote", "answer"),
+    [("weighted_majority", "(2 + 3) × 4"), ("majority", "(2 + 3) × 4"), ("verified", "2 × 3 × 4")],
+)
+def test_votes_over_plain_samples(vote: str, answer: str) -> None:
+    solution = solve("temperature", reward=Constant(0.5), vote=vote)
+    assert solution.answer == answer
+    assert solution.covered
+    assert sum(solution.rights) == 4
+    assert sorted(ballot.paths for ballot in solution.ballots) == [4, 12]
+
+
+def test_best_of_n_follows_the_reward() -> None:
+    assert solve("temperature", vote="best_of_n").answer == "2 × 3 × 4"
+
+
+def test_a_lost_rollout_costs_one_rollout() -> None:
+    solution = solve("rebase", policy=Scripted(frozenset({1, 2})), reward=Constant(0.5))
+    assert len(solution.finished) == 14
+    assert solution.failures == ("the connection was lost",) * 2
+    assert [round_.allocated.width for round_ in rounds(solution.events) if round_.allocated] == [14, 14]
+
+
+def test_when_every_rollout_is_lost_there_is_no_answer_and_no_crash() -> None:
+    solution = solve(policy=Scripted(frozenset(range(16))))
+    assert solution.answer is None
+    assert solution.attempt is None
+    assert not solution.covered
+    assert len(solution.failures) == 16
+
+
+def test_a_reward_that_is_not_a_number_costs_its_rollout() -> None:
+    solution = solve("temperature", reward=Constant(float("nan")))
+    assert solution.finished == ()
+    assert len(solution.failures) == 16
+
+
+def test_nothing_right_is_said_and_the_best_attempt_shown() -> None:
+    solution = solve("temperature", budget=1, policy=Scripted(), reward=Constant(0.5), seed=1)
+    assert solution.right
+    wrong = rollwise.solve("Use 2, 3, 5 to make 24", "temperature", 4, policy=Scripted(), reward=Constant(0.5))
+    assert wrong.answer is None
+    assert wrong.attempt in ("2 × 3 × 4", "(2 + 3) × 4")
+    assert not wrong.covered
+
+
+def test_rounds_are_reported_as_they_close() -> None:
+    seen: list[int] = []
+    solve(on_round=lambda happened: seen.append(happened.index))
+    assert seen == [0, 1, 2]
+
+
+async def test_solve_works_inside_a_running_loop() -> None:
+    assert solve().right
+    many = await asyncio.gather(
+        *(rollwise.solve_async(QUESTION, budget=4, policy=Scripted(), reward="dial(0)", seed=seed) for seed in range(3))
+    )
+    assert all(solution.right for solution in many)
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(InputError, match="colour"):
+        solve(colour="red")
+    with pytest.raises(InputError, match="budget"):
+        solve(budget=0)
+
+
+def test_the_flow_of_a_search_adds_up_and_is_drawn() -> None:
+    solution = solve("rebase", reward=Constant(0.5))
+    right = [path.key for path, good in zip(solution.finished, solution.rights, strict=True) if good]
+    folded = flow(solution.events, lambda text: text.split("\n\n")[-2], right)
+    assert [sum(band.paths for band in column) for column in folded.columns] == [16, 16, 16]
+    assert [sum(band.given for band in column) for column in folded.columns] == [16, 16, 0]
+    assert folded.columns[2][0].right == sum(solution.rights)
+    for index in (1, 2):
+        assert sum(count for (at, _, _), count in folded.links.items() if at == index) == 16
+    picture = search_svg(folded, "a < b")
+    assert picture.count("<title>") == sum(len(column) for column in folded.columns)
+    assert "a &lt; b" in picture
+
+
+class Constant:
+    """A reward model that always says the same."""
+
+    parameters = 0
+
+    def __init__(self, value: float) -> None:
+        self.value, self.usage = value, Usage()
+
+    def open(self, problem: Problem, seed: int) -> "Constant":
+        return self
+
+    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+        return [self.value for _ in paths]
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
