@@ -99,9 +99,11 @@ def dvts(candidates: Candidates, width: int, options: TreeOptions) -> Allocation
 
 
 def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Allocation:
-    """Shares softmax(R / T_b) of the width (REBASE, Wu et al., arXiv 2408.00724, section 3)."""
+    """Shares softmax(R / T_b) of the width (REBASE, Wu et al., arXiv 2408.00724, section 3). Reads no directions: the
+    cumulative roundings go along the paths' keys.
+    """
     weights = softmax(candidates.rewards, options.reward_temperature)
-    counts = apportion(weights, width, options.rounding, _order(candidates), _generator(candidates))
+    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), _generator(candidates))
     return Allocation(counts, weights)
 
 
@@ -110,7 +112,8 @@ def dora(candidates: Candidates, width: int, options: DoraOptions) -> Allocation
     arXiv 2506.15707, section 4), so that a direction is paid for its quality and not for its size.
     """
     unique, weights = _direction_weights(candidates, options)
-    counts = apportion(weights, width, options.rounding, _order(candidates), _generator(candidates))
+    order = contiguous_order(candidates.directions, len(candidates))
+    counts = apportion(weights, width, options.rounding, order, _generator(candidates))
     return Allocation(counts, weights, unique)
 
 
@@ -143,10 +146,6 @@ def _best_first(rewards: FloatArray) -> IntArray:
 
 def _shares(counts: IntArray) -> FloatArray:
     return counts / max(1, int(counts.sum()))
-
-
-def _order(candidates: Candidates) -> IntArray:
-    return contiguous_order(candidates.directions, len(candidates))
 
 
 def _generator(candidates: Candidates) -> np.random.Generator:
@@ -196,14 +195,15 @@ class Strategy:
         count = len(candidates)
         if count == 0:
             raise InputError("there is nothing to allocate among; give at least one score")
-        if width < 0:
-            raise InputError(f"the width is how many rollouts to hand out, so at least 0, not {width}")
+        if width < 0 or int(width) != width:
+            raise InputError(f"the width is how many rollouts to hand out, a whole number of at least 0, not {width}")
         if len(set(candidates.paths)) != count:
             raise InputError("two candidates carry the same path key; keys name candidates, make them differ")
         if candidates.rewards.shape != (count,) or not np.all(np.isfinite(candidates.rewards)):
             raise InputError("every candidate needs one finite score; replace NaN and infinity, or leave the path out")
-        if candidates.lineage is not None and candidates.lineage.shape != (count,):
-            raise InputError(f"{count} scores need {count} lineage entries, not {candidates.lineage.shape}")
+        for name, known in (("lineage", candidates.lineage), ("depth", candidates.depth)):
+            if known is not None and known.shape != (count,):
+                raise InputError(f"{count} scores need {count} {name} entries, not {known.shape}")
         if candidates.directions is not None:
             check_directions(candidates.directions, count)
         for name in ("directions", "lineage"):
@@ -211,13 +211,17 @@ class Strategy:
                 raise InputError(f"strategy {self.name!r} needs {_EVIDENCE[name]}")
 
     def _check_result(self, made: Allocation | IntArray, count: int, width: int) -> Allocation:
-        if not isinstance(made, Allocation):
-            made = Allocation(np.asarray(made), _shares(np.asarray(made)))
-        counts = made.counts
-        if counts.shape != (count,) or not np.all(counts == np.floor(counts)) or np.any(counts < 0):
+        counts = made.counts if isinstance(made, Allocation) else np.asarray(made)
+        numbers = counts.shape == (count,) and counts.dtype.kind in "iuf"
+        if not numbers or not np.all(counts == np.floor(counts)) or np.any(counts < 0):
             raise AllocationError(f"strategy {self.name!r} has to return {count} whole numbers of at least 0")
         if int(counts.sum()) != width:
             raise AllocationError(f"strategy {self.name!r} handed out {int(counts.sum())} rollouts of {width}")
+        if not isinstance(made, Allocation):
+            return Allocation(counts, _shares(counts))
+        reasons = (made.weights, made.uniqueness, made.first_counts)
+        if any(reason is not None and reason.shape != (count,) for reason in reasons):
+            raise AllocationError(f"strategy {self.name!r} has to return weights for each of {count} candidates")
         return made
 
 
@@ -239,15 +243,15 @@ def _restore(made: Allocation, order: IntArray) -> Allocation:
 
 
 def _build_options(kind: type, given: dict[str, Any], name: str) -> Any:
-    known = {field.name: field.type for field in fields(kind)}
+    known = {field.name: str(getattr(field.type, "__name__", field.type)) for field in fields(kind)}
     for key, value in given.items():
         if key not in known:
             raise InputError(f"strategy {name!r} has no option {key!r}; it has: {', '.join(known) or 'none'}")
-        wanted = str(known[key])
+        wanted = known[key]
         right = isinstance(value, str) if wanted == "str" else isinstance(value, int | float)
         if not right or isinstance(value, bool) or (wanted == "int" and not float(value).is_integer()):
             raise InputError(f"option {key!r} of strategy {name!r} is a {wanted}, not {value!r}")
-    return kind(**given)
+    return kind(**{key: int(value) if known[key] == "int" else value for key, value in given.items()})
 
 
 STRATEGIES = {

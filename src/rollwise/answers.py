@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from rollwise.core import IntArray
-from rollwise.errors import EngineError
+from rollwise.errors import EngineError, InputError
 
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SPELLINGS = str.maketrans({"−": "-", "–": "-", "×": r" \times ", "÷": r" \div ", "\u00a0": " "})
 
 
@@ -30,25 +32,19 @@ def last_boxed(text: str) -> str | None:
 
     A box that was cut off before its closing brace does not count, nor does an empty one.
     """
-    found = None
-    for command in ("\\boxed{", "\\fbox{"):
-        start = text.find(command)
-        while start >= 0:
-            inside = _balanced(text, start + len(command))
-            if inside is not None and inside.strip() and (found is None or start > found[0]):
-                found = (start, inside.strip())
-            start = text.find(command, start + 1)
-    return None if found is None else found[1]
+    insides = (_balanced(text, box.end()) for box in reversed(list(_BOX.finditer(text))))
+    return next((inside.strip() for inside in insides if inside is not None and inside.strip()), None)
 
 
 def _balanced(text: str, start: int) -> str | None:
-    depth = 1
+    depth, escaped = 1, False
     for position in range(start, len(text)):
         character = text[position]
-        escaped = text[position - 1] == "\\"
-        if character == "{" and not escaped:
+        if escaped or character == "\\":
+            escaped = not escaped
+        elif character == "{":
             depth += 1
-        elif character == "}" and not escaped:
+        elif character == "}":
             depth -= 1
             if depth == 0:
                 return text[start:position]
@@ -56,7 +52,9 @@ def _balanced(text: str, start: int) -> str | None:
 
 
 def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
-    """Whether two answers are the same mathematics (math-verify, gold first). False where that takes too long."""
+    """Whether two answers are the same mathematics (math-verify, gold first). False where that takes longer than
+    `seconds`, not counting the wait for the one worker.
+    """
     if _plain(gold) == _plain(answer):
         return True
     return bool(_worker.call("same", _plain(gold), _plain(answer), seconds=seconds))
@@ -71,6 +69,8 @@ def group(
     go to the worker at once; where that outlasts `seconds`, they go one by one, and a pair that outlasts
     `pair_seconds` counts as different.
     """
+    if compare not in ("mathematics", "text"):
+        raise InputError(f"no comparison is called {compare!r}; there are: mathematics, text")
     texts = list(dict.fromkeys(_plain(answer) for answer in answers if answer is not None))
     leaders: list[int] | None
     if compare == "text" or len(texts) < 2:
@@ -166,22 +166,28 @@ class _Worker:
                 process.stdin.flush()
                 return json.loads(self._replies.get(timeout=seconds) or "null")
             except (queue.Empty, OSError):
-                self._stop()
+                self.stop()
                 return None
+            except BaseException:  # interrupted: the reply to come belongs to nobody
+                self.stop()
+                raise
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        package = str(Path(__file__).parents[1])
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")])}
+        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "rollwise.answers"]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
         self._process, self._replies = process, queue.Queue()
         threading.Thread(target=self._read, args=(process, self._replies), daemon=True).start()
-        atexit.register(process.kill)
-        if self._replies.get(timeout=self.START_SECONDS) != "ready\n":
-            self._stop()
+        try:
+            ready = self._replies.get(timeout=self.START_SECONDS) == "ready\n"
+        except queue.Empty:
+            ready = False
+        if not ready:
+            self.stop()
             raise EngineError("the process that compares answers did not start; is math-verify installed?")
         return process
 
@@ -191,7 +197,8 @@ class _Worker:
             replies.put(line)
         replies.put("")
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the process; the next call starts a new one."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -199,6 +206,7 @@ class _Worker:
 
 
 _worker = _Worker()
+atexit.register(_worker.stop)
 
 if __name__ == "__main__":
     _serve()

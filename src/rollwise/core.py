@@ -139,8 +139,9 @@ class Candidates:
 class Allocation:
     """How many copies of each candidate go on: `counts` (k,) sum to the width.
 
-    `weights` (k,) are the shares before rounding and sum to 1; `uniqueness` (k,) is what the directions contributed,
-    or None; `first_counts` (k,) are the counts before a second stage, where there is one.
+    `weights` (k,) are the shares before rounding and sum to 1 (all 0 where a width of 0 leaves none); `uniqueness` (k,)
+    is what the directions contributed, or None; `first_counts` (k,) are the counts before a second stage, where there
+    is one.
     """
 
     counts: IntArray

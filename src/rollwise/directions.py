@@ -25,15 +25,19 @@ def from_embeddings(embeddings: FloatArray) -> Directions:
 def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
     """Directions of the candidates that the evidence is about; None where there is none.
 
-    Raises InputError where some paths have a label and others an embedding.
+    A path without evidence among labelled ones is a direction of its own. Raises InputError where some paths have an
+    embedding and others do not, or where embeddings differ in length.
     """
     if not evidence or all(item.embedding is None and item.label is None for item in evidence):
         return None
-    if all(item.embedding is not None for item in evidence):
-        return from_embeddings(np.array([item.embedding for item in evidence], dtype=np.float64))
-    if any(item.embedding is not None for item in evidence):
-        raise InputError("a direction finder gave labels for some paths and embeddings for others; give one kind")
-    return from_labels([item.label for item in evidence])
+    embeddings = [item.embedding for item in evidence if item.embedding is not None]
+    if not embeddings:
+        return from_labels(
+            [("alone", index) if item.label is None else (item.label,) for index, item in enumerate(evidence)]
+        )
+    if len(embeddings) != len(evidence) or len({embedding.shape for embedding in embeddings}) > 1:
+        raise InputError("a direction finder has to embed every path, all in the same number of dimensions")
+    return from_embeddings(np.stack(embeddings))
 
 
 def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> FloatArray:
@@ -52,7 +56,8 @@ def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> 
     if similarity_temperature == 0:
         kernel = (similarity >= 1.0 - 1e-12).astype(np.float64)
     else:
-        kernel = np.exp((similarity - 1.0) / similarity_temperature)
+        kernel = np.exp((np.minimum(similarity, 1.0) - 1.0) / similarity_temperature)
+    np.fill_diagonal(kernel, 1.0)
     return 1.0 / kernel.sum(axis=1)
 
 

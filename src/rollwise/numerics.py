@@ -18,7 +18,7 @@ def keyed_generator(*parts: object) -> np.random.Generator:
     """The generator that a key names: equal parts, equal stream, whatever ran before.
 
     The key is hashed (BLAKE2b, 128 bits) into the counter-based Philox generator, so streams of different keys are
-    independent and nothing is drawn in arrival order.
+    independent and nothing is drawn in arrival order. Parts are plain Python values, told apart by their repr.
     """
     digest = hashlib.blake2b("\x1f".join(map(repr, parts)).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
@@ -63,7 +63,7 @@ _EDGE = 1e-9  # shares come from floating point: 2.5 - 1e-16 has to round as 2.5
 def largest_remainder(shares: FloatArray, width: int) -> IntArray:
     """Hamilton's method: every share rounded down, what is left over to the largest remainders.
 
-    |count - share| < 1, and a heavier share never gets less. Ties go to the earlier position.
+    |count - share| < 1, and a heavier share never gets less. Ties go to the heavier share, then the earlier position.
     """
     counts = np.floor(shares + _EDGE).astype(np.int64)
     remainders = np.round(shares - counts, 9)
@@ -93,15 +93,15 @@ def divisor(shares: FloatArray, width: int, offset: float) -> IntArray:
     """Divisor method with signposts s + offset: the next rollout goes to the largest share / (count + offset).
 
     Offset 0 is Adams, 1/2 Webster, 1 D'Hondt (Balinski and Young, Fair Representation, 1982). A common factor λ is
-    bisected to just below the width, and a heap hands out the rest, so ties go to the earlier position. Entries with
-    no share get nothing.
+    bisected to just below the width, and a heap hands out the rest, ties to the heavier share, then
+    the earlier position. Entries with no share get nothing.
     """
     counts = np.zeros(len(shares), dtype=np.int64)
     live = np.flatnonzero(shares > 0)
     weights = shares[live]
 
     def seats(factor: float) -> IntArray:
-        return np.maximum(np.ceil(weights / factor - offset - _EDGE), 0).astype(np.int64)
+        return np.maximum(np.ceil(weights / factor * (1 - 1e-12) - offset), 0).astype(np.int64)
 
     low, high = 0.0, float(weights.max()) / max(offset, _EDGE) + 1.0
     for _ in range(200):
@@ -162,6 +162,7 @@ def apportion(
     check_rounding(rounding)
     if width == 0:
         return np.zeros(len(weights), dtype=np.int64)
+    weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))  # exact: only the ratios matter
     shares = weights * (width / weights.sum())
     if rounding == "largest_remainder":
         return largest_remainder(shares, width)

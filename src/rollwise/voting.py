@@ -40,7 +40,10 @@ def _elect(labels: IntArray, votes: FloatArray, weights: FloatArray) -> Verdict:
 
 
 def weighted_majority(labels: IntArray, weights: FloatArray) -> Verdict:
-    """The answer whose voters weigh most together. Support is their share of the weight of all who answered."""
+    """The answer whose voters weigh most together. Support is their share of the weight of all who answered.
+
+    Where nobody weighs anything, every voter counts alike.
+    """
     return _elect(labels, weights, weights)
 
 
