@@ -15,12 +15,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import IntArray
+from rollwise.core import IntArray, Path, Problem, World, whole_steps
 from rollwise.errors import EngineError, InputError
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
@@ -34,6 +34,19 @@ def last_boxed(text: str) -> str | None:
     """
     insides = (_balanced(text, box.end()) for box in reversed(list(_BOX.finditer(text))))
     return next((inside.strip() for inside in insides if inside is not None and inside.strip()), None)
+
+
+def answer_of(path: Path) -> str | None:
+    """What a path answers; None where it did not end by itself or boxed nothing."""
+    return last_boxed(path.text) if path.ended else None
+
+
+def on_course(world: World, problem: Problem, path: Path) -> bool:
+    """The truth about a path: whether its answer is right, or, before its end, whether a right one is within reach."""
+    if path.ended:
+        answer = answer_of(path)
+        return answer is not None and world.is_right(problem, answer)
+    return world.reachable(problem, whole_steps(path.text, world.separator))
 
 
 def _balanced(text: str, start: int) -> str | None:
@@ -175,7 +188,7 @@ class _Worker:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(FilePath(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "rollwise.answers"]
         pipe = subprocess.PIPE

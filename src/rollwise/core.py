@@ -44,13 +44,15 @@ class Problem:
 class Step:
     """One grown step: its text with the separator that closed it, its tokens, and why it stopped.
 
-    `logprob` is the sum over the step of the log-probability under the policy at temperature 1.
+    `logprob` is the sum over the step of the log-probability under the policy at temperature 1; `ids` are the tokens
+    themselves where the policy tells them, an end-of-text token left out.
     """
 
     text: str
     tokens: int
     stop: Stop
     logprob: float = float("nan")
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,11 @@ class Path:
         """Tokens generated along this path, counted once each."""
         return sum(step.tokens for step in self.steps)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last step ended the text."""
+        return bool(self.steps) and self.steps[-1].stop is Stop.END
+
     def copy(self, index: int) -> Path:
         """Copy number `index` of this path, waiting to grow its next step."""
         return Path((*self.key, index), self.steps, self.rewards)
@@ -82,6 +89,14 @@ class Path:
     def scored(self, reward: float) -> Path:
         """This path with the reward of its last step."""
         return Path(self.key, self.steps, (*self.rewards, reward))
+
+
+def whole_steps(text: str, separator: str, ended: bool = False) -> list[str]:
+    """The steps of a solution so far, blank ones left out. What follows the last separator is a step only if the text
+    ended there; else it was cut off and its sense is not known yet.
+    """
+    parts = text.split(separator)
+    return [part for part in (parts if ended else parts[:-1]) if part.strip()]
 
 
 def key_text(key: PathKey) -> str:
@@ -193,6 +208,11 @@ class PolicySession(Protocol):
     @property
     def usage(self) -> Usage:
         """Tokens spent so far."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """How many tokens a solution may have before the model's context is full."""
         ...
 
     async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
@@ -322,6 +342,10 @@ class World(Protocol):
 
     def demonstration(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
         """A training problem and the steps of one solution; with `after`, what so many steps leave of a problem."""
+        ...
+
+    def attempt(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
+        """A training problem and valid steps of an attempt that fails more often than not."""
         ...
 
     def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.core import DirectionSession, Evidence, FloatArray, Path, PolicySession, Problem, Usage, World
+from rollwise.core import (
+    DirectionSession,
+    Evidence,
+    FloatArray,
+    Path,
+    PolicySession,
+    Problem,
+    Usage,
+    World,
+    whole_steps,
+)
 from rollwise.errors import MissingExtraError
 
 
@@ -49,7 +59,7 @@ class _StateSession:
 
     async def find(self, paths: Sequence[Path]) -> list[Evidence]:
         split = self.world.separator
-        return [Evidence(label=self.world.state(self.problem, path.text.rstrip().split(split))) for path in paths]
+        return [Evidence(label=self.world.state(self.problem, whole_steps(path.text, split))) for path in paths]
 
 
 class MiniLM:

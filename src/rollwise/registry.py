@@ -92,7 +92,7 @@ def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
     return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
 
 
-_DIAL = re.compile(r"dial(?:\((?P<size>[\d.]+)(?:,\s*(?P<shared>[\d.]+))?\))?")
+_DIAL = re.compile(r"dial(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
 @functools.cache
@@ -114,7 +114,8 @@ def _folder(name: str, world: str, part: str) -> Path:
     if name == "trained":
         return bundled(world, part)
     if not Path(name).is_dir():
-        raise InputError(f"no {part} is called {name!r}: give 'trained' or the folder of a model")
+        known = "'trained' or the folder of a model" + (", or dial(SIZE,SHARED)" if part == "reward" else "")
+        raise InputError(f"no {part} is called {name!r}: give {known}")
     return Path(name)
 
 

@@ -6,15 +6,15 @@ import asyncio
 import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rollwise.allocation import Strategy
-from rollwise.answers import group, last_boxed
+from rollwise.answers import answer_of, group
 from rollwise.core import (
     DirectionFinder,
     DirectionSession,
@@ -28,7 +28,6 @@ from rollwise.core import (
     RewardSession,
     Sampling,
     Step,
-    Stop,
     World,
 )
 from rollwise.errors import InputError, UnknownNameError
@@ -164,7 +163,8 @@ class Runner:
         policy = self.policy.open(problem, sampling)
         reward = self.reward.open(problem, config.seed)
         finder = self.finder.open(problem, policy) if self.finder else None
-        search = Search(problem, self.allocate, self.limits, config.seed)
+        limits = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
+        search = Search(problem, self.allocate, limits, config.seed)
         try:
             while not search.done:
                 seen = len(search.events)
@@ -183,7 +183,7 @@ class Runner:
 
     def _conclude(self, search: Search, ledger: Ledger) -> Solution:
         problem, paths = search.problem, search.voters
-        answers = [last_boxed(path.text) if path.steps[-1].stop is Stop.END else None for path in paths]
+        answers = [answer_of(path) for path in paths]
         rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
         weights = np.array([search.reward(path) for path in paths], dtype=np.float64)
         labels = group(answers, compare="text" if self.vote == "verified" else "mathematics")
@@ -226,15 +226,15 @@ def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any,
 async def _grow(search: Search, policy: PolicySession, reward: RewardSession, finder: DirectionSession | None) -> None:
     """One round: grow every waiting path, score what grew, find directions among those that go on, tell the search."""
     waiting = search.ask()
-    outcomes = await policy.extend(waiting)
+    outcomes = await _outcomes(policy.extend(waiting), len(waiting))
     grown: list[Path] = []
     for path, step in zip(waiting, outcomes, strict=True):
         if isinstance(step, Step):
             grown.append(path.grown(step))
         else:
             search.tell(path.key, step)
-    scores = dict(zip([path.key for path in grown], await reward.score(grown), strict=True))
-    going = [path for path in grown if path.steps[-1].stop is not Stop.END]
+    scores = dict(zip([path.key for path in grown], await _outcomes(reward.score(grown), len(grown)), strict=True))
+    going = [path for path in grown if not path.ended]
     found = await finder.find(going) if finder else [Evidence()] * len(going)
     evidence = dict(zip([path.key for path in going], found, strict=True))
     for path in grown:
@@ -246,6 +246,16 @@ async def _grow(search: Search, policy: PolicySession, reward: RewardSession, fi
     parents = {path.key[:-1] for path in search.ask()}
     policy.retain(parents)
     reward.retain(parents)
+
+
+async def _outcomes(work: Awaitable[list[Result | Failure]], count: int) -> list[Result | Failure]:
+    """What a model made of `count` paths; where it broke down, that costs these rollouts and not the question."""
+    try:
+        return await work
+    except InputError:
+        raise
+    except Exception as error:  # whatever a user's own model may raise
+        return [Failure(f"{type(error).__name__}: {error}")] * count
 
 
 @functools.lru_cache(maxsize=8)

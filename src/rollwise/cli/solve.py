@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from rollwise.cli.options import key_values
-from rollwise.core import Problem
+from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
@@ -119,7 +119,7 @@ def _show(solution: Solution, searched: Flow, console: Console, explain: bool) -
 
 def _flow(solution: Solution, runner: Runner) -> Flow:
     def label(text: str) -> Hashable:
-        return runner.world.state(solution.problem, text.rstrip().split(runner.world.separator))
+        return runner.world.state(solution.problem, whole_steps(text, runner.world.separator))
 
     right = [path.key for path, good in zip(solution.finished, solution.rights, strict=True) if good]
     return flow(solution.events, label, right)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import queue
 import threading
 from collections.abc import Collection, Sequence
@@ -32,7 +34,8 @@ class _Ticket:
     def close_one(self) -> None:
         self.open -= 1
         if self.open == 0:
-            self.loop.call_soon_threadsafe(self._resolve, [job.result for job in self.jobs])
+            with contextlib.suppress(RuntimeError):  # the caller's event loop may be closed by now
+                self.loop.call_soon_threadsafe(self._resolve, [job.result for job in self.jobs])
 
     def _resolve(self, results: list[Step | Failure]) -> None:
         if not self.future.done():
@@ -71,7 +74,7 @@ class LocalPolicy:
         self.parameters: int = model.num_parameters()
         self.context: int = model.config.get_text_config().max_position_embeddings
         self.ends = _end_tokens(model, tokenizer)
-        self.pieces = [tokenizer.decode([index]) for index in range(len(tokenizer))]
+        self.pieces = [tokenizer.decode([index]) for index in range(model.config.get_text_config().vocab_size)]
         self._head = model.get_output_embeddings()
         self._rows = rows
         self._decoding = Arena(model.base_model, rows)
@@ -79,14 +82,30 @@ class LocalPolicy:
         self._active: list[_Job] = []
         self._logits = torch.empty(0)
         self._waiting: list[_Job] = []
+        self._admitting: list[_Job] = []
         self._inbox: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._check_architecture()
 
     @classmethod
     def load(cls, folder: FilePath, separator: str = "\n\n", dtype: str | None = None, rows: int = 128) -> LocalPolicy:
         """The policy that lies in a folder. Raises InputError where there is none."""
         return cls(*load_checkpoint(folder, "AutoModelForCausalLM", dtype), separator=separator, rows=rows)
+
+    def _check_architecture(self) -> None:
+        """Raise InputError for a model that computes more than the caches and the head reproduce."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+        if set(kinds) != {"full_attention"} and (window is None or window < self.context):
+            raise InputError("this model attends within a window only, which the local engine cannot; serve it")
+        tokens = [*sorted(self.ends), *sorted(self.ends)]
+        with torch.inference_mode():
+            known = self.model(input_ids=torch.tensor([tokens], device=self.model.device)).logits[0, -1]
+            ours = self.logits(feed(self._reading, [None], [tokens])[0])
+        if not torch.allclose(known.float(), ours.float(), rtol=0.05, atol=0.05):
+            raise InputError("the local engine does not reproduce the logits of this architecture; serve it")
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
         """A session for one question. Raises InputError where the question does not fit the model's context."""
@@ -126,7 +145,8 @@ class LocalPolicy:
             block = False
 
     def _abandon(self, error: Exception) -> None:
-        jobs, self._active, self._waiting = self._active + self._waiting, [], []
+        jobs = dict.fromkeys([*self._admitting, *self._active, *self._waiting])
+        self._admitting, self._active, self._waiting, self._logits = [], [], [], self._logits[:0]
         for job in jobs:
             job.finish(Failure(f"{type(error).__name__}: {error}"))
 
@@ -136,11 +156,11 @@ class LocalPolicy:
         fresh, self._waiting = self._waiting[:free], self._waiting[free:]
         if not fresh:
             return
+        self._admitting = fresh
         self._find_parents(fresh)
         logits = []
         for job in fresh:
             if job.limit < 1:
-                job.finish(Failure("the model's context is full"))
                 continue
             assert job.parent is not None
             self._decoding.load(len(self._active), job.parent)
@@ -148,6 +168,10 @@ class LocalPolicy:
             logits.append(self.logits(job.parent))
         if logits:
             self._logits = torch.cat([self._logits.reshape(-1, logits[0].shape[-1]).to(logits[0]), torch.stack(logits)])
+        self._admitting = []
+        for job in fresh:
+            if job.limit < 1:
+                job.finish(Failure("the model's context is full"))
 
     def _find_parents(self, jobs: Sequence[_Job]) -> None:
         """Each job's kept prefix; what is not kept (a question's first round, a resumed search) is read once."""
@@ -163,7 +187,7 @@ class LocalPolicy:
         for job in jobs:
             sampling, usage = job.session.sampling, job.session.usage
             job.parent = job.session.nodes[job.path.key[:-1]]
-            job.limit = min(sampling.max_step_tokens, self.context - job.parent.length)
+            job.limit = min(sampling.max_step_tokens, job.session.room - job.path.tokens)
             key = (sampling.seed, job.session.problem.id, job.path.key, len(job.path.steps), "sample")
             job.uniforms = keyed_generator(*key).random(max(job.limit, 1))
             if readers.get((id(job.session), job.path.key[:-1])) is job:
@@ -196,7 +220,9 @@ class LocalPolicy:
         heat = torch.tensor([one.temperature for one in samplings], dtype=torch.float64)[:, None]
         probabilities = torch.softmax(logits / torch.where(heat > 0, heat, 1.0), dim=-1)
         if any(one.top_p < 1 for one in samplings):
-            probabilities = _nucleus(probabilities, torch.tensor([one.top_p for one in samplings])[:, None])
+            probabilities = _nucleus(
+                probabilities, torch.tensor([one.top_p for one in samplings], dtype=torch.float64)[:, None]
+            )
         cumulative = probabilities.cumsum(-1)
         uniforms = torch.tensor([float(job.uniforms[len(job.tokens)]) for job in self._active], dtype=torch.float64)
         drawn = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
@@ -227,8 +253,6 @@ class LocalPolicy:
                 assert mover.parent is not None
                 self._decoding.move(last, row, mover.parent.length + len(mover.tokens))
                 self._active[row], self._logits[row] = mover, self._logits[last]
-                if hidden is not None:
-                    hidden[row] = hidden[last]
             self._active.pop()
             self._logits = self._logits[:last]
             job.session.usage.generated += len(job.tokens)
@@ -236,9 +260,9 @@ class LocalPolicy:
 
     def _step(self, job: _Job) -> Step:
         ended = job.tokens[-1] in self.ends
-        text = self.tokenizer.decode(job.tokens[:-1] if ended else job.tokens)
+        ids = job.tokens[:-1] if ended else job.tokens
         stop = Stop.END if ended else Stop.STEP if self.separator in job.tail else Stop.LENGTH
-        return Step(text, len(job.tokens), stop, job.logprob)
+        return Step(self.tokenizer.decode(ids), len(job.tokens), stop, job.logprob, tuple(ids))
 
 
 class LocalSession:
@@ -251,8 +275,10 @@ class LocalSession:
         self.room = min(sampling.max_tokens, policy.context - len(prompt))
 
     def prefix_tokens(self, path: Path) -> list[int]:
-        """The prompt and the path's text as tokens."""
-        return self.prompt + self.policy.tokenizer(path.text, add_special_tokens=False)["input_ids"]
+        """The prompt and the path as tokens: those that were sampled where they are known, else its text's."""
+        encode = self.policy.tokenizer
+        steps = [step.ids or encode(step.text, add_special_tokens=False)["input_ids"] for step in path.steps]
+        return [*self.prompt, *itertools.chain.from_iterable(steps)]
 
     async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
         """Grow each path by one step; results in the order given."""

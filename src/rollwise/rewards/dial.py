@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from rollwise.core import Failure, Path, PathKey, Problem, Usage, World
+from rollwise.answers import on_course
+from rollwise.core import Failure, Path, PathKey, Problem, Usage, World, whole_steps
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 
@@ -26,7 +27,7 @@ class DialReward:
     parameters: int = 0
 
     def __post_init__(self) -> None:
-        if self.size < 0 or not 0 <= self.shared <= 1:
+        if not self.size >= 0 or not 0 <= self.shared <= 1:
             raise InputError(
                 f"the dial takes a size of at least 0 and a share in [0, 1], not {self.size}, {self.shared}"
             )
@@ -49,8 +50,8 @@ class DialSession:
 
     def _reward(self, path: Path) -> float:
         dial = self.dial
-        steps = path.text.rstrip().split(dial.world.separator)
-        truth = float(dial.world.reachable(self.problem, steps))
+        truth = float(on_course(dial.world, self.problem, path))
+        steps = whole_steps(path.text, dial.world.separator, path.ended)
         key = (self.seed, self.problem.id, len(steps), "dial")
         common = keyed_generator(*key, dial.world.state(self.problem, steps)).standard_normal()
         own = keyed_generator(*key, path.key).standard_normal()

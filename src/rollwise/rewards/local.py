@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from rollwise.core import Failure, Path, PathKey, Problem, Stop, Usage
+from rollwise.core import Failure, Path, PathKey, Problem, Usage
 from rollwise.engines.cache import Arena, Node, feed
 from rollwise.engines.checkpoint import load_checkpoint
+from rollwise.errors import InputError
 
 
 class LocalReward:
@@ -34,10 +35,15 @@ class LocalReward:
         return cls(*load_checkpoint(folder, "AutoModelForTokenClassification", dtype))
 
     def open(self, problem: Problem, seed: int) -> LocalRewardSession:
-        """A session for one question."""
+        """A session for one question. Raises InputError where the question does not fit the model's context."""
         messages = [{"role": "user", "content": problem.question}]
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return LocalRewardSession(self, self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(prompt) >= self.context:
+            raise InputError(
+                f"the question takes {len(prompt)} tokens and the reward model reads {self.context} at most"
+            )
+        return LocalRewardSession(self, prompt)
 
     def read(self, parents: Sequence[Node | None], tokens: Sequence[Sequence[int]]) -> list[Node]:
         """Nodes of new tokens after kept prefixes."""
@@ -91,9 +97,9 @@ class LocalRewardSession:
 
     def _new_tokens(self, path: Path, parent: Node | None) -> list[int]:
         encode = self.reward.tokenizer
-        text = path.steps[-1].text if parent else path.text
-        tokens: list[int] = encode(text, add_special_tokens=False)["input_ids"]
-        ending = [encode.eos_token_id] if path.steps[-1].stop is Stop.END else []
+        steps = path.steps[-1:] if parent else path.steps
+        tokens = [token for step in steps for token in encode(step.text, add_special_tokens=False)["input_ids"]]
+        ending = [encode.eos_token_id] if path.ended else []
         return [*([] if parent else self.prompt), *tokens, *ending] or [encode.eos_token_id]
 
     def retain(self, keys: Collection[PathKey]) -> None:

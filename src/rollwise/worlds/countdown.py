@@ -26,6 +26,7 @@ SEPARATOR = "\n\n"
 ANSWER_PREFIX = "Answer: \\boxed{"
 LARGEST_RESULT = 500
 LARGEST_TOKEN = 999
+LONGEST_TEXT = 500
 HELD_OUT_SHARE = 0.05
 
 
@@ -50,7 +51,9 @@ LEVELS = {
 _STEP = re.compile(r"(\d+) ([+−×÷]) (\d+) = (\d+), left: (\d+(?: \d+)*)")
 _ANSWER = re.compile(r"Answer: \\boxed\{(.+)\}", re.DOTALL)
 _QUESTION = re.compile(
-    r"\s*use\s+(?P<numbers>\d+(?:\D+\d+)*?)\b(?:\D*?)\bto\s+(?:make|reach|get)\s+(?P<target>\d+)\W*", re.IGNORECASE
+    r"\s*use\s+(?P<numbers>\d+(?:(?:\s*,\s*|\s+)(?:and\s+)?\d+)*)(?:[\s,]\D*)?\bto\s+(?:make|reach|get)\s+"
+    r"(?P<target>\d+)\W*",
+    re.IGNORECASE,
 )
 
 
@@ -72,7 +75,7 @@ def question_text(numbers: Sequence[int], target: int) -> str:
 
 def read_question(question: str) -> tuple[Numbers, int]:
     """The numbers in the order given, and the target. Raises InputError where the text is no question of this game."""
-    match = _QUESTION.fullmatch(question)
+    match = _QUESTION.fullmatch(question) if len(question) <= LONGEST_TEXT else None
     if match is None:
         raise InputError(
             f"this is not a question of the numbers game: {question[:80]!r}; "
@@ -131,7 +134,7 @@ def advance(state: State, step: str) -> State:
     """The state after one more step, read from the step's text."""
     answer = _ANSWER.fullmatch(step.strip())
     if answer is not None:
-        return State(state.numbers, state.target, state.broken, answered=answer[1])
+        return State(state.numbers, state.target, state.broken or state.answered is not None, answered=answer[1])
     match = _STEP.fullmatch(step.strip())
     if match is None:
         return State(state.numbers, state.target, broken=True)
@@ -149,6 +152,7 @@ def advance(state: State, step: str) -> State:
     return State(claimed, state.target, broken=state.broken or not follows)
 
 
+_ARITHMETIC = re.compile(r"[\d\s()+*/-]*", re.ASCII)
 _OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "×", ast.Div: "÷"}
 
 
@@ -181,8 +185,8 @@ def evaluate(expression: str) -> tuple[Fraction, Numbers]:
         raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
 
     try:
-        if len(plain) > 500:
-            raise InputError("expression longer than 500 characters")
+        if len(plain) > LONGEST_TEXT or not _ARITHMETIC.fullmatch(plain):
+            raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
         result = value(ast.parse(plain.strip(), mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
@@ -205,11 +209,42 @@ def _join(a: _Term, operator: str, b: _Term, result: int) -> _Term:
     return _Term(result, f"{left} {operator} {right}", rank)
 
 
-def _play(rng: np.random.Generator, numbers: Sequence[int]) -> tuple[list[str], list[Numbers], _Term]:
-    """Random play to the end: the steps' texts, the states after each, and the last number with its expression."""
-    table = [_Term(number, str(number)) for number in numbers]
-    steps, states = [], []
-    while len(table) > 1:
+@dataclass(frozen=True)
+class _Play:
+    """A game from a table of numbers to the last one: the tables, the first included, and the text of each step."""
+
+    tables: tuple[tuple[_Term, ...], ...]
+    steps: tuple[str, ...] = ()
+
+    @property
+    def states(self) -> list[Numbers]:
+        """Sorted numbers on each table."""
+        return [tuple(sorted(term.value for term in table)) for table in self.tables]
+
+    @property
+    def result(self) -> int:
+        """The last number."""
+        return self.tables[-1][0].value
+
+    @property
+    def texts(self) -> list[str]:
+        """The steps and the answer."""
+        return [*self.steps, f"{ANSWER_PREFIX}{self.tables[-1][0].text}}}"]
+
+    def until(self, count: int) -> _Play:
+        """The first `count` steps of this game."""
+        return _Play(self.tables[: count + 1], self.steps[:count])
+
+
+def _deal(numbers: Sequence[int]) -> _Play:
+    return _Play((tuple(_Term(number, str(number)) for number in numbers),))
+
+
+def _play_on(rng: np.random.Generator, begun: _Play) -> _Play:
+    """Random play from where a game stands to its end."""
+    tables, steps = list(begun.tables), list(begun.steps)
+    while len(tables[-1]) > 1:
+        table = list(tables[-1])
         i, j = rng.permutation(len(table))[:2]
         small, large = sorted((table[i], table[j]), key=lambda term: term.value)
         moves = [(small, "+", large), (small, "×", large), (large, "−", small), (large, "÷", small)]
@@ -225,10 +260,15 @@ def _play(rng: np.random.Generator, numbers: Sequence[int]) -> tuple[list[str], 
         a, operator, b, result = legal[int(rng.integers(len(legal)))]
         table = [term for index, term in enumerate(table) if index not in (i, j)]
         table.append(_join(a, operator, b, result))
-        left = tuple(sorted(term.value for term in table))
+        left = sorted(term.value for term in table)
         steps.append(f"{a.value} {operator} {b.value} = {result}, left: {' '.join(map(str, left))}")
-        states.append(left)
-    return steps, states, table[0]
+        tables.append(tuple(table))
+    return _Play(tuple(tables), tuple(steps))
+
+
+def _is_for_training(played: _Play, target: int) -> bool:
+    """Whether no state of three or more numbers on the way is held out."""
+    return all(held_out_split(state, target) == "train" for state in played.states if len(state) >= 3)
 
 
 class Countdown:
@@ -251,7 +291,8 @@ class Countdown:
             raise InputError(f"no split is called {split!r}; there are: test, validation, train")
         rng = keyed_generator("countdown problem", split, level, seed)
         while True:
-            numbers, target, _, _ = self._draw(rng, LEVELS[level])
+            numbers, played = self._draw(rng, LEVELS[level])
+            target = played.result
             if held_out_split(numbers, target) == split:
                 return Problem(
                     f"countdown-{split}-{level}-{seed}", question_text(numbers, target), str(target), self.name, level
@@ -281,23 +322,34 @@ class Countdown:
         Neither it nor any state of three or more numbers on the way is held out for validation or test.
         """
         while True:
-            numbers, target, steps, states = self._draw(rng, LEVELS[level], after)
-            passed = [numbers, *(state for state in states if len(state) >= 3)]
-            if all(held_out_split(state, target) == "train" for state in passed):
-                text = question_text(numbers, target)
-                return Problem(text, text, str(target), self.name, level), steps
+            numbers, played = self._draw(rng, LEVELS[level], after)
+            if _is_for_training(played, played.result):
+                return self._training_problem(numbers, played.result, level), played.texts
 
-    def _draw(
-        self, rng: np.random.Generator, level: Level, after: int = 0
-    ) -> tuple[Numbers, int, list[str], list[Numbers]]:
+    def attempt(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
+        """A training problem, and valid steps that leave its solution somewhere for random play and so mostly fail.
+
+        What is held out is kept out as in `demonstration`.
+        """
+        while True:
+            numbers, right = self._draw(rng, LEVELS[level], after)
+            played = _play_on(rng, right.until(int(rng.integers(len(numbers)))))
+            if _is_for_training(right, right.result) and _is_for_training(played, right.result):
+                return self._training_problem(numbers, right.result, level), played.texts
+
+    def _training_problem(self, numbers: Numbers, target: int, level: int) -> Problem:
+        text = question_text(numbers, target)
+        return Problem(text, text, str(target), self.name, level)
+
+    def _draw(self, rng: np.random.Generator, level: Level, after: int = 0) -> tuple[Numbers, _Play]:
         while True:
             numbers = tuple(int(number) for number in rng.integers(1, level.largest + 1, level.count))
             if after:
-                _, states, _ = _play(rng, numbers)
-                numbers = tuple(int(number) for number in rng.permutation(states[after - 1]))
-            steps, states, last = _play(rng, numbers)
-            if level.low <= last.value <= level.high:
-                return numbers, last.value, [*steps, f"{ANSWER_PREFIX}{last.text}}}"], states
+                before = _play_on(rng, _deal(numbers))
+                numbers = tuple(int(number) for number in rng.permutation(before.states[after]))
+            played = _play_on(rng, _deal(numbers))
+            if level.low <= played.result <= level.high:
+                return numbers, played
 
     def _follow(self, problem: Problem, steps: Sequence[str]) -> State:
         numbers, target = read_question(problem.question)
@@ -308,9 +360,9 @@ class Countdown:
         return not self._follow(problem, steps).broken
 
     def state(self, problem: Problem, steps: Sequence[str]) -> Hashable:
-        """(numbers left, whether some step is wrong): equal state, equal chance of success."""
+        """(numbers left, whether some step is wrong), and the answer once there is one: equal state, equal chance."""
         state = self._follow(problem, steps)
-        return state.numbers, state.broken
+        return (state.numbers, state.broken, *filter(None, [state.answered]))
 
     def reachable(self, problem: Problem, steps: Sequence[str]) -> bool:
         """Whether the target can still be made from what is left; for a finished solution, whether it is right."""

@@ -74,7 +74,7 @@ def _make(
     from rollwise.worlds.reward_training import REWARD_OPTIONS, train_reward
 
     options = replace(REWARD_OPTIONS, seed=seed, **({"steps": steps} if steps else {}))
-    return train_reward(folder / "policy", rollouts, folder, options, training)
+    return train_reward(world, folder / "policy", rollouts, folder, options, training)
 
 
 def training_problems(world: World, count: int, seed: int) -> list[Problem]:

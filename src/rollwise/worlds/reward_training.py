@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from rollwise.core import Problem
+from rollwise.core import Path, Problem, Step, Stop, World
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.numerics import keyed_generator
-from rollwise.worlds.rollouts import Rollout, load
+from rollwise.worlds.rollouts import Rollout, label_rollout, load
 from rollwise.worlds.training import Batch, Progress, TrainingOptions, fit, save_half
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-REWARD_OPTIONS = TrainingOptions(steps=6000, learning_rate=1e-3, checkpoint_every=500)
+REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
+KIND_SHARES = {
+    (1, 0): 0.05,
+    (2, 0): 0.1,
+    (4, 1): 0.05,
+    (5, 2): 0.1,
+    (3, 0): 0.1,
+    (4, 0): 0.15,
+    (5, 1): 0.1,
+    (5, 0): 0.35,
+}
+"""Share of the batches by (level, after how many steps), as in the policy's curriculum."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +56,41 @@ def encode(tokenizer: PreTrainedTokenizerFast, problem: Problem, rollout: Rollou
     return Example(tuple(tokens), tuple(ends), tuple(map(int, rollout.reachable)))
 
 
-def example_batches(examples: Sequence[Example], options: TrainingOptions) -> list[list[int]]:
-    """Indices of the examples of every batch, up to `batch_tokens` of like length, in an order that the seed decides.
+def draw_examples(
+    world: World,
+    tokenizer: PreTrainedTokenizerFast,
+    sampled: Mapping[int, Sequence[Example]],
+    options: TrainingOptions,
+    step: int,
+) -> list[Example]:
+    """The examples of one step, all of one kind and so of like length, up to `batch_tokens`.
 
-    Each pass over the examples is shuffled anew.
+    A share of the batches of whole problems that grows from none to all is of the policy's own rollouts (`sampled`, by
+    level), which hold its slips and its base rates. All others are attempts drawn anew, which are right at half their
+    steps or so: from them the model learns the arithmetic.
     """
-    batches: list[list[int]] = []
-    turn = 0
-    while len(batches) < options.steps:
-        rng = keyed_generator("reward batches", options.seed, turn)
-        noise = rng.random(len(examples)) * 6
-        order = np.argsort([len(example.tokens) + jitter for example, jitter in zip(examples, noise, strict=True)])
-        fresh: list[list[int]] = [[]]
-        for index in map(int, order):
-            longest = max(len(examples[one].tokens) for one in [*fresh[-1][-1:], index])
-            if fresh[-1] and (len(fresh[-1]) + 1) * longest > options.batch_tokens:
-                fresh.append([])
-            fresh[-1].append(index)
-        batches += [fresh[index] for index in rng.permutation(len(fresh))]
-        turn += 1
-    return batches[: options.steps]
+    rng = keyed_generator("reward training", world.name, options.seed, step)
+    kinds, shares = list(KIND_SHARES), list(KIND_SHARES.values())
+    level, after = kinds[int(rng.choice(len(kinds), p=shares))]
+    own = after == 0 and bool(sampled.get(level)) and rng.random() < step / options.steps
+    examples: list[Example] = []
+    longest = 0
+    while (len(examples) + 1) * longest <= options.batch_tokens:
+        if own:
+            example = sampled[level][int(rng.integers(len(sampled[level])))]
+        else:
+            problem, texts = world.attempt(rng, level, after)
+            path = Path((0,) * len(texts), tuple(_steps(texts, world.separator)))
+            example = encode(tokenizer, problem, label_rollout(world, problem, path))
+        examples.append(example)
+        longest = max(longest, len(example.tokens))
+    return examples
+
+
+def _steps(texts: Sequence[str], separator: str) -> Iterator[Step]:
+    for text in texts[:-1]:
+        yield Step(text + separator, 0, Stop.STEP)
+    yield Step(texts[-1], 0, Stop.END)
 
 
 def to_batch(examples: Sequence[Example], padding: int) -> Batch:
@@ -89,40 +114,50 @@ def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
 
 
+def _digest(*files: FilePath) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def train_reward(
-    policy_folder: Path, rollouts: Path, folder: Path, options: TrainingOptions, progress: Progress
+    world: World,
+    policy_folder: FilePath,
+    rollouts: FilePath,
+    folder: FilePath,
+    options: TrainingOptions,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Train a reward model on labelled rollouts, from the policy's weights; it lies in `folder`/reward afterwards."""
     import torch
-    from transformers import AutoModelForTokenClassification
+    from transformers import AutoConfig, AutoModelForTokenClassification
 
     _, tokenizer = load_checkpoint(policy_folder, "AutoModelForCausalLM")
     torch.manual_seed(options.seed)
+    trusted = {"trust_remote_code": False, "local_files_only": True}
+    config = AutoConfig.from_pretrained(policy_folder, num_labels=2, **trusted)
+    config.classifier_dropout = 0.0
     model = AutoModelForTokenClassification.from_pretrained(
-        policy_folder,
-        num_labels=2,
-        classifier_dropout=0.0,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
+        policy_folder, config=config, dtype=torch.float32, use_safetensors=True, **trusted
     )
-    examples = [encode(tokenizer, problem, one) for problem, many in load(rollouts) for one in many]
-    batches = example_batches(examples, options)
+    sampled: dict[int, list[Example]] = {}
+    for problem, many in load(rollouts):
+        sampled.setdefault(problem.level or 0, []).extend(encode(tokenizer, problem, one) for one in many)
     started = time.perf_counter()
     loss = fit(
         model,
-        lambda step: to_batch([examples[index] for index in batches[step]], tokenizer.pad_token_id),
+        lambda step: to_batch(draw_examples(world, tokenizer, sampled, options, step), tokenizer.pad_token_id),
         label_loss,
         options,
         folder / "reward-checkpoint",
         progress,
+        source=_digest(policy_folder / "model.safetensors", rollouts),
     )
     save_half(model, tokenizer, folder / "reward")
     return {
         "parameters": model.num_parameters(),
-        "rollouts": len(examples),
-        "labelled_steps": sum(len(example.labels) for example in examples),
+        "rollouts": sum(map(len, sampled.values())),
         "steps": options.steps,
         "seed": options.seed,
         "loss": round(loss, 4),

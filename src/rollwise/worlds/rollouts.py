@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-from rollwise.answers import last_boxed
-from rollwise.core import Failure, Path, Policy, Problem, Sampling, Stop, World
+from rollwise.answers import on_course
+from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
 
 IN_FLIGHT = 16
 LONGEST = 12
@@ -39,7 +40,7 @@ async def sample_solutions(policy: Policy, problem: Problem, count: int, samplin
     while active:
         outcomes = zip(active, await session.extend(active), strict=True)
         grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
-        over = [path for path in grown if path.steps[-1].stop is Stop.END or len(path.steps) >= LONGEST]
+        over = [path for path in grown if path.ended or len(path.steps) >= LONGEST]
         done += over
         active = [path.copy(0) for path in grown if path not in over]
         session.retain([path.key[:-1] for path in active])
@@ -49,14 +50,9 @@ async def sample_solutions(policy: Policy, problem: Problem, count: int, samplin
 
 def label_rollout(world: World, problem: Problem, path: Path) -> Rollout:
     """A path with the truth after each of its steps."""
-    steps = tuple(step.text for step in path.steps)
-    ended = path.steps[-1].stop is Stop.END
-    texts = ["".join(steps[: depth + 1]).rstrip().split(world.separator) for depth in range(len(steps))]
-    truth = [world.reachable(problem, text) for text in texts]
-    if ended:
-        answer = last_boxed("".join(steps))
-        truth[-1] = answer is not None and world.is_right(problem, answer)
-    return Rollout(steps, tuple(truth), ended)
+    prefixes = [Path(path.key[:depth], path.steps[:depth]) for depth in range(1, len(path.steps) + 1)]
+    truth = tuple(on_course(world, problem, prefix) for prefix in prefixes)
+    return Rollout(tuple(step.text for step in path.steps), truth, path.ended)
 
 
 def collect(
@@ -68,7 +64,12 @@ def collect(
     file: FilePath,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write the labelled rollouts of every problem to `file`; problems that the file already holds are skipped."""
+    """Write the labelled rollouts of every problem to `file`; problems that the file already holds are skipped, and a
+    last line that was cut off is written anew.
+    """
+    if file.exists():
+        whole = file.read_bytes().rfind(b"\n") + 1
+        os.truncate(file, whole)
     held = {problem.id for problem, _ in load(file)} if file.exists() else set()
     missing = [problem for problem in problems if problem.id not in held]
 

@@ -127,17 +127,21 @@ def fit(
     options: TrainingOptions,
     folder: Path,
     progress: Progress,
+    source: str = "",
 ) -> float:
     """Train in place, with checkpoints in `folder`, and return the mean loss of the last hundred steps.
 
-    A folder that holds a checkpoint of the same options is resumed; one of other options is refused.
+    `source` names what the model starts from and learns on. A folder that holds a checkpoint of the same options, shape
+    and source is resumed; any other is refused.
     """
     import torch
 
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
     )
-    first, losses = _load_checkpoint(model, optimizer, options, folder)
+    shape = [list(parameter.shape) for parameter in model.parameters()]
+    origin: dict[str, object] = {"options": asdict(options), "shape": shape, "source": source}
+    first, losses = _load_checkpoint(model, optimizer, origin, folder)
     device = next(model.parameters()).device
     model.train()
     for step in range(first, options.steps):
@@ -152,7 +156,7 @@ def fit(
         losses = [*losses[-99:], float(loss.detach())]
         progress(step + 1, options.steps, sum(losses) / len(losses))
         if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
-            _save_checkpoint(model, optimizer, options, folder, step + 1, losses)
+            _save_checkpoint(model, optimizer, origin, folder, step + 1, losses)
     model.eval()
     return sum(losses) / max(1, len(losses))
 
@@ -160,7 +164,7 @@ def fit(
 def _save_checkpoint(
     model: PreTrainedModel,
     optimizer: torch.optim.Optimizer,
-    options: TrainingOptions,
+    origin: dict[str, object],
     folder: Path,
     step: int,
     losses: list[float],
@@ -172,13 +176,13 @@ def _save_checkpoint(
         tensors |= {f"optimizer.{index}.{name}": tensor.contiguous() for name, tensor in moments.items()}
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "checkpoint.safetensors.new"
-    facts = {"step": step, "losses": losses, "options": asdict(options)}
+    facts = {"step": step, "losses": losses, **origin}
     save_file(tensors, fresh, metadata={"rollwise": json.dumps(facts)})
     fresh.replace(folder / "checkpoint.safetensors")
 
 
 def _load_checkpoint(
-    model: PreTrainedModel, optimizer: torch.optim.Optimizer, options: TrainingOptions, folder: Path
+    model: PreTrainedModel, optimizer: torch.optim.Optimizer, origin: dict[str, object], folder: Path
 ) -> tuple[int, list[float]]:
     import torch
     from safetensors import safe_open
@@ -188,8 +192,11 @@ def _load_checkpoint(
         return 0, []
     with safe_open(file, "pt") as tensors:
         facts = json.loads(tensors.metadata()["rollwise"])
-        if facts["options"] != asdict(options):
-            raise InputError(f"{file} was made with other options; resume with those, or name another --out folder")
+        changed = [name for name, value in origin.items() if facts.get(name) != value]
+        if changed:
+            raise InputError(
+                f"{file} was made with other {', '.join(changed)}; resume with those, or name another --out folder"
+            )
         parameters = dict(model.named_parameters())
         with torch.no_grad():
             for name, parameter in parameters.items():
