@@ -93,7 +93,7 @@ def test_solve_prints_rounds_directions_ledger_and_answer(tmp_path: Path) -> Non
     picture = tmp_path / "search.svg"
     run = rollwise("solve", QUESTION, "--budget", "16", "--explain", "--draw", str(picture))
     assert run.returncode == 0, run.stderr
-    for part in ("round  1", "where the rollouts went", "ledger", "policy", "support", "rollouts to hand out"):
+    for part in ("step  1:", "where the rollouts went", "ledger", "policy", "support", "rollouts to hand out"):
         assert part in run.stdout
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
 

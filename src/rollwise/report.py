@@ -20,17 +20,17 @@ def round_line(happened: Round) -> Text:
     """One line on a finished round: what grew, what ended, and how the width was handed out."""
     rewards = [event.reward for event in happened.grown]
     mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
-    line = Text(f"round {happened.index + 1:>2}  grown {len(happened.grown):>3}  mean reward {mean}")
+    line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown, mean reward {mean}")
     if happened.allocated is not None:
         counts = happened.allocated.allocation.counts
-        line.append(f"  kept {int((counts > 0).sum()):>3} of {len(counts):<3}  most copies {int(counts.max()):>2}")
+        line.append(f", {int((counts > 0).sum()):>3} go on, at most {int(counts.max()):>2} times")
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
-            line.append(f"  effective directions {effective:.1f}")
+            line.append(f", {effective:.1f} directions")
     if happened.finished:
-        line.append(f"  finished {len(happened.finished)}", style="green")
+        line.append(f", {len(happened.finished)} finished", style="green")
     if happened.failed:
-        line.append(f"  failed {len(happened.failed)}: {happened.failed[0].reason}", style="red")
+        line.append(f", {len(happened.failed)} failed: {happened.failed[0].reason}", style="red")
     return line
 
 
@@ -55,15 +55,19 @@ def verdict_text(solution: Solution) -> Text:
     )
 
 
+def _number_column(table: Table, name: str, style: str = "") -> None:
+    table.add_column(name, justify="right", style=style, min_width=len(name))
+
+
 def where_table(searched: Flow, solution: Solution) -> Table:
     """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
     table = Table(title="where the rollouts went", title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("direction of the first step")
+    table.add_column("direction of the first step", no_wrap=True, overflow="ellipsis")
     rounds = len(searched.columns)
     for index in range(rounds):
-        table.add_column(f"step {index + 1}", justify="right")
-    table.add_column("finished", justify="right")
-    table.add_column("right", justify="right", style="green")
+        _number_column(table, f"step {index + 1}")
+    _number_column(table, "finished")
+    _number_column(table, "right", style="green")
     home = searched.labels.get
     alive = Counter((home(path[:1]), len(path)) for path in searched.labels)
     finished = Counter(home(path.key[:1]) for path in solution.finished)
@@ -87,8 +91,9 @@ def ledger_table(solution: Solution) -> Table:
     account = solution.ledger
     title = f"ledger: {account.rounds} rounds, {account.seconds:.1f} s"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for name in ("role", "generated", "read", "from cache", "FLOPs"):
-        table.add_column(name, justify="left" if name == "role" else "right")
+    table.add_column("role")
+    for name in ("generated", "read", "from cache", "FLOPs"):
+        _number_column(table, name)
     for role, usage in account.usage.items():
         counts = (usage.generated, usage.prefilled, usage.cached)
         if usage.calls or any(counts):
@@ -108,8 +113,9 @@ def explanation(searched: Flow, solution: Solution) -> Group:
 def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
     title = f"step {event.round + 1}: {event.width} rollouts to hand out"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for name in ("direction", "paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
-        table.add_column(name, justify="left" if name == "direction" else "right")
+    table.add_column("direction", no_wrap=True, overflow="ellipsis")
+    for name in ("paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
+        _number_column(table, name)
     bands = sorted((band for band in column if band.label is not None), key=lambda band: (-band.given, -band.share))
     for band in bands[: 2 * _SHOWN]:
         unique = "-" if band.unique is None else f"{band.unique:.2f}"
