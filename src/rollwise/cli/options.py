@@ -21,3 +21,11 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             values[name] = value
     return values
+
+
+def whole_numbers(text: str, option: str) -> list[int]:
+    """The whole numbers of a list like `3,4,5`."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} takes whole numbers with commas between them, like 3,4,5, not {text!r}") from None

@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from rollwise.cli.options import whole_numbers
+from rollwise.core import Sampling
 from rollwise.errors import InputError
-from rollwise.registry import bundled, find_world
+from rollwise.registry import bundled, find_policy, find_world
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
 
@@ -54,6 +56,39 @@ def train(
     with _bars() as show:
         facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, show)
     typer.echo(json.dumps(facts, indent=2))
+
+
+@app.command()
+def rollouts(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    out: Annotated[Path, typer.Option(help="The file to write, a line a problem.")] = Path("runs/prefixes.jsonl"),
+    policy: Annotated[str, typer.Option(help="trained, or the folder of a causal language model.")] = "trained",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
+    questions: Annotated[int, typer.Option(help="Questions a level.")] = 20,
+    first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
+    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes are taken.")] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.")] = 8,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+) -> None:
+    """Sample solutions, complete each of their prefixes afresh, and write what every prefix is truly worth.
+
+    Stopped with Ctrl-C, the same command goes on where it was.
+    """
+    from rollwise.worlds.completions import collect_prefixes
+
+    home = find_world(world)
+    chosen = whole_numbers(levels, "--levels") if levels else home.levels
+    problems = [home.problem(level, first_seed + each, split) for level in chosen for each in range(questions)]
+    sampling = Sampling(temperature, seed=seed)
+    with _bars() as show:
+
+        def progress(done: int, total: int) -> None:
+            show("problems", done, total, "")
+
+        collect_prefixes(home, find_policy(policy, world), problems, paths, completions, sampling, out, progress)
+    typer.echo(f"{len(problems)} problems in {out}")
 
 
 @app.command()
