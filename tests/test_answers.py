@@ -17,7 +17,7 @@ from rollwise.answers import _worker, equivalent, group, last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
 PATIENCE = 30.0  # seconds that are never needed, but for a busy machine
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 BALANCED = st.recursive(
     st.sampled_from(["", "a", "1 ", r"\{", r"\}", r"\frac"]),
     lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda parts: "{" + "}{".join(parts) + "}"),

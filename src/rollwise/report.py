@@ -23,7 +23,8 @@ def round_line(happened: Round) -> Text:
     line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown, mean reward {mean}")
     if happened.allocated is not None:
         counts = happened.allocated.allocation.counts
-        line.append(f", {int((counts > 0).sum()):>3} go on, at most {int(counts.max()):>2} times")
+        most = int(counts.max())
+        line.append(f", {int((counts > 0).sum()):>3} go on, {f'at most {most} times' if most > 1 else 'once each'}")
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
             line.append(f", {effective:.1f} directions")
