@@ -36,12 +36,15 @@ def problem(
 @app.command()
 def train(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the finished models.")] = Path("runs/countdown"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints and the finished models; runs/WORLD if left out.")
+    ] = None,
     part: Annotated[str, typer.Option(help="policy, rollouts, reward, or all of them in this order.")] = "all",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Training steps of the policy or reward model.")] = None,
     problems: Annotated[int, typer.Option(help="Training problems to sample rollouts on.")] = 4000,
     samples: Annotated[int, typer.Option(help="Rollouts a problem.")] = 8,
+    size: Annotated[str, typer.Option(help="small, base or large: about 0.5, 2.4 or 5 million parameters.")] = "base",
 ) -> None:
     """Train a world's policy and reward model from nothing.
 
@@ -53,8 +56,9 @@ def train(
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
     chosen = PARTS if part == "all" else (part,)
+    folder = out or Path("runs") / (world if size == "base" else f"{world}-{size}")
     with _bars() as show:
-        facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, show)
+        facts = run_parts(find_world(world), folder, chosen, seed, steps, problems, samples, size, show)
     typer.echo(json.dumps(facts, indent=2))
 
 
@@ -62,7 +66,9 @@ def train(
 def rollouts(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     out: Annotated[Path, typer.Option(help="The file to write, a line a problem.")] = Path("runs/prefixes.jsonl"),
-    policy: Annotated[str, typer.Option(help="trained, or the folder of a causal language model.")] = "trained",
+    policy: Annotated[
+        str, typer.Option(help="trained, demonstrator (stories), or the folder of a causal language model.")
+    ] = "trained",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
     questions: Annotated[int, typer.Option(help="Questions a level.")] = 20,

@@ -45,7 +45,7 @@ async def complete_prefixes(
 
     A completion descends from copies 1, 2, … of its prefix and a plain sample from copy 0, so that all are independent.
     """
-    solutions = await sample_solutions(policy, problem, paths, sampling)
+    solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
     prefixes = [
         Path(path.key[:depth], path.steps[:depth])
         for path in solutions
@@ -56,7 +56,7 @@ async def complete_prefixes(
 
     async def completed(prefix: Path) -> Prefix:
         starts = [prefix.copy(1 + index) for index in range(completions)]
-        ends = await grow_to_end(policy, problem, starts, sampling)
+        ends = await grow_to_end(policy, problem, starts, sampling, world.curriculum.longest)
         right = sum(path.ended and on_course(world, problem, path) for path in ends)
         steps = whole_steps(prefix.text, world.separator)
         return Prefix(

@@ -14,7 +14,6 @@ from rollwise.answers import on_course
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
 
 IN_FLIGHT = 16
-LONGEST = 12
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,24 @@ class Rollout:
         return self.ended and self.reachable[-1]
 
 
-async def sample_solutions(policy: Policy, problem: Problem, count: int, sampling: Sampling) -> list[Path]:
-    """`count` independent solutions of a problem, grown to their end or to a step limit."""
-    return await grow_to_end(policy, problem, [Path((index,)) for index in range(count)], sampling)
+async def sample_solutions(
+    policy: Policy, problem: Problem, count: int, sampling: Sampling, longest: int
+) -> list[Path]:
+    """`count` independent solutions of a problem, grown to their end or to `longest` steps."""
+    return await grow_to_end(policy, problem, [Path((index,)) for index in range(count)], sampling, longest)
 
 
-async def grow_to_end(policy: Policy, problem: Problem, starts: Sequence[Path], sampling: Sampling) -> list[Path]:
-    """Plain samples from where these paths wait to their end or a step limit, by key; a lost rollout is left out."""
+async def grow_to_end(
+    policy: Policy, problem: Problem, starts: Sequence[Path], sampling: Sampling, longest: int
+) -> list[Path]:
+    """Plain samples from where these paths wait to their end or `longest` steps, by key; a lost rollout is left out."""
     session = policy.open(problem, sampling)
     active = list(starts)
     done: list[Path] = []
     while active:
         outcomes = zip(active, await session.extend(active), strict=True)
         grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
-        over = {path.key for path in grown if path.ended or len(path.steps) >= LONGEST}
+        over = {path.key for path in grown if path.ended or len(path.steps) >= longest}
         done += [path for path in grown if path.key in over]
         active = [path.copy(0) for path in grown if path.key not in over]
         session.retain([path.key[:-1] for path in active])
@@ -73,7 +76,7 @@ def collect(
     """Write `count` labelled rollouts of every problem to `file`; a stopped run goes on where it was."""
 
     async def sampled(problem: Problem) -> list[Rollout]:
-        paths = await sample_solutions(policy, problem, count, sampling)
+        paths = await sample_solutions(policy, problem, count, sampling, world.curriculum.longest)
         return [label_rollout(world, problem, path) for path in paths]
 
     collect_lines(problems, sampled, "rollouts", file, progress)
