@@ -144,6 +144,13 @@ def test_group_by_text_knows_spelling_only() -> None:
     assert group(["2 × 3", "6", "2  ×  3", "5 − 1", "5 - 1"], compare="text").tolist() == [0, 1, 0, 2, 2]
 
 
+def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+    assert group(["12", None, "7", "012", "−7", "-7", " 7 "]).tolist() == [0, -1, 1, 0, 2, 2, 1]
+    assert equivalent("12", "012")
+    assert not equivalent("12", "13")
+
+
 def test_group_refuses_a_comparison_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="spelling"):
         group(["1/2", "0.5"], compare="spelling")
