@@ -20,8 +20,10 @@ from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
+from rollwise.registry import find_world
 from rollwise.worlds import training
 from rollwise.worlds.countdown import Countdown
+from rollwise.worlds.recipe import PARTS, run_parts
 from rollwise.worlds.reward_training import (
     REWARD_OPTIONS,
     draw_examples,
@@ -390,6 +392,18 @@ def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> N
 @pytest.mark.parametrize(("size", "parameters"), [("small", 0.5e6), ("base", 2.4e6), ("large", 5e6)])
 def test_the_sizes_are_one_family(size: str, parameters: float) -> None:
     shape = SHAPES[size]
-    model: Any = new_policy(shape, TOKENIZER, 0)
+    model: Any = new_policy(shape, build_tokenizer(find_world("stories").literals), 0)
     assert model.num_parameters() == pytest.approx(parameters, rel=0.1)
     assert shape.hidden // shape.heads == 32
+
+
+def test_a_world_of_stories_is_trained_by_the_same_recipe(tmp_path: FilePath) -> None:
+    world = find_world("stories")
+    facts = run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "small", lambda *_: None)
+    assert facts["policy"]["parameters"] < 6e5
+    rows = list(load(tmp_path / "rollouts-0-10x2.jsonl"))
+    assert 0 < facts["reward"]["rollouts"] == sum(len(rollouts) for _, rollouts in rows)
+    assert {problem.level for problem, _ in rows} == set(world.levels)
+    assert (tmp_path / "reward" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="small, base, large"):
+        run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "huge", lambda *_: None)

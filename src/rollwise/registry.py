@@ -69,14 +69,22 @@ def _load_function(name: str) -> Function:
     return function
 
 
+WORLDS = ("countdown", "stories", "stories-even")
+
+
 @functools.cache
 def find_world(name: str) -> World:
     """A bundled world by name."""
-    if name != "countdown":
-        raise UnknownNameError("world", name, ["countdown"])
-    from rollwise.worlds.countdown import Countdown
+    match name:
+        case "countdown":
+            from rollwise.worlds.countdown import Countdown
 
-    return Countdown()
+            return Countdown()
+        case "stories" | "stories-even":
+            from rollwise.worlds.stories import Stories
+
+            return Stories(name)
+    raise UnknownNameError("world", name, [*WORLDS])
 
 
 def bundled(world: str, part: str) -> Path:
@@ -86,7 +94,15 @@ def bundled(world: str, part: str) -> Path:
 
 @functools.cache
 def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
-    """A policy: "trained" is the world's own, anything else a folder that holds a causal language model."""
+    """A policy: "trained" is the world's own model, "demonstrator" whoever that learnt from, where it is a policy with
+    known chances; anything else a folder that holds a causal language model.
+    """
+    if name == "demonstrator":
+        policy = find_world(world).demonstrator()
+        if policy is None:
+            known = ", ".join(one for one in WORLDS if find_world(one).demonstrator() is not None)
+            raise InputError(f"the world {world} has no demonstrator to search with; there is one in: {known}")
+        return policy
     from rollwise.engines.local import LocalPolicy
 
     return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
@@ -111,10 +127,17 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
 
 
 def _folder(name: str, world: str, part: str) -> Path:
+    others = {"policy": "demonstrator", "reward": "dial(SIZE,SHARED)"}
     if name == "trained":
-        return bundled(world, part)
+        folder = bundled(world, part)
+        if not folder.is_dir():
+            raise InputError(
+                f"no trained {part} is bundled for the world {world}: make one by `rollwise world train {world}` and "
+                f"give its folder, or give --{part} '{others[part]}'"
+            )
+        return folder
     if not Path(name).is_dir():
-        known = "'trained' or the folder of a model" + (", or dial(SIZE,SHARED)" if part == "reward" else "")
+        known = f"'trained', the folder of a model, or {others[part]}"
         raise InputError(f"no {part} is called {name!r}: give {known}")
     return Path(name)
 

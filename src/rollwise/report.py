@@ -14,6 +14,7 @@ from rollwise.runner import Solution
 from rollwise.search import Allocated, Round
 
 _SHOWN = 8
+_NAMED, _TOLD = 7, 10
 
 
 def round_line(happened: Round) -> Text:
@@ -40,7 +41,7 @@ def verdict_text(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
-        checked = "checked to be right" if solution.right else "wrong"
+        checked = "wrong" if not solution.right else "checked to be right" if solution.vote == "verified" else "right"
         word = "of the finished paths agree" if solution.vote != "weighted_majority" else "of the vote's weight"
         if solution.vote == "verified":
             word = "of the answers are right"
@@ -62,11 +63,13 @@ def _number_column(table: Table, name: str, style: str = "") -> None:
 
 def where_table(searched: Flow, solution: Solution) -> Table:
     """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
-    table = Table(title="where the rollouts went", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step", no_wrap=True, overflow="ellipsis")
     rounds = len(searched.columns)
-    for index in range(rounds):
-        _number_column(table, f"step {index + 1}")
+    told = range(0, rounds, -(-rounds // _TOLD))
+    for index in told:
+        _number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
     _number_column(table, "finished")
     _number_column(table, "right", style="green")
     home = searched.labels.get
@@ -77,10 +80,10 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     bands = searched.columns[0] if searched.columns else ()
     ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
     for band in ranked[:_SHOWN]:
-        counts = [str(alive[band.label, index + 1] or "·") for index in range(rounds)]
+        counts = [str(alive[band.label, index + 1] or "·") for index in told]
         table.add_row(band.name, *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
     if rest := ranked[_SHOWN:]:
-        sums = [sum(alive[band.label, index + 1] for band in rest) for index in range(rounds)]
+        sums = [sum(alive[band.label, index + 1] for band in rest) for index in told]
         done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
         row = [f"{len(rest)} more directions", *(str(one or "·") for one in sums), str(done or "·"), str(good or "·")]
         table.add_row(*row, style="dim")

@@ -150,7 +150,12 @@ class Runner:
     def _vote(self, name: str) -> str:
         known = [*VOTES, "verified"]
         if name == "auto":
-            return "verified"
+            return "verified" if self.world.checkable else "weighted_majority"
+        if name == "verified" and not self.world.checkable:
+            raise InputError(
+                f"answers of the world {self.world.name} cannot be checked at test time: choose a vote from "
+                f"{', '.join(VOTES)}"
+            )
         if name not in known:
             raise UnknownNameError("vote", name, [*known, "auto"])
         return name
