@@ -15,10 +15,11 @@ import pytest
 
 import rollwise
 from rollwise import registry
-from rollwise.core import Path, Problem, Sampling, Step, Stop
+from rollwise.core import Path, Problem, Sampling, Step, Stop, whole_steps
 from rollwise.errors import InputError
 from rollwise.numerics import wilson_interval
-from rollwise.registry import find_policy
+from rollwise.registry import find_policy, find_reward
+from rollwise.rewards.dial import DialReward
 from rollwise.worlds.demonstrator import DemonstratorPolicy, Habits, choices, demonstrate
 from rollwise.worlds.rollouts import sample_solutions
 from rollwise.worlds.stories import HABITS, LARGEST, LEVELS, Stories
@@ -105,7 +106,7 @@ def test_success_by_level_is_the_closed_form(world: Stories) -> None:
     levels = [closed_form(world.habits, level) for level in LEVELS]
     for level, expected in zip(LEVELS, levels, strict=True):
         for problem in drawn(level, 4):
-            assert world.success(problem, []) == pytest.approx(expected, abs=1e-12)
+            assert world.worth(problem, []) == pytest.approx(expected, abs=1e-12)
     assert levels == sorted(levels, reverse=True)
     rounded = {"stories": [0.79, 0.50, 0.28, 0.11, 0.08], "stories-even": [0.87, 0.77, 0.63, 0.44, 0.34]}
     assert levels == pytest.approx(rounded[world.name], abs=0.006)
@@ -155,7 +156,7 @@ def test_exact_success_is_that_of_the_policy_s_samples(question: str, prefix: li
             paths = [path.copy(0) for path in grown if not path.ended]
         return right
 
-    assert is_within(asyncio.run(grow()), trials, world.success(problem, prefix, temperature))
+    assert is_within(asyncio.run(grow()), trials, world.worth(problem, prefix, temperature))
 
 
 def test_success_counts_what_comes_right_by_accident() -> None:
@@ -163,8 +164,8 @@ def test_success_counts_what_comes_right_by_accident() -> None:
     habits = Habits(tempted_per_clause=0.2, slip=0, slip_long=0)
     world, problem = Stories("stories", habits), WORLD.parse(CANCELS)
     assert not faults_show(read_story(CANCELS))
-    assert world.success(problem, []) == pytest.approx(0.6**2 + 0.4**2)
-    assert world.success(problem, ["Ben: 20 + 5 = 25"]) == pytest.approx(0.4)
+    assert world.worth(problem, []) == pytest.approx(0.6**2 + 0.4**2)
+    assert world.worth(problem, ["Ben: 20 + 5 = 25"]) == pytest.approx(0.4)
     assert not world.reachable(problem, ["Ben: 20 + 5 = 25"])
 
 
@@ -186,7 +187,7 @@ def test_of_a_drawn_story_no_fault_of_the_demonstrator_ends_right(level: int) ->
         assert sum(chance for chance, _, _ in outcomes) == pytest.approx(1)
         assert all((answer == problem.answer) == valid for _, valid, answer in outcomes)
         right = sum(chance for chance, valid, _ in outcomes if valid)
-        assert WORLD.success(problem, []) == pytest.approx(right, abs=1e-12)
+        assert WORLD.worth(problem, []) == pytest.approx(right, abs=1e-12)
 
 
 def careless(rng: np.random.Generator, problem: Problem, slip: float) -> list[str]:
@@ -245,7 +246,7 @@ def ways(world: Stories, problem: Problem) -> tuple[float, float]:
     number = solved(problem.question)[person]
     long = [*steps[:place], f"{amount} × {person}: {amount} × {number} = {amount * number}"]
     assert world.step_is_valid(problem, long)
-    return world.success(problem, steps[: place + 1]), world.success(problem, long)
+    return world.worth(problem, steps[: place + 1]), world.worth(problem, long)
 
 
 @pytest.mark.parametrize(("level", "least"), [(2, 1.2), (3, 2.0), (4, 2.0), (5, 3.0)])
@@ -266,7 +267,7 @@ def test_the_popular_way_is_the_worse_one() -> None:
     assert long == pytest.approx(WORLD.habits.long_way)
     assert long > 0.5
     after = [["Ben: 20 + 4 = 24", text] for text in ("Ann + Ben: 20 + 24 = 44", "3 × Ann: 3 × 20 = 60")]
-    assert WORLD.success(problem, after[0]) > 1.3 * WORLD.success(problem, after[1])
+    assert WORLD.worth(problem, after[0]) > 1.3 * WORLD.worth(problem, after[1])
 
 
 VALID, MISREAD, BROKEN = "valid", "misread", "broken"
@@ -336,7 +337,7 @@ def test_a_way_is_part_of_the_state_as_long_as_it_matters() -> None:
     long = ["Ben: 20 + 4 = 24", "3 × Ann: 3 × 20 = 60", "3 × Ben: 3 × 24 = 72", "Cal: 60 + 72 = 132"]
     assert WORLD.state(WORLD.parse(STORY), short) == WORLD.state(WORLD.parse(STORY), long)
     assert WORLD.state(longer, short) != WORLD.state(longer, long)
-    assert WORLD.success(longer, short) > WORLD.success(longer, long)
+    assert WORLD.worth(longer, short) > WORLD.worth(longer, long)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +425,7 @@ def solve(problem: Problem, strategy: str, budget: int, **fields: object) -> rol
 def test_plain_samples_cover_what_the_exact_success_predicts(level: int, temperature: float) -> None:
     budget, problems = 8, drawn(level, 60)
     covered = sum(solve(one, "temperature", budget, temperature=temperature).covered for one in problems)
-    chances = [1 - (1 - WORLD.success(one, [], temperature)) ** budget for one in problems]
+    chances = [1 - (1 - WORLD.worth(one, [], temperature)) ** budget for one in problems]
     assert is_within(covered, len(problems), float(np.mean(chances)))
 
 
@@ -436,3 +437,36 @@ def test_search_with_a_fair_reward_beats_plain_samples_and_votes() -> None:
     assert sum(one.right for one in searched) > sum(one.right for one in plain) + 3
     assert sum(one.covered for one in plain) > sum(one.right for one in plain)
     assert all(len(one.finished) == 32 for one in searched)
+
+
+def test_the_worth_reward_is_the_exact_chance_plus_noise_common_to_a_state() -> None:
+    problem = WORLD.problem(4, 0)
+
+    async def grown() -> list[Path]:
+        session = WORLD.demonstrator().open(problem, Sampling(seed=1))
+        paths = [Path((index,)) for index in range(40)]
+        for _ in range(5):
+            steps = await session.extend(paths)
+            paths = [path.grown(step) for path, step in zip(paths, steps, strict=True) if isinstance(step, Step)]
+            paths = [path.copy(0) for path in paths]
+        return [Path(path.key[:-1], path.steps) for path in paths]
+
+    def rewards(reward: DialReward, paths: list[Path]) -> list[float]:
+        found = asyncio.run(reward.open(problem, 0).score(paths))
+        return [one for one in found if isinstance(one, float)]
+
+    paths = asyncio.run(grown())
+    steps = [whole_steps(path.text, WORLD.separator) for path in paths]
+    worths = [WORLD.worth(problem, each) for each in steps]
+    assert rewards(DialReward(WORLD, 0.0, truth="worth"), paths) == worths
+    assert len({round(worth, 6) for worth in worths}) > 2
+    shared = rewards(DialReward(WORLD, 0.05, 1.0, truth="worth"), paths)
+    by_state = dict(zip([WORLD.state(problem, each) for each in steps], shared, strict=True))
+    assert shared == [by_state[WORLD.state(problem, each)] for each in steps]
+    assert len(by_state) < len(paths)
+
+
+def test_worth_is_known_where_somebody_demonstrates_only() -> None:
+    assert isinstance(find_reward("worth(0.1,1)", "stories"), DialReward)
+    with pytest.raises(InputError, match="does not know the worth"):
+        find_reward("worth(0.1,1)", "countdown")

@@ -396,6 +396,12 @@ class World(Protocol):
         """Whether a right answer can still be reached; for a finished solution, whether it is right."""
         ...
 
+    def worth(self, problem: Problem, steps: Sequence[str]) -> float:
+        """The exact chance that the demonstrator, going on after these steps, ends right. Raises InputError where the
+        world has no demonstrator.
+        """
+        ...
+
     def is_right(self, problem: Problem, answer: str) -> bool:
         """Whether an answer is right, checked without knowing the gold one where the world allows it."""
         ...

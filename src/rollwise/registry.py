@@ -108,19 +108,21 @@ def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
     return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
 
 
-_DIAL = re.compile(r"dial(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
+_DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
-    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" the truth plus noise;
-    anything else a folder that holds a token classifier.
+    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on
+    course, plus noise, and "worth(...)" likewise the exact chance of ending right; anything else a folder that holds a
+    token classifier.
     """
     match = _DIAL.fullmatch(name)
     if match is not None:
         from rollwise.rewards.dial import DialReward
 
-        return DialReward(find_world(world), float(match["size"] or 0.2), float(match["shared"] or 0.0))
+        noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
+        return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
     from rollwise.rewards.local import LocalReward
 
     return LocalReward.load(_folder(name, world, "reward"), dtype)

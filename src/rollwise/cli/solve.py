@@ -42,7 +42,8 @@ def solve(
     ] = "auto",
     aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
     reward: Annotated[
-        str, typer.Option(help="trained, a model's folder, or dial(SIZE,SHARED): the truth plus noise.")
+        str,
+        typer.Option(help="trained, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."),
     ] = "trained",
     directions: Annotated[str, typer.Option(help="Who goes together: hidden, state or minilm.")] = "hidden",
     policy: Annotated[

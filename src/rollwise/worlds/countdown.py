@@ -404,6 +404,10 @@ class Countdown:
             return self.is_right(problem, state.answered)
         return not state.broken and can_reach(state.numbers, state.target)
 
+    def worth(self, problem: Problem, steps: Sequence[str]) -> float:
+        """Raises InputError: nobody demonstrates this game with known chances."""
+        raise InputError("the numbers game has no demonstrator whose chances are known; take the reward dial instead")
+
     def is_right(self, problem: Problem, answer: str) -> bool:
         """Whether an expression uses every number once and makes the target exactly."""
         numbers, target = read_question(problem.question)

@@ -233,7 +233,7 @@ class Stories:
         """The demonstrator as a policy."""
         return DemonstratorPolicy(self.habits)
 
-    def success(self, problem: Problem, steps: Sequence[str], temperature: float = 1.0) -> float:
+    def worth(self, problem: Problem, steps: Sequence[str], temperature: float = 1.0) -> float:
         """The exact chance that the demonstrator, going on after these steps, ends with the right answer."""
         return success(read_story(problem.question), self._follow(problem, steps), self.habits, temperature)
 
