@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def strategy_needs(*needs: str) -> Callable[[Function], Function]:
         return function
 
     return mark
+
+
+def key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs as a dictionary; a value that reads as JSON is taken as that, else as text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"give an option as name=value, like reward_temperature=0.2, not {pair!r}")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
 
 
 def find_strategy(name: str | Function | Strategy) -> Strategy:

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rollwise.cli.options import key_values
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
+from rollwise.registry import key_values
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Config, Runner, Solution, build, run_to_end
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from rollwise.cli.options import whole_numbers
+from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
 from rollwise.errors import InputError
 from rollwise.registry import bundled, find_policy, find_world
@@ -57,7 +54,7 @@ def train(
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
     chosen = PARTS if part == "all" else (part,)
     folder = out or Path("runs") / (world if size == "base" else f"{world}-{size}")
-    with _bars() as show:
+    with progress_bars() as show:
         facts = run_parts(find_world(world), folder, chosen, seed, steps, problems, samples, size, show)
     typer.echo(json.dumps(facts, indent=2))
 
@@ -88,7 +85,7 @@ def rollouts(
     chosen = whole_numbers(levels, "--levels") if levels else home.levels
     problems = [home.problem(level, first_seed + each, split) for level in chosen for each in range(questions)]
     sampling = Sampling(temperature, seed=seed)
-    with _bars() as show:
+    with progress_bars() as show:
 
         def progress(done: int, total: int) -> None:
             show("problems", done, total, "")
@@ -115,7 +112,7 @@ def evaluate(
     from rollwise.worlds.card import evaluate_models, write_card
 
     folder = models or bundled(world, "policy").parent
-    with _bars() as show:
+    with progress_bars() as show:
 
         def progress(name: str, done: int, total: int) -> None:
             show(name, done, total, "")
@@ -124,18 +121,3 @@ def evaluate(
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int, str], None]]:
-    """Progress bars on standard error, one for each name that is reported."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, done: int, total: int, note: str) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, note="")
-            bars.update(tasks[name], completed=done, total=total, note=note)
-
-        yield show
