@@ -156,7 +156,8 @@ def feed(arena: Arena, parents: Sequence[Node | None], tokens: Sequence[Sequence
             padded[row, : len(tokens[index])] = torch.tensor(tokens[index])
             arena.load(row, parents[index])
         hidden = arena.forward(padded.to(arena.device), starts, max(begun) + width)
+        lasts = torch.tensor([len(tokens[index]) - 1 for index in batch], device=arena.device)
+        last_hidden = hidden[torch.arange(len(batch), device=arena.device), lasts]
         for row, index in enumerate(batch):
-            end = begun[row] + len(tokens[index])
-            nodes[index] = arena.store(row, parents[index], end, hidden[row, len(tokens[index]) - 1].clone())
+            nodes[index] = arena.store(row, parents[index], begun[row] + len(tokens[index]), last_hidden[row])
     return [nodes[index] for index in range(len(tokens))]
