@@ -8,6 +8,7 @@ holds of it; rows are written in place.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -34,24 +35,24 @@ class Node:
 class _RowCache(Cache):  # type: ignore[misc]
     """What a transformers decoder calls to store keys and values: writes them into the arena's leading rows."""
 
-    def __init__(self, arena: Arena, positions: torch.Tensor, end: int) -> None:
-        self.arena, self.positions, self.end = arena, positions, end
+    def __init__(self, arena: Arena, positions: torch.Tensor) -> None:
+        self.arena, self.positions = arena, positions
         self.rows = torch.arange(len(positions), device=positions.device)[:, None]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store (rows, heads, tokens, dim) at each row's positions; return all of the rows up to `end`."""
+        """Store (rows, heads, tokens, dim) at each row's positions; return the rows."""
         stored = []
         for kind, states in enumerate((key_states, value_states)):
             buffer = self.arena.states[kind, layer_idx, : len(self.positions)]
             buffer[self.rows, :, self.positions] = states.transpose(1, 2)
-            stored.append(buffer[:, :, : self.end])
+            stored.append(buffer)
         return stored[0], stored[1]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens in the longest row."""
-        return self.end
+        """Tokens that a row has room for."""
+        return self.arena.states.shape[4]
 
     @property
     def is_sliding(self) -> list[bool]:
@@ -66,7 +67,7 @@ class Arena:
     head). `held` says which nodes' tokens a row starts with.
     """
 
-    def __init__(self, backbone: PreTrainedModel, rows: int, length: int = 128) -> None:
+    def __init__(self, backbone: PreTrainedModel, rows: int, length: int = 64) -> None:
         config = backbone.config.get_text_config()
         parameter = next(backbone.parameters())
         self.backbone, self.rows = backbone, rows
@@ -74,22 +75,33 @@ class Arena:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (2, config.num_hidden_layers, rows, heads, length, dim)
-        self.states = torch.zeros(shape, device=self.device, dtype=self.dtype)
+        self._storage = torch.zeros(math.prod(shape), device=self.device, dtype=self.dtype)
+        self.states = self._storage.view(shape)
         self.held: list[tuple[int, ...]] = [()] * rows
 
-    def _grow(self, length: int) -> None:
-        old = self.states.shape[4]
-        if length > old:
-            grown = self.states.new_zeros((*self.states.shape[:4], max(length, 2 * old), self.states.shape[5]))
-            grown[:, :, :, :, :old] = self.states
-            self.states = grown
+    def _fit(self, length: int) -> None:
+        """Make the rows about as long as that, with room for some tokens more. What a row held beyond is lost.
+
+        The storage stays, since fresh memory costs more than the copy: layer after layer moves within it, the last
+        first where rows grow, so that none is written over before it has moved.
+        """
+        old, new = self.states, -(-(length + length // 8) // 16) * 16
+        kept, shape = min(new, old.shape[4]), (*old.shape[:4], new, old.shape[5])
+        size = math.prod(shape)
+        if size > self._storage.numel():
+            self._storage = self._storage.new_zeros(size + size // 4)
+        self.states = self._storage[:size].view(shape)
+        before, after = old.flatten(0, 1), self.states.flatten(0, 1)
+        for layer in sorted(range(len(after)), reverse=new > old.shape[4]):
+            after[layer, :, :, :kept] = before[layer, :, :, :kept].clone()
 
     def load(self, row: int, node: Node | None) -> None:
         """Lay a node's chain into a row, but for what the row holds of it already."""
         if node is None:
             self.held[row] = ()
             return
-        self._grow(node.length)
+        if node.length > self.states.shape[4]:
+            self._fit(node.length)
         shared = _common(self.held[row], node.chain)
         self.held[row] = node.chain[:shared]
         part: Node | None = node
@@ -116,18 +128,23 @@ class Arena:
         """Feed tokens (rows, count) to the leading rows, each from its own start; hidden states (rows, count, dim).
 
         `end` is where the longest row ends. A short row is padded on the right; what it computes there is never
-        attended to by its real tokens.
+        attended to by its real tokens. All of a row is read, since memory without gaps is read at twice the speed; so
+        rows are made shorter again when half of them lies idle.
         """
-        self._grow(end)
+        length = self.states.shape[4]
+        if not end <= length <= max(2 * end, 64):
+            if length > end:
+                self.held[len(tokens) :] = [()] * (self.rows - len(tokens))
+            self._fit(end)
         positions = starts[:, None] + torch.arange(tokens.shape[1], device=self.device)
-        visible = torch.arange(end, device=self.device) <= positions[:, None, :, None]
+        visible = torch.arange(self.states.shape[4], device=self.device) <= positions[:, None, :, None]
         mask = torch.zeros(visible.shape, device=self.device, dtype=self.dtype)
         mask.masked_fill_(~visible, torch.finfo(self.dtype).min)
         output = self.backbone(
             input_ids=tokens,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=_RowCache(self, positions, end),
+            past_key_values=_RowCache(self, positions),
             use_cache=True,
         )
         return cast(torch.Tensor, output.last_hidden_state)
