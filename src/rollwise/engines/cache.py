@@ -16,6 +16,8 @@ from typing import cast
 import torch
 from transformers import Cache, PreTrainedModel
 
+from rollwise.engines.attention import use_token_attention
+
 _serial = itertools.count()
 
 
@@ -75,6 +77,8 @@ class Arena:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         shape = (2, config.num_hidden_layers, rows, heads, length, dim)
+        if self.device.type == "cpu":
+            use_token_attention(config)
         self._storage = torch.zeros(math.prod(shape), device=self.device, dtype=self.dtype)
         self.states = self._storage.view(shape)
         self.held: list[tuple[int, ...]] = [()] * rows

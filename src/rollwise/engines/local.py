@@ -243,7 +243,8 @@ class LocalPolicy:
         numbers = np.stack([rows.temperature[: rows.count], rows.top_p[: rows.count], rows.next_uniforms()])
         temperature, top_p, uniforms = torch.from_numpy(numbers).to(device)
         logits = self._head(self._hidden[: rows.count])
-        drawn, logprobs = sample(logits, temperature, top_p if numbers[1].min() < 1 else None, uniforms)
+        nucleus, greedy = top_p if numbers[1].min() < 1 else None, bool(numbers[0].min() == 0)
+        drawn, logprobs = sample(logits, temperature, uniforms, nucleus, greedy)
         tokens, sums = torch.stack([drawn.double(), logprobs]).cpu().numpy()  # one wait for the device, not two
         rows.append(tokens.astype(np.int64), sums)
 
