@@ -38,8 +38,10 @@ class _RowCache(Cache):  # type: ignore[misc]
     """What a transformers decoder calls to store keys and values: writes them into the arena's leading rows."""
 
     def __init__(self, arena: Arena, positions: torch.Tensor) -> None:
-        self.arena, self.positions = arena, positions
-        self.rows = torch.arange(len(positions), device=positions.device)[:, None]
+        self.arena, self.rows = arena, len(positions)
+        _, _, rows, heads, length, _ = arena.states.shape
+        firsts = torch.arange(0, rows * heads * length, length, device=positions.device).view(rows, heads, 1)
+        self.places = (firsts[: self.rows] + positions[:, None]).flatten()
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: object, **kwargs: object
@@ -47,9 +49,9 @@ class _RowCache(Cache):  # type: ignore[misc]
         """Store (rows, heads, tokens, dim) at each row's positions; return the rows."""
         stored = []
         for kind, states in enumerate((key_states, value_states)):
-            buffer = self.arena.states[kind, layer_idx, : len(self.positions)]
-            buffer[self.rows, :, self.positions] = states.transpose(1, 2)
-            stored.append(buffer)
+            buffer = self.arena.states[kind, layer_idx]
+            buffer.view(-1, buffer.shape[-1]).index_copy_(0, self.places, states.reshape(-1, states.shape[-1]))
+            stored.append(buffer[: self.rows])
         return stored[0], stored[1]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
