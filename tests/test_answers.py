@@ -17,7 +17,7 @@ from rollwise.answers import _worker, equivalent, group, last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
 PATIENCE = 30.0  # seconds that are never needed, but for a busy machine
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20)
 BALANCED = st.recursive(
     st.sampled_from(["", "a", "1 ", r"\{", r"\}", r"\frac"]),
     lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda parts: "{" + "}{".join(parts) + "}"),
@@ -142,6 +142,13 @@ def test_group_of_at_most_one_answer(answers: Sequence[str | None]) -> None:
 
 def test_group_by_text_knows_spelling_only() -> None:
     assert group(["2 × 3", "6", "2  ×  3", "5 − 1", "5 - 1"], compare="text").tolist() == [0, 1, 0, 2, 2]
+
+
+def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+    assert group(["12", None, "7", "012", "−7", "-7", " 7 "]).tolist() == [0, -1, 1, 0, 2, 2, 1]
+    assert equivalent("12", "012")
+    assert not equivalent("12", "13")
 
 
 def test_group_refuses_a_comparison_it_does_not_know() -> None:

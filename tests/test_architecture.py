@@ -17,10 +17,10 @@ LEVELS = [
     {"directions", "voting"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry"},
+    {"answers", "ledger", "registry", "events"},
     {"engines", "rewards", "embedders", "worlds"},
-    {"runner"},
-    {"report", "drawing"},
+    {"runner", "store"},
+    {"bench", "summary", "report", "drawing"},
     {"cli"},
 ]
 MATHEMATICS = {"numerics", "directions", "voting", "allocation", "search"}

@@ -165,6 +165,37 @@ def test_help_teaches(command: list[str]) -> None:
     assert "Usage" in run.stdout
 
 
+STORIES = ("solve", "--world", "stories", "--level", "4", "--seed", "3", "--budget", "16")
+DEMONSTRATED = (*STORIES, "--policy", "demonstrator", "--reward", "dial(0.3,1)", "--directions", "state")
+
+
+def test_solve_votes_on_stories_told_by_the_demonstrator() -> None:
+    run = rollwise(*DEMONSTRATED, "--explain")
+    assert run.returncode == 0, run.stderr
+    for part in ("How many has", "rollouts to hand out", "step by step", "of the vote's weight", "16 paths finished"):
+        assert part in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80
+    reply = json.loads(rollwise(*DEMONSTRATED, "--json").stdout)
+    assert reply["vote"] == "weighted_majority"
+    assert reply["answer"].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([*DEMONSTRATED, "--vote", "verified"], "cannot be checked at test time"),
+        ([*DEMONSTRATED, "--directions", "hidden"], "state or minilm"),
+        ([*DEMONSTRATED[:-4], "--reward", "gold"], "dial(SIZE,SHARED)"),
+        (["solve", QUESTION, "--policy", "demonstrator"], "has no demonstrator"),
+    ],
+)
+def test_stories_refuse_in_one_line(arguments: list[str], says: str) -> None:
+    run = rollwise(*arguments)
+    assert run.returncode == 2
+    assert says in run.stderr
+    assert run.stderr.count("\n") == 1
+
+
 def test_world_problem_prints_questions() -> None:
     run = rollwise("world", "problem", "--level", "1", "--count", "3")
     assert len(run.stdout.splitlines()) == 3

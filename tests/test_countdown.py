@@ -97,7 +97,7 @@ def test_the_oracle_agrees_with_brute_force(count: int, instances: int, largest:
     assert min(outcomes[True], outcomes[False]) >= instances
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(numbers=st.lists(st.integers(1, 12), min_size=3, max_size=4), target=st.integers(1, 60), data=st.data())
 def test_reachable_after_any_legal_moves_agrees_with_brute_force(
     numbers: list[int], target: int, data: st.DataObject

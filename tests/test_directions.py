@@ -24,7 +24,7 @@ from rollwise.directions import (
 from rollwise.errors import InputError
 from rollwise.numerics import cosine_similarity
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 label_lists = st.lists(st.integers(0, 9), min_size=1, max_size=50)
 temperatures = st.sampled_from([0.0, 1e-300, 1e-9, 0.001, 0.01, 0.1, 1.0, 1e6, math.inf])
 

@@ -18,7 +18,7 @@ ROUNDINGS = ("cumulative", "largest_remainder", "systematic", "divisor(0)", "div
 MONOTONE = ("largest_remainder", "divisor(0)", "divisor(0.25)", "divisor(0.5)", "divisor(1)")
 OFFSETS = (Fraction(0), Fraction(1, 4), Fraction(1, 2), Fraction(1))
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 sizes = st.integers(1, 80)
 widths = st.integers(0, 300)
 seeds = st.integers(0, 2**32 - 1)

@@ -30,6 +30,8 @@ class Scripted:
 
 
 class ScriptedSession:
+    room = 2048
+
     def __init__(self, lose: frozenset[int]) -> None:
         self.usage, self.lose = Usage(), lose
 

@@ -86,7 +86,7 @@ SCRIPTS = given(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @SCRIPTS
 def test_replies_in_any_order_and_twice_make_the_same_search(
     seed: int, strategy: str, budget: int, constant_width: bool, shuffler: random.Random
@@ -109,7 +109,7 @@ def test_replies_in_any_order_and_twice_make_the_same_search(
     assert told(other) == told(plain)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @SCRIPTS
 def test_the_width_is_what_neither_finished_nor_failed(
     seed: int, strategy: str, budget: int, constant_width: bool, shuffler: random.Random

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -19,10 +20,12 @@ from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
+from rollwise.registry import find_world
 from rollwise.worlds import training
 from rollwise.worlds.countdown import Countdown
+from rollwise.worlds.recipe import PARTS, run_parts
 from rollwise.worlds.reward_training import (
-    KIND_SHARES,
+    REWARD_OPTIONS,
     draw_examples,
     encode,
     label_loss,
@@ -31,7 +34,15 @@ from rollwise.worlds.reward_training import (
 )
 from rollwise.worlds.rollouts import Rollout, collect, label_rollout, load
 from rollwise.worlds.tokenizer import build_tokenizer
-from rollwise.worlds.training import PolicyShape, TrainingOptions, demonstration_batch, fit, new_policy, train_policy
+from rollwise.worlds.training import (
+    SHAPES,
+    PolicyShape,
+    TrainingOptions,
+    demonstration_batch,
+    fit,
+    new_policy,
+    train_policy,
+)
 
 torch.set_num_threads(1)
 
@@ -328,7 +339,7 @@ def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> 
     assert all(len(batch) * max(len(one.tokens) for one in batch) > 80 for batch in drawn)
     kinds = [{example == own for example in batch} for batch in drawn]
     assert all(len(kind) == 1 for kind in kinds)
-    whole = sum(share for (_, after), share in KIND_SHARES.items() if not after)
+    whole = sum(share for (_, after), share in WORLD.curriculum.reward_kinds.items() if not after)
     shares = [sum(kind == {True} for kind in kinds[start : start + 100]) / 100 for start in (0, 300)]
     assert shares == pytest.approx([whole / 8, whole * 7 / 8], abs=0.13)
     fresh = [example for batch, kind in zip(drawn, kinds, strict=True) if kind == {False} for example in batch]
@@ -367,7 +378,32 @@ def test_a_reward_checkpoint_of_other_rollouts_is_refused(
         train_reward(WORLD, folder / "policy", file, tmp_path, options, lambda *_: None)
 
 
-def test_the_shares_of_the_levels_are_shares() -> None:
-    assert sum(training.LEVEL_SHARES.values()) == pytest.approx(1)
-    assert set(training.LEVEL_SHARES) == set(WORLD.levels)
-    assert sum(KIND_SHARES.values()) == pytest.approx(1)
+def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> None:
+    """Bundled models name this recipe; their batches must stay what they were."""
+    digest = hashlib.sha256()
+    for step in (0, 2300, 7499):
+        batch = demonstration_batch(WORLD, TOKENIZER, TrainingOptions(), step)
+        digest.update(repr([batch[name].tolist() for name in ("input_ids", "labels")]).encode())
+    for step in (0, 2500, 4999):
+        digest.update(repr(draw_examples(WORLD, TOKENIZER, {}, REWARD_OPTIONS, step)).encode())
+    assert digest.hexdigest() == "42bf4487aceeb017d19f1e8d0da05a9517582b15e2ef4deba8551a8d30fe0e0c"
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("small", 0.5e6), ("base", 2.4e6), ("large", 5e6)])
+def test_the_sizes_are_one_family(size: str, parameters: float) -> None:
+    shape = SHAPES[size]
+    model: Any = new_policy(shape, build_tokenizer(find_world("stories").literals), 0)
+    assert model.num_parameters() == pytest.approx(parameters, rel=0.1)
+    assert shape.hidden // shape.heads == 32
+
+
+def test_a_world_of_stories_is_trained_by_the_same_recipe(tmp_path: FilePath) -> None:
+    world = find_world("stories")
+    facts = run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "small", lambda *_: None)
+    assert facts["policy"]["parameters"] < 6e5
+    rows = list(load(tmp_path / "rollouts-0-10x2.jsonl"))
+    assert 0 < facts["reward"]["rollouts"] == sum(len(rollouts) for _, rollouts in rows)
+    assert {problem.level for problem, _ in rows} == set(world.levels)
+    assert (tmp_path / "reward" / "model.safetensors").exists()
+    with pytest.raises(InputError, match="small, base, large"):
+        run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "huge", lambda *_: None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollwise.core import FloatArray, IntArray
 from rollwise.voting import VOTES, Verdict, best_of_n, majority, verified, weighted_majority
 
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 ballots = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 8)), max_size=20)
 every_vote = pytest.mark.parametrize("vote", VOTES.values(), ids=VOTES)
 Vote = Callable[[IntArray, FloatArray], Verdict]

@@ -24,6 +24,7 @@ from rollwise.core import IntArray, Path, Problem, World, whole_steps
 from rollwise.errors import EngineError, InputError
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 _SPELLINGS = str.maketrans({"−": "-", "–": "-", "×": r" \times ", "÷": r" \div ", "\u00a0": " "})
 
 
@@ -68,9 +69,12 @@ def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
     """Whether two answers are the same mathematics (math-verify, gold first). False where that takes longer than
     `seconds`, not counting the wait for the one worker.
     """
-    if _plain(gold) == _plain(answer):
+    one, other = _plain(gold), _plain(answer)
+    if one == other:
         return True
-    return bool(_worker.call("same", _plain(gold), _plain(answer), seconds=seconds))
+    if _WHOLE.fullmatch(one) and _WHOLE.fullmatch(other):
+        return int(one) == int(other)
+    return bool(_worker.call("same", one, other, seconds=seconds))
 
 
 def group(
@@ -78,9 +82,9 @@ def group(
 ) -> IntArray:
     """Labels (n,), equal for answers that are the same mathematics, numbered in order of appearance; -1 for None.
 
-    With compare="text" only spelling counts, for answers that are checked one by one anyway. Otherwise all comparisons
-    go to the worker at once; where that outlasts `seconds`, they go one by one, and a pair that outlasts
-    `pair_seconds` counts as different.
+    With compare="text" only spelling counts, for answers that are checked one by one anyway. Whole numbers are compared
+    as such. Otherwise all comparisons go to the worker at once; where that outlasts `seconds`, they go one by one, and
+    a pair that outlasts `pair_seconds` counts as different.
     """
     if compare not in ("mathematics", "text"):
         raise InputError(f"no comparison is called {compare!r}; there are: mathematics, text")
@@ -88,6 +92,9 @@ def group(
     leaders: list[int] | None
     if compare == "text" or len(texts) < 2:
         leaders = list(range(len(texts)))
+    elif all(map(_WHOLE.fullmatch, texts)):
+        numbers = list(map(int, texts))
+        leaders = list(map(numbers.index, numbers))
     else:
         leaders = _worker.call("leaders", texts, seconds=seconds)
         if leaders is None:

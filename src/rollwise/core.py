@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -306,6 +306,25 @@ class DirectionFinder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Curriculum:
+    """How a world's models are trained on it. A kind of demonstration is (level, after how many steps).
+
+    `stages`: until which share of the training which kinds are shown, kind → share. `reward_kinds`: kind → share of the
+    reward model's batches. `level_shares`: how problems are divided where all levels are wanted. `longest`: after how
+    many steps a sampled solution is given up. The texts say in a model card what the demonstrations are, what the
+    reward model's label means, and what is held out.
+    """
+
+    stages: tuple[tuple[float, Mapping[tuple[int, int], float]], ...]
+    reward_kinds: Mapping[tuple[int, int], float]
+    level_shares: Mapping[int, float]
+    longest: int
+    demonstrations: str
+    label: str
+    held_out: str
+
+
 class World(Protocol):
     """A bundled family of problems where everything can be checked."""
 
@@ -329,6 +348,16 @@ class World(Protocol):
         """The strings that its texts are made of, which are its models' tokens."""
         ...
 
+    @property
+    def checkable(self) -> bool:
+        """Whether an answer can be checked at test time without knowing the gold one, so that no vote is needed."""
+        ...
+
+    @property
+    def curriculum(self) -> Curriculum:
+        """How its models are trained."""
+        ...
+
     def problem(self, level: int, seed: int, split: str = "test") -> Problem:
         """The problem that (level, seed) names in a split: "test", "validation" or "train"."""
         ...
@@ -342,11 +371,18 @@ class World(Protocol):
         ...
 
     def demonstration(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
-        """A training problem and the steps of one solution; with `after`, what so many steps leave of a problem."""
+        """A training problem and the steps of one solution; with `after`, what so many steps leave of a problem.
+
+        Raises InputError where a world has nothing of the kind; its curriculum names what it has.
+        """
         ...
 
     def attempt(self, rng: np.random.Generator, level: int, after: int = 0) -> tuple[Problem, list[str]]:
-        """A training problem and valid steps of an attempt that fails more often than not."""
+        """A training problem and the steps of an attempt that fails more often than not, for a reward model."""
+        ...
+
+    def demonstrator(self) -> Policy | None:
+        """Whoever demonstrates, as a policy whose chances are known; None where the world has no such policy."""
         ...
 
     def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:
@@ -359,6 +395,12 @@ class World(Protocol):
 
     def reachable(self, problem: Problem, steps: Sequence[str]) -> bool:
         """Whether a right answer can still be reached; for a finished solution, whether it is right."""
+        ...
+
+    def worth(self, problem: Problem, steps: Sequence[str]) -> float:
+        """The exact chance that the demonstrator, going on after these steps, ends right. Raises InputError where the
+        world has no demonstrator.
+        """
         ...
 
     def is_right(self, problem: Problem, answer: str) -> bool:

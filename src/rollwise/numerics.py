@@ -196,8 +196,15 @@ def apportion(
     return divisor(shares, width, float(match[1]))
 
 
-def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion. (0, 1) without trials."""
+_BLOCK = 1 << 20  # so many values are resampled at once, which bounds the memory
+
+
+def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion. (0, 1) without trials.
+
+    `successes` may be a sum of shares in [0, 1], one a trial: their variance is at most p(1 - p), so the interval errs
+    on the wide side.
+    """
     if trials == 0:
         return 0.0, 1.0
     z = _normal_quantile(0.5 + confidence / 2)
@@ -205,6 +212,34 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tu
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def bootstrap_interval(
+    values: FloatArray, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
+) -> tuple[float, float]:
+    """The percentile bootstrap's interval for the mean of `values` (n,), which are drawn anew with replacement.
+
+    Of paired differences it is the paired bootstrap. Raises InputError without values.
+    """
+    if not len(values):
+        raise InputError("there is nothing to resample; give at least one value")
+    block = max(1, _BLOCK // len(values))
+    drawn = (min(block, resamples - start) for start in range(0, resamples, block))
+    means = [values[generator.integers(len(values), size=(count, len(values)))].mean(axis=1) for count in drawn]
+    low, high = np.quantile(np.concatenate(means), [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def detectable_difference(differences: FloatArray, power: float = 0.8, level: float = 0.05) -> float | None:
+    """The smallest true mean that a two-sided test at `level` would find with chance `power`, from n such differences.
+
+    (z_{1 - level / 2} + z_power) · s / √n with s their sample standard deviation. None where that is unknown or 0:
+    differences that are all alike say nothing of how much they vary.
+    """
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return None
+    reach = _normal_quantile(1 - level / 2) + _normal_quantile(power)
+    return reach * float(differences.std(ddof=1)) / math.sqrt(len(differences))
 
 
 def _normal_quantile(probability: float) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,20 @@ def strategy_needs(*needs: str) -> Callable[[Function], Function]:
         return function
 
     return mark
+
+
+def key_values(pairs: Sequence[str]) -> dict[str, Any]:
+    """`name=value` pairs as a dictionary; a value that reads as JSON is taken as that, else as text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"give an option as name=value, like reward_temperature=0.2, not {pair!r}")
+        try:
+            values[name] = json.loads(value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
 
 
 def find_strategy(name: str | Function | Strategy) -> Strategy:
@@ -69,14 +84,22 @@ def _load_function(name: str) -> Function:
     return function
 
 
+WORLDS = ("countdown", "stories", "stories-even")
+
+
 @functools.cache
 def find_world(name: str) -> World:
     """A bundled world by name."""
-    if name != "countdown":
-        raise UnknownNameError("world", name, ["countdown"])
-    from rollwise.worlds.countdown import Countdown
+    match name:
+        case "countdown":
+            from rollwise.worlds.countdown import Countdown
 
-    return Countdown()
+            return Countdown()
+        case "stories" | "stories-even":
+            from rollwise.worlds.stories import Stories
+
+            return Stories(name)
+    raise UnknownNameError("world", name, [*WORLDS])
 
 
 def bundled(world: str, part: str) -> Path:
@@ -86,35 +109,52 @@ def bundled(world: str, part: str) -> Path:
 
 @functools.cache
 def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
-    """A policy: "trained" is the world's own, anything else a folder that holds a causal language model."""
+    """A policy: "trained" is the world's own model, "demonstrator" whoever that learnt from, where it is a policy with
+    known chances; anything else a folder that holds a causal language model.
+    """
+    if name == "demonstrator":
+        policy = find_world(world).demonstrator()
+        if policy is None:
+            known = ", ".join(one for one in WORLDS if find_world(one).demonstrator() is not None)
+            raise InputError(f"the world {world} has no demonstrator to search with; there is one in: {known}")
+        return policy
     from rollwise.engines.local import LocalPolicy
 
     return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
 
 
-_DIAL = re.compile(r"dial(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
+_DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
-    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" the truth plus noise;
-    anything else a folder that holds a token classifier.
+    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on
+    course, plus noise, and "worth(...)" likewise the exact chance of ending right; anything else a folder that holds a
+    token classifier.
     """
     match = _DIAL.fullmatch(name)
     if match is not None:
         from rollwise.rewards.dial import DialReward
 
-        return DialReward(find_world(world), float(match["size"] or 0.2), float(match["shared"] or 0.0))
+        noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
+        return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
     from rollwise.rewards.local import LocalReward
 
     return LocalReward.load(_folder(name, world, "reward"), dtype)
 
 
 def _folder(name: str, world: str, part: str) -> Path:
+    others = {"policy": "demonstrator", "reward": "dial(SIZE,SHARED)"}
     if name == "trained":
-        return bundled(world, part)
+        folder = bundled(world, part)
+        if not folder.is_dir():
+            raise InputError(
+                f"no trained {part} is bundled for the world {world}: make one by `rollwise world train {world}` and "
+                f"give its folder, or give --{part} '{others[part]}'"
+            )
+        return folder
     if not Path(name).is_dir():
-        known = "'trained' or the folder of a model" + (", or dial(SIZE,SHARED)" if part == "reward" else "")
+        known = f"'trained', the folder of a model, or {others[part]}"
         raise InputError(f"no {part} is called {name!r}: give {known}")
     return Path(name)
 

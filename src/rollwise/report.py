@@ -1,9 +1,12 @@
-"""Tables and text for people: a search round by round, where its rollouts went, what it cost."""
+"""Tables and text for people: a search round by round, where its rollouts went, its cost; and what a bench found."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,8 +15,12 @@ from rich.text import Text
 from rollwise.drawing import Band, Flow
 from rollwise.runner import Solution
 from rollwise.search import Allocated, Round
+from rollwise.summary import MEASURES, Difference, Measure, Row, Summary
 
 _SHOWN = 8
+_NAMED, _TOLD = 7, 10
+_WORDS = {"level", "strategy", "measure", "role"}
+_SETTING = re.compile(r"[:,](?=\s*\w+=)")
 
 
 def round_line(happened: Round) -> Text:
@@ -23,7 +30,8 @@ def round_line(happened: Round) -> Text:
     line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown, mean reward {mean}")
     if happened.allocated is not None:
         counts = happened.allocated.allocation.counts
-        line.append(f", {int((counts > 0).sum()):>3} go on, at most {int(counts.max()):>2} times")
+        most = int(counts.max())
+        line.append(f", {int((counts > 0).sum()):>3} go on, {f'at most {most} times' if most > 1 else 'once each'}")
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
             line.append(f", {effective:.1f} directions")
@@ -39,7 +47,7 @@ def verdict_text(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
-        checked = "checked to be right" if solution.right else "wrong"
+        checked = "wrong" if not solution.right else "checked to be right" if solution.vote == "verified" else "right"
         word = "of the finished paths agree" if solution.vote != "weighted_majority" else "of the vote's weight"
         if solution.vote == "verified":
             word = "of the answers are right"
@@ -56,16 +64,18 @@ def verdict_text(solution: Solution) -> Text:
 
 
 def _number_column(table: Table, name: str, style: str = "") -> None:
-    table.add_column(name, justify="right", style=style, min_width=len(name))
+    table.add_column(name, justify="right", style=style, min_width=len(name), no_wrap=True)
 
 
 def where_table(searched: Flow, solution: Solution) -> Table:
     """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
-    table = Table(title="where the rollouts went", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step", no_wrap=True, overflow="ellipsis")
     rounds = len(searched.columns)
-    for index in range(rounds):
-        _number_column(table, f"step {index + 1}")
+    told = range(0, rounds, -(-rounds // _TOLD))
+    for index in told:
+        _number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
     _number_column(table, "finished")
     _number_column(table, "right", style="green")
     home = searched.labels.get
@@ -76,10 +86,10 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     bands = searched.columns[0] if searched.columns else ()
     ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
     for band in ranked[:_SHOWN]:
-        counts = [str(alive[band.label, index + 1] or "·") for index in range(rounds)]
+        counts = [str(alive[band.label, index + 1] or "·") for index in told]
         table.add_row(band.name, *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
     if rest := ranked[_SHOWN:]:
-        sums = [sum(alive[band.label, index + 1] for band in rest) for index in range(rounds)]
+        sums = [sum(alive[band.label, index + 1] for band in rest) for index in told]
         done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
         row = [f"{len(rest)} more directions", *(str(one or "·") for one in sums), str(done or "·"), str(good or "·")]
         table.add_row(*row, style="dim")
@@ -124,3 +134,118 @@ def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
         paths, share, given = (sum(getattr(band, name) for band in rest) for name in ("paths", "share", "given"))
         table.add_row(f"{len(rest)} more", str(paths), "", "", f"{share:.1%}", str(given), style="dim")
     return table
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as text: its title, its columns, its rows, of which the first `names` cells name what they are about."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int
+
+
+def summary_sheets(summary: Summary) -> list[Sheet]:
+    """The tables of a summary: the measures, the differences to the baseline, the cost, and measures and differences by
+    level where there are several.
+    """
+    sheets = [
+        _measure_sheet(summary.rows, "percent, with 95 % intervals"),
+        _difference_sheet(summary.rows, f"difference to {summary.baseline}, in points"),
+        _cost_sheet(summary.rows, "mean cost of a search"),
+        _measure_sheet(summary.by_level, "each level: percent, with 95 % intervals"),
+        _difference_sheet(summary.by_level, f"each level: difference to {summary.baseline}, in points"),
+    ]
+    return [sheet for sheet in sheets if sheet.rows]
+
+
+def _named(rows: Sequence[Row]) -> tuple[str, ...]:
+    return ("level", "strategy", "N") if any(row.level is not None for row in rows) else ("strategy", "N")
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    name = (row.strategy, str(row.budget))
+    return name if row.level is None else (str(row.level), *name)
+
+
+def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
+    names = _named(rows)
+    columns = (*names, *(name.replace("_", " ") for name in MEASURES))
+    lines = [(*_name(row), *(_percent(row.measures[name]) for name in MEASURES)) for row in rows]
+    if any(row.errors for row in rows):
+        columns = (*columns, "errors")
+        lines = [(*line, f"{row.errors}/{row.results}") for line, row in zip(lines, rows, strict=True)]
+    few, many = (end((row.questions for row in rows), default=0) for end in (min, max))
+    asked = f"{many}" if few == many else f"{few} to {many}"
+    return Sheet(f"{title}, of {asked} questions", columns, tuple(lines), len(names))
+
+
+def _difference_sheet(rows: Sequence[Row], title: str) -> Sheet:
+    names = _named(rows)
+    lines = [
+        (*_name(row), name.replace("_", " "), *_points(difference))
+        for row in rows
+        for name in MEASURES
+        if (difference := row.measures[name].difference) is not None
+    ]
+    columns = (*names, "measure", "difference", "95 % interval", "detectable")
+    return Sheet(title, columns, tuple(lines), len(names))
+
+
+def _cost_sheet(rows: Sequence[Row], title: str) -> Sheet:
+    lines = []
+    for row in rows:
+        spent = (f"{row.flops:.2e}", f"{row.rounds:.1f}", f"{row.seconds:.2f}")
+        for role, tokens in row.tokens.items():
+            if any(tokens.values()):
+                counts = (f"{tokens[name]:,.0f}" for name in ("generated", "prefilled", "cached"))
+                lines.append((*_name(row), role, *counts, *spent))
+                spent = ("", "", "")
+    columns = ("strategy", "N", "role", "generated", "read", "from cache", "FLOPs", "rounds", "seconds")
+    return Sheet(title, columns, tuple(lines), 2)
+
+
+def _percent(measure: Measure) -> str:
+    return f"{100 * measure.mean:.1f} ({100 * measure.low:.0f}–{100 * measure.high:.0f})"
+
+
+def _points(difference: Difference) -> tuple[str, str, str]:
+    mean, low, high = (f"{100 * value:+z.1f}" for value in (difference.mean, difference.low, difference.high))
+    detectable = "-" if difference.detectable is None else f"{100 * difference.detectable:.1f}"
+    return mean, f"{low} to {high}", detectable
+
+
+def sheet_table(sheet: Sheet) -> Table:
+    """A sheet for the terminal: rows of one name stand together, a name with settings over several lines."""
+    table = Table(title=sheet.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in sheet.columns:
+        if name in _WORDS:
+            table.add_column(name, overflow="fold", min_width=len(name))
+        else:
+            _number_column(table, name)
+    level = ""
+    for name, group in itertools.groupby(sheet.rows, lambda row: row[: sheet.names]):
+        told = [_SETTING.sub(r"\g<0>\n ", cell) for cell in name]
+        if sheet.columns[0] == "level":
+            told[0], level = "" if told[0] == level else told[0], told[0]
+        table.add_row(*told, *map("\n".join, list(zip(*group, strict=True))[sheet.names :]))
+    return table
+
+
+def sheet_markdown(sheet: Sheet) -> str:
+    """A sheet as a Markdown table under a heading."""
+    rule = ["---" if name in _WORDS else "---:" for name in sheet.columns]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in (sheet.columns, rule, *sheet.rows)]
+    return f"## {sheet.title[0].upper()}{sheet.title[1:]}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def summary_notes(summary: Summary) -> list[str]:
+    """What one has to know beside the tables: what is missing, and what was raised."""
+    notes = []
+    if summary.results < summary.planned:
+        notes.append(f"{summary.results} of {summary.planned} results are here; the others are still to come.")
+    if summary.errors:
+        count = sum(row.errors for row in summary.rows)
+        notes.append(f"{count} of {summary.results} searches raised, and count as not solved: {summary.errors[0]}")
+    return notes

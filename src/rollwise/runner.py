@@ -6,7 +6,7 @@ import asyncio
 import functools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -37,7 +37,19 @@ from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
 Result = TypeVar("Result")
+Model = TypeVar("Model", bound=BaseModel)
 OnRound = Callable[[Round], None]
+
+
+def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """A model of the fields given. Raises InputError with the first thing that is wrong."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = f"; there are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
 
 
 class Config(BaseModel):
@@ -66,13 +78,7 @@ class Config(BaseModel):
     @classmethod
     def of(cls, **fields: Any) -> Config:
         """A config of the fields given. Raises InputError with the first thing that is wrong."""
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            known = f"; there are: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            raise InputError(f"{name}: {first['msg']}{known}") from None
+        return validated(cls, fields)
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,12 @@ class Runner:
     def _vote(self, name: str) -> str:
         known = [*VOTES, "verified"]
         if name == "auto":
-            return "verified"
+            return "verified" if self.world.checkable else "weighted_majority"
+        if name == "verified" and not self.world.checkable:
+            raise InputError(
+                f"answers of the world {self.world.name} cannot be checked at test time: choose a vote from "
+                f"{', '.join(VOTES)}"
+            )
         if name not in known:
             raise UnknownNameError("vote", name, [*known, "auto"])
         return name

@@ -11,7 +11,7 @@ from rollwise.errors import RollwiseError
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, solve, world
+    from rollwise.cli import allocate, bench, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -22,6 +22,7 @@ def build_app() -> typer.Typer:
     )
     app.command("solve")(solve.solve)
     app.command("allocate")(allocate.allocate)
+    app.command("bench")(bench.bench)
     app.add_typer(world.app, name="world")
     return app
 

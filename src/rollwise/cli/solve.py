@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rollwise.cli.options import key_values
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
+from rollwise.registry import key_values
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Config, Runner, Solution, build, run_to_end
 
@@ -42,10 +42,13 @@ def solve(
     ] = "auto",
     aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
     reward: Annotated[
-        str, typer.Option(help="trained, a model's folder, or dial(SIZE,SHARED): the truth plus noise.")
+        str,
+        typer.Option(help="trained, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."),
     ] = "trained",
     directions: Annotated[str, typer.Option(help="Who goes together: hidden, state or minilm.")] = "hidden",
-    policy: Annotated[str, typer.Option(help="trained, or the folder of a causal language model.")] = "trained",
+    policy: Annotated[
+        str, typer.Option(help="trained, demonstrator (stories), or the folder of a causal language model.")
+    ] = "trained",
     max_tokens: Annotated[int, typer.Option(help="Tokens after which a path ends without an answer.")] = 2048,
     constant_width: Annotated[
         bool, typer.Option("--constant-width", help="As in the paper: N paths stay active until N have finished.")
@@ -64,6 +67,8 @@ def solve(
     * `rollwise solve "Use 18, 1, 13, 22, 7 to make 132" --strategy rebase --budget 16`
 
     * `rollwise solve --seed 7 --reward "dial(0.5,1)" --directions state --explain`
+
+    * `rollwise solve --world stories --policy demonstrator --reward "dial(0.3,1)" --directions state`
     """
     config = Config.of(
         world=world,

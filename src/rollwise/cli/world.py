@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from rollwise.cli.options import whole_numbers
+from rollwise.cli.progress import progress_bars
+from rollwise.core import Sampling
 from rollwise.errors import InputError
-from rollwise.registry import bundled, find_world
+from rollwise.registry import bundled, find_policy, find_world
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
 
@@ -34,12 +33,15 @@ def problem(
 @app.command()
 def train(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
-    out: Annotated[Path, typer.Option(help="Folder for checkpoints and the finished models.")] = Path("runs/countdown"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for checkpoints and the finished models; runs/WORLD if left out.")
+    ] = None,
     part: Annotated[str, typer.Option(help="policy, rollouts, reward, or all of them in this order.")] = "all",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Training steps of the policy or reward model.")] = None,
     problems: Annotated[int, typer.Option(help="Training problems to sample rollouts on.")] = 4000,
     samples: Annotated[int, typer.Option(help="Rollouts a problem.")] = 8,
+    size: Annotated[str, typer.Option(help="small, base or large: about 0.5, 2.4 or 5 million parameters.")] = "base",
 ) -> None:
     """Train a world's policy and reward model from nothing.
 
@@ -51,9 +53,45 @@ def train(
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
     chosen = PARTS if part == "all" else (part,)
-    with _bars() as show:
-        facts = run_parts(find_world(world), out, chosen, seed, steps, problems, samples, show)
+    folder = out or Path("runs") / (world if size == "base" else f"{world}-{size}")
+    with progress_bars() as show:
+        facts = run_parts(find_world(world), folder, chosen, seed, steps, problems, samples, size, show)
     typer.echo(json.dumps(facts, indent=2))
+
+
+@app.command()
+def rollouts(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    out: Annotated[Path, typer.Option(help="The file to write, a line a problem.")] = Path("runs/prefixes.jsonl"),
+    policy: Annotated[
+        str, typer.Option(help="trained, demonstrator (stories), or the folder of a causal language model.")
+    ] = "trained",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
+    questions: Annotated[int, typer.Option(help="Questions a level.")] = 20,
+    first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
+    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes are taken.")] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.")] = 8,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.8,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+) -> None:
+    """Sample solutions, complete each of their prefixes afresh, and write what every prefix is truly worth.
+
+    Stopped with Ctrl-C, the same command goes on where it was.
+    """
+    from rollwise.worlds.completions import collect_prefixes
+
+    home = find_world(world)
+    chosen = whole_numbers(levels, "--levels") if levels else home.levels
+    problems = [home.problem(level, first_seed + each, split) for level in chosen for each in range(questions)]
+    sampling = Sampling(temperature, seed=seed)
+    with progress_bars() as show:
+
+        def progress(done: int, total: int) -> None:
+            show("problems", done, total, "")
+
+        collect_prefixes(home, find_policy(policy, world), problems, paths, completions, sampling, out, progress)
+    typer.echo(f"{len(problems)} problems in {out}")
 
 
 @app.command()
@@ -74,7 +112,7 @@ def evaluate(
     from rollwise.worlds.card import evaluate_models, write_card
 
     folder = models or bundled(world, "policy").parent
-    with _bars() as show:
+    with progress_bars() as show:
 
         def progress(name: str, done: int, total: int) -> None:
             show(name, done, total, "")
@@ -83,18 +121,3 @@ def evaluate(
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int, str], None]]:
-    """Progress bars on standard error, one for each name that is reported."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(name: str, done: int, total: int, note: str) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, note="")
-            bars.update(tasks[name], completed=done, total=total, note=note)
-
-        yield show

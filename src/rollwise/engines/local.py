@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import itertools
 import queue
@@ -85,7 +86,7 @@ class LocalPolicy:
         self._hidden = self._decoding.states.new_zeros(rows, model.config.get_text_config().hidden_size)
         self._waiting: list[_Job] = []
         self._admitting: list[_Job] = []
-        self._inbox: queue.SimpleQueue[_Ticket] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._check_architecture()
@@ -132,23 +133,33 @@ class LocalPolicy:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="rollwise-policy", daemon=True)
                 self._thread.start()
+                atexit.register(self._stop, self._thread)
         self._inbox.put(ticket)
+
+    def _stop(self, thread: threading.Thread) -> None:
+        """End the worker before the interpreter goes: a thread that dies within a computation aborts the process."""
+        self._inbox.put(None)
+        thread.join(timeout=10)
 
     def _work(self) -> None:
         with torch.inference_mode():
-            while True:
-                self._receive()
+            while self._receive():
                 try:
                     self._admit()
                     self._advance()
                 except Exception as error:  # whatever broke, the callers have to hear of it
                     self._abandon(error)
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take in what has come, waiting where there is nothing to do; False where the worker has to end."""
         block = not self._rows.count and not self._waiting
         while block or not self._inbox.empty():
-            self._waiting.extend(self._inbox.get().jobs)
+            ticket = self._inbox.get()
+            if ticket is None:
+                return False
+            self._waiting.extend(ticket.jobs)
             block = False
+        return True
 
     def _abandon(self, error: Exception) -> None:
         jobs = dict.fromkeys([*self._admitting, *self._rows.clear(), *self._waiting])

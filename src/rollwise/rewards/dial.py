@@ -1,10 +1,11 @@
-"""The dial reward: the world's truth plus noise of a stated size, of which a stated share is common to a direction."""
+"""Rewards with a dial: a truth of the world plus noise of a stated size, a stated share of it common to a state."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rollwise.answers import on_course
 from rollwise.core import Failure, Path, PathKey, Problem, Usage, World, whole_steps
@@ -16,14 +17,15 @@ from rollwise.numerics import keyed_generator
 class DialReward:
     """reward = clip(truth + size · (√shared · z_state + √(1 - shared) · z_path), 0, 1), z standard normal.
 
-    Truth is 1 where the right answer can still be reached, 0 elsewhere; for a finished path, whether it is right. The
-    noise is keyed by the state or by the path, so that at `shared` = 1 all paths of a state err together, as a real
-    reward model does on equal text.
+    Truth is "course", 1 where the right answer can still be reached and 0 elsewhere, or "worth", the exact chance that
+    the world's demonstrator ends right; for a finished path, whether it is right. The noise is keyed by the state or by
+    the path, so that at `shared` = 1 all paths of a state err together, as a real reward model does on equal text.
     """
 
     world: World
     size: float = 0.2
     shared: float = 0.0
+    truth: Literal["course", "worth"] = "course"
     parameters: int = 0
 
     def __post_init__(self) -> None:
@@ -31,6 +33,8 @@ class DialReward:
             raise InputError(
                 f"the dial takes a size of at least 0 and a share in [0, 1], not {self.size}, {self.shared}"
             )
+        if self.truth == "worth" and self.world.demonstrator() is None:
+            raise InputError(f"the world {self.world.name} does not know the worth of a path: take dial(SIZE,SHARED)")
 
     def open(self, problem: Problem, seed: int) -> DialSession:
         """A session for one question."""
@@ -50,8 +54,11 @@ class DialSession:
 
     def _reward(self, path: Path) -> float:
         dial = self.dial
-        truth = float(on_course(dial.world, self.problem, path))
         steps = whole_steps(path.text, dial.world.separator, path.ended)
+        if dial.truth == "course" or path.ended:
+            truth = float(on_course(dial.world, self.problem, path))
+        else:
+            truth = dial.world.worth(self.problem, steps)
         key = (self.seed, self.problem.id, len(steps), "dial")
         common = keyed_generator(*key, dial.world.state(self.problem, steps)).standard_normal()
         own = keyed_generator(*key, path.key).standard_normal()

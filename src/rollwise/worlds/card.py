@@ -80,28 +80,27 @@ def render_card(world: World, training: dict[str, Any], figures: dict[str, Any])
 
 
 def _card_lines(world: World, training: dict[str, Any], figures: dict[str, Any]) -> Iterator[str]:
-    policy, reward = training["policy"], training["reward"]
+    policy, reward, told = training["policy"], training["reward"], world.curriculum
     yield f"# The bundled models of `{world.name}`"
     yield ""
     yield (
-        "Two small Llamas trained from nothing for this world alone: they play the numbers game and nothing else. "
+        "Two small Llamas trained from nothing for this world alone: they know its questions and nothing else. "
         "Weights are half-precision safetensors under Apache-2.0 and load with the stock `AutoModelForCausalLM`, "
         "`AutoModelForTokenClassification` and `AutoTokenizer`."
     )
     yield ""
     yield (
-        f"- **policy**: {policy['parameters']:,} parameters, {policy['steps']:,} training steps on demonstrations made "
-        f"by random play, seed {policy['seed']}, last loss {policy['loss']}."
+        f"- **policy**: {policy['parameters']:,} parameters, {policy['steps']:,} training steps on demonstrations "
+        f"{told.demonstrations}, seed {policy['seed']}, last loss {policy['loss']}."
     )
     yield (
         f"- **reward**: {reward['parameters']:,} parameters, from the policy's weights, {reward['steps']:,} steps on "
-        f"{reward['labelled_steps']:,} labelled steps of {reward['rollouts']:,} rollouts of the policy. The label is "
-        "whether a right answer can still be reached, told exactly by search, and of a finished solution whether it "
-        "is right."
+        f"{reward['rollouts']:,} rollouts of the policy and on attempts drawn anew. The label of a step is "
+        f"{told.label}, and of a finished solution whether it is right."
     )
     yield (
-        f"- Made by `rollwise world train {world.name}`. No question of the validation and test splits, up to the "
-        "order of its numbers, occurs in training, not even as what is left after a step (three numbers or more)."
+        f"- Made by `rollwise world train {world.name}`. No question of the validation and test splits, "
+        f"{told.held_out}."
     )
     yield ""
     yield (

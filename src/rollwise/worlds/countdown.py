@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rollwise.core import Problem
+from rollwise.core import Curriculum, Policy, Problem
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 
@@ -47,6 +47,33 @@ LEVELS = {
     4: Level(count=4, largest=25, low=50, high=300),
     5: Level(count=5, largest=25, low=50, high=300),
 }
+
+CURRICULUM = Curriculum(
+    stages=(
+        (0.3, {(1, 0): 0.15, (2, 0): 0.25, (4, 1): 0.2, (5, 2): 0.4}),
+        (0.6, {(2, 0): 0.1, (5, 2): 0.2, (3, 0): 0.2, (4, 0): 0.2, (5, 1): 0.3}),
+        (1.0, {(1, 0): 0.05, (2, 0): 0.05, (5, 2): 0.05, (3, 0): 0.1, (4, 0): 0.1, (5, 1): 0.1, (5, 0): 0.55}),
+    ),
+    reward_kinds={
+        (1, 0): 0.05,
+        (2, 0): 0.1,
+        (4, 1): 0.05,
+        (5, 2): 0.1,
+        (3, 0): 0.1,
+        (4, 0): 0.15,
+        (5, 1): 0.1,
+        (5, 0): 0.35,
+    },
+    level_shares={1: 0.07, 2: 0.08, 3: 0.15, 4: 0.2, 5: 0.5},
+    longest=12,
+    demonstrations="made by random play",
+    label="whether a right answer can still be reached, told exactly by search",
+    held_out=(
+        "up to the order of its numbers, occurs in training, not even as what is left after a step (three numbers or "
+        "more)"
+    ),
+)
+"""What is left after some steps of a long problem is a short one, so planning is learnt from the end backwards."""
 
 _STEP = re.compile(r"(\d+) ([+−×÷]) (\d+) = (\d+), left: (\d+(?: \d+)*)")
 _ANSWER = re.compile(r"Answer: \\boxed\{(.+)\}", re.DOTALL)
@@ -277,6 +304,8 @@ class Countdown:
     name = "countdown"
     levels = tuple(LEVELS)
     separator = SEPARATOR
+    checkable = True
+    curriculum = CURRICULUM
     literals = (
         *map(str, range(LARGEST_TOKEN + 1)),
         *(" + ", " − ", " × ", " ÷ ", " = ", ", left: ", " ", ", ", "(", ")", "}", ".", SEPARATOR),
@@ -337,6 +366,10 @@ class Countdown:
             if _is_for_training(right, right.result) and _is_for_training(played, right.result):
                 return self._training_problem(numbers, right.result, level), played.texts
 
+    def demonstrator(self) -> Policy | None:
+        """None: random play is no policy to search with."""
+        return None
+
     def _training_problem(self, numbers: Numbers, target: int, level: int) -> Problem:
         text = question_text(numbers, target)
         return Problem(text, text, str(target), self.name, level)
@@ -370,6 +403,10 @@ class Countdown:
         if state.answered is not None:
             return self.is_right(problem, state.answered)
         return not state.broken and can_reach(state.numbers, state.target)
+
+    def worth(self, problem: Problem, steps: Sequence[str]) -> float:
+        """Raises InputError: nobody demonstrates this game with known chances."""
+        raise InputError("the numbers game has no demonstrator whose chances are known; take the reward dial instead")
 
     def is_right(self, problem: Problem, answer: str) -> bool:
         """Whether an expression uses every number once and makes the target exactly."""

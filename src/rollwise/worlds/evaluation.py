@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rollwise.core import FloatArray, IntArray, Problem
 from rollwise.numerics import wilson_interval
@@ -43,22 +45,91 @@ def policy_figures(sampled: Sampled, budgets: Sequence[int] = (1, 16, 64)) -> di
     return figures
 
 
-def area_under_curve(scores: FloatArray, truths: IntArray) -> float:
-    """The chance that a true one scores above a false one, ties counting half; NaN where one kind is missing."""
-    from scipy.stats import rankdata
+def area_under_curve(scores: FloatArray, truths: NDArray[Any], weights: FloatArray | None = None) -> float:
+    """The chance that a true one scores above a false one, ties counting half; NaN where one kind is missing.
 
-    positive, total = int(truths.sum()), len(truths)
-    if positive in (0, total):
-        return float("nan")
-    ranks = rankdata(scores)
-    return float((ranks[truths == 1].sum() - positive * (positive + 1) / 2) / (positive * (total - positive)))
+    `truths` (n,) may be shares in [0, 1]: then each entry counts as that much true and the rest false. `weights` (n,).
+    """
+    heavy = np.ones(len(scores)) if weights is None else weights
+    _, place = np.unique(scores, return_inverse=True)
+    true = np.bincount(place, heavy * truths)
+    false = np.bincount(place, heavy * (1 - truths))
+    total = true.sum() * false.sum()
+    below = np.cumsum(false) - false
+    return float((true * (below + false / 2)).sum() / total) if total > 0 else float("nan")
 
 
-def calibration_error(scores: FloatArray, truths: IntArray, bins: int = 10) -> float:
+def calibration_error(scores: FloatArray, truths: NDArray[Any], bins: int = 10) -> float:
     """Expected calibration error: over equal bins of the score, the mean gap between score and truth, by size."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
     gaps = [abs(float((scores - truths)[place == one].sum())) for one in range(bins)]
     return sum(gaps) / len(scores)
+
+
+def isotonic(scores: FloatArray, truths: FloatArray, weights: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    """The non-decreasing map from score to truth of least weighted squared error, linear between the scores seen."""
+    from scipy.optimize import isotonic_regression
+
+    seen, place = np.unique(scores, return_inverse=True)
+    heavy = np.bincount(place, weights)
+    fitted = isotonic_regression(np.bincount(place, weights * truths) / heavy, weights=heavy).x
+    return lambda given: np.interp(given, seen, fitted)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a reward model said of prefixes, and what is true of them; all arrays (n,).
+
+    `question` numbers the questions, `worth` is the share of `completions` that ended right.
+    """
+
+    question: IntArray
+    level: IntArray
+    depth: IntArray
+    reward: FloatArray
+    valid: IntArray
+    worth: FloatArray
+    completions: FloatArray
+
+    def take(self, chosen: NDArray[Any]) -> Judged:
+        """Some of the prefixes."""
+        return Judged(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
+
+
+def calibrated(judged: Judged) -> FloatArray:
+    """The rewards (n,) after isotonic calibration by depth, each fitted on the questions of the other half."""
+    result = judged.reward.copy()
+    for depth in np.unique(judged.depth):
+        for half in (0, 1):
+            here = (judged.depth == depth) & (judged.question % 2 == half)
+            other = (judged.depth == depth) & (judged.question % 2 != half)
+            if here.any() and other.any():
+                fit = isotonic(judged.reward[other], judged.worth[other], judged.completions[other])
+                result[here] = fit(judged.reward[here])
+    return result
+
+
+def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
+    """By "level L" and by "depth D" and of all: prefixes, mean worth, share valid, AUC against validity and against the
+    outcome of completions, calibration error against worth before and after calibration.
+    """
+    after = calibrated(judged)
+    groups = {"all": np.ones(len(judged.level), dtype=bool)}
+    groups |= {f"level {level}": judged.level == level for level in np.unique(judged.level)}
+    groups |= {f"depth {depth}": judged.depth == depth for depth in np.unique(judged.depth)}
+    figures = {}
+    for name, chosen in groups.items():
+        part = judged.take(chosen)
+        row = {
+            "worth": part.worth.mean(),
+            "valid": part.valid.mean(),
+            "auc_validity": area_under_curve(part.reward, part.valid),
+            "auc_outcome": area_under_curve(part.reward, part.worth, part.completions),
+            "ece": calibration_error(part.reward, part.worth),
+            "ece_calibrated": calibration_error(after[chosen], part.worth),
+        }
+        figures[name] = {"prefixes": int(chosen.sum())} | {key: round(float(value), 3) for key, value in row.items()}
+    return figures
 
 
 def reward_figures(scored: Iterable[tuple[int, int, float, bool]]) -> dict[str, dict[str, Any]]:

@@ -20,17 +20,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
-KIND_SHARES = {
-    (1, 0): 0.05,
-    (2, 0): 0.1,
-    (4, 1): 0.05,
-    (5, 2): 0.1,
-    (3, 0): 0.1,
-    (4, 0): 0.15,
-    (5, 1): 0.1,
-    (5, 0): 0.35,
-}
-"""Share of the batches by (level, after how many steps), as in the policy's curriculum."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +59,7 @@ def draw_examples(
     steps or so: from them the model learns the arithmetic.
     """
     rng = keyed_generator("reward training", world.name, options.seed, step)
-    kinds, shares = list(KIND_SHARES), list(KIND_SHARES.values())
+    kinds, shares = list(world.curriculum.reward_kinds), list(world.curriculum.reward_kinds.values())
     level, after = kinds[int(rng.choice(len(kinds), p=shares))]
     own = after == 0 and bool(sampled.get(level)) and rng.random() < step / options.steps
     examples: list[Example] = []

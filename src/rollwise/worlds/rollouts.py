@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
+from typing import Any
 
 from rollwise.answers import on_course
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
 
 IN_FLIGHT = 16
-LONGEST = 12
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,26 @@ class Rollout:
         return self.ended and self.reachable[-1]
 
 
-async def sample_solutions(policy: Policy, problem: Problem, count: int, sampling: Sampling) -> list[Path]:
-    """`count` independent solutions of a problem, grown to their end or to a step limit."""
+async def sample_solutions(
+    policy: Policy, problem: Problem, count: int, sampling: Sampling, longest: int
+) -> list[Path]:
+    """`count` independent solutions of a problem, grown to their end or to `longest` steps."""
+    return await grow_to_end(policy, problem, [Path((index,)) for index in range(count)], sampling, longest)
+
+
+async def grow_to_end(
+    policy: Policy, problem: Problem, starts: Sequence[Path], sampling: Sampling, longest: int
+) -> list[Path]:
+    """Plain samples from where these paths wait to their end or `longest` steps, by key; a lost rollout is left out."""
     session = policy.open(problem, sampling)
-    active = [Path((index,)) for index in range(count)]
+    active = list(starts)
     done: list[Path] = []
     while active:
         outcomes = zip(active, await session.extend(active), strict=True)
         grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
-        over = [path for path in grown if path.ended or len(path.steps) >= LONGEST]
-        done += over
-        active = [path.copy(0) for path in grown if path not in over]
+        over = {path.key for path in grown if path.ended or len(path.steps) >= longest}
+        done += [path for path in grown if path.key in over]
+        active = [path.copy(0) for path in grown if path.key not in over]
         session.retain([path.key[:-1] for path in active])
     await session.close()
     return sorted(done, key=lambda path: path.key)
@@ -64,13 +73,30 @@ def collect(
     file: FilePath,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write the labelled rollouts of every problem to `file`; problems that the file already holds are skipped, and a
-    last line that was cut off is written anew.
+    """Write `count` labelled rollouts of every problem to `file`; a stopped run goes on where it was."""
+
+    async def sampled(problem: Problem) -> list[Rollout]:
+        paths = await sample_solutions(policy, problem, count, sampling, world.curriculum.longest)
+        return [label_rollout(world, problem, path) for path in paths]
+
+    collect_lines(problems, sampled, "rollouts", file, progress)
+
+
+def collect_lines(
+    problems: Sequence[Problem],
+    make: Callable[[Problem], Awaitable[Sequence[Any]]],
+    name: str,
+    file: FilePath,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write one JSON line a problem: the problem, and under `name` the records that `make` gives for it.
+
+    Problems that the file already holds are skipped, and a last line that was cut off is written anew.
     """
     if file.exists():
         whole = file.read_bytes().rfind(b"\n") + 1
         os.truncate(file, whole)
-    held = {problem.id for problem, _ in load(file)} if file.exists() else set()
+    held = {problem.id for problem, _ in load_lines(file, name)} if file.exists() else set()
     missing = [problem for problem in problems if problem.id not in held]
 
     async def work() -> None:
@@ -80,9 +106,8 @@ def collect(
         async def one(problem: Problem) -> None:
             nonlocal written
             async with gate:
-                paths = await sample_solutions(policy, problem, count, sampling)
-            rollouts = [label_rollout(world, problem, path) for path in paths]
-            out.write(json.dumps({"problem": _plain(problem), "rollouts": [_plain(one) for one in rollouts]}) + "\n")
+                records = await make(problem)
+            out.write(json.dumps({"problem": _plain(problem), name: [_plain(each) for each in records]}) + "\n")
             out.flush()
             written += 1
             progress(written, len(problems))
@@ -94,18 +119,21 @@ def collect(
         asyncio.run(work())
 
 
-def _plain(record: Problem | Rollout) -> dict[str, object]:
+def _plain(record: Any) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
-    """The problems of a file with their rollouts. A last line that was cut off is passed over."""
+def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:
+    """The problems of a file with what stands under `name`. A last line that was cut off is passed over."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             if not line.endswith("\n"):
                 return
             record = json.loads(line)
-            rollouts = [
-                Rollout(tuple(one["steps"]), tuple(one["reachable"]), one["ended"]) for one in record["rollouts"]
-            ]
-            yield Problem(**record["problem"]), rollouts
+            yield Problem(**record["problem"]), record[name]
+
+
+def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
+    """The problems of a file of rollouts with their rollouts."""
+    for problem, records in load_lines(file, "rollouts"):
+        yield problem, [Rollout(tuple(one["steps"]), tuple(one["reachable"]), one["ended"]) for one in records]

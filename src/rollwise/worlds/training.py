@@ -58,16 +58,12 @@ class PolicyShape:
     feed_forward: int = 512
 
 
-LEVEL_SHARES = {1: 0.07, 2: 0.08, 3: 0.15, 4: 0.2, 5: 0.5}
-"""How the problems of a world of five levels are divided where all are wanted."""
-
-CURRICULUM = (
-    (0.3, {(1, 0): 0.15, (2, 0): 0.25, (4, 1): 0.2, (5, 2): 0.4}),
-    (0.6, {(2, 0): 0.1, (5, 2): 0.2, (3, 0): 0.2, (4, 0): 0.2, (5, 1): 0.3}),
-    (1.0, {(1, 0): 0.05, (2, 0): 0.05, (5, 2): 0.05, (3, 0): 0.1, (4, 0): 0.1, (5, 1): 0.1, (5, 0): 0.55}),
-)
-"""Until which share of the training which demonstrations are shown: (level, after how many steps) → share. What is left
-after some steps of a long problem is a short one, so planning is learnt from the end backwards."""
+SHAPES = {
+    "small": PolicyShape(hidden=96, layers=4, heads=3, feed_forward=256),
+    "base": PolicyShape(),
+    "large": PolicyShape(hidden=256, layers=6, heads=8, feed_forward=688),
+}
+"""One family in three sizes, of about 0.5, 2.4 and 5 million parameters with a world's vocabulary."""
 
 
 def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
@@ -98,7 +94,7 @@ def demonstration_batch(world: World, tokenizer: PreTrainedTokenizerFast, option
     import torch
 
     rng = keyed_generator("training", world.name, options.seed, step)
-    shares = next(shares for until, shares in CURRICULUM if step < until * options.steps)
+    shares = next(shares for until, shares in world.curriculum.stages if step < until * options.steps)
     kinds, probabilities = list(shares), list(shares.values())
     rows: list[tuple[list[int], int]] = []
     longest = 0

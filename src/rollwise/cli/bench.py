@@ -1,0 +1,166 @@
+"""`rollwise bench`: strategies compared on the same questions, kept in a folder from which a stopped bench goes on."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rollwise.cli.options import whole_numbers
+from rollwise.cli.progress import progress_bars
+from rollwise.errors import InputError
+from rollwise.registry import key_values
+from rollwise.report import sheet_markdown, sheet_table, summary_notes, summary_sheets
+from rollwise.runner import run_to_end
+from rollwise.summary import Summary
+
+if TYPE_CHECKING:
+    from rollwise.bench import Bench, Found
+    from rollwise.store import Outcome
+
+
+def bench(
+    world: Annotated[str | None, typer.Option(help="The world of the problems.", show_default="countdown")] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Names, each with settings if you like: rebase, dora:directions=state,rounding=paper.",
+            show_default="temperature,rebase,dora",
+        ),
+    ] = None,
+    budgets: Annotated[str | None, typer.Option(help="Rollouts a search: 16,64.", show_default="64")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds a question, 0 and on.", show_default="1")] = None,
+    levels: Annotated[str | None, typer.Option(help="Levels: 3,4,5.", show_default="all")] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions a level.", show_default="20")] = None,
+    first_seed: Annotated[
+        int | None, typer.Option(help="Seed of each level's first question.", show_default="0")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="validation while you tune, test once at the end.", show_default="validation")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="What the others are compared with.", show_default="rebase, else the first")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field of every search: reward=dial(0.5,1), directions=state, vote=majority."),
+    ] = None,
+    events: Annotated[bool, typer.Option("--events", help="Keep every search's events too.")] = False,
+    in_flight: Annotated[int | None, typer.Option(help="Searches at once.", show_default="4")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of these options; what the command line says goes first.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results and the summary.")] = Path("runs/bench"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the bench that --out holds.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Run nothing; summarise what --out holds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+) -> None:
+    """Compare strategies on the same questions, with common random numbers.
+
+    The summary is printed and written to summary.json and summary.md in --out. Stopped with Ctrl-C, `--resume` goes on.
+
+    Examples:
+    * `rollwise bench --strategies temperature,rebase,dora --budgets 16,64 --seeds 3 --limit 50 --out runs/first`
+
+    * `rollwise bench --out runs/first --resume`
+
+    * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
+    """
+    flags = {
+        "world": world,
+        "strategies": strategies,
+        "budgets": None if budgets is None else whole_numbers(budgets, "--budgets"),
+        "seeds": seeds,
+        "levels": None if levels is None else whole_numbers(levels, "--levels"),
+        "limit": limit,
+        "first_seed": first_seed,
+        "split": split,
+        "baseline": baseline,
+        "search": key_values(setting) if setting else None,
+        "events": events or None,
+        "in_flight": in_flight,
+    }
+    given = _read(config)
+    if setting and isinstance(given.get("search"), dict):
+        flags["search"] = given["search"] | key_values(setting)
+    given |= {name: value for name, value in flags.items() if value is not None}
+    if report:
+        _refuse_running(given, resume)
+    else:
+        _run(out, given, resume)
+    from rollwise.bench import read
+
+    found = read(out, given.get("baseline"))
+    _write(out, found)
+    _print(out, found.summary, as_json)
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror}; give a TOML file to --config") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{file} is not TOML: {error}") from None
+
+
+def _refuse_running(given: dict[str, Any], resume: bool) -> None:
+    idle = [*(name for name in given if name != "baseline"), *(["resume"] if resume else [])]
+    if idle:
+        raise InputError(f"--report runs nothing, so {', '.join(idle)} would change nothing; leave that out")
+
+
+def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
+    from rollwise import bench as benches
+
+    try:
+        running = benches.resume(out, given) if resume else benches.begin(out, given)
+        _run_aloud(running)
+    except KeyboardInterrupt:
+        kept = f", finished searches are kept; go on with: rollwise bench --out {out} --resume"
+        print(f"rollwise: interrupted{kept if benches.begun(out) else ''}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _run_aloud(running: Bench) -> None:
+    done, errors = len(running.store.held(running.experiment.id)), 0
+    with progress_bars() as show:
+        show("bench", done, running.size, "")
+
+        def on_result(outcome: Outcome) -> None:
+            nonlocal done, errors
+            done, errors = done + 1, errors + (outcome.error is not None)
+            show("bench", done, running.size, f"{errors} raised" if errors else "")
+
+        run_to_end(running.run(on_result))
+
+
+def _write(out: Path, found: Found) -> None:
+    from rollwise.bench import plain_text
+
+    document = {"experiment": found.facts, **found.summary.as_dict()}
+    (out / "summary.json").write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    facts = "".join(f"- {name}: {plain_text(value)}\n" for name, value in found.facts.items())
+    notes = "".join(f"{note}\n\n" for note in summary_notes(found.summary))
+    tables = "\n".join(map(sheet_markdown, summary_sheets(found.summary)))
+    (out / "summary.md").write_text(f"# Bench\n\n{facts}\n{notes}{tables}", encoding="utf-8")
+
+
+def _print(out: Path, summary: Summary, as_json: bool) -> None:
+    if as_json:
+        typer.echo((out / "summary.json").read_text(encoding="utf-8"), nl=False)
+        return
+    console = Console(highlight=False)
+    for sheet in summary_sheets(summary):
+        console.print(sheet_table(sheet))
+        console.print()
+    for note in summary_notes(summary):
+        console.print(note, style="yellow", markup=False)
+    console.print(f"written to {out / 'summary.md'} and {out / 'summary.json'}", style="dim", soft_wrap=True)

@@ -1,0 +1,24 @@
+"""Progress on standard error, the same for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Progress bars on standard error, one for each name that is reported."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, done: int, total: int, note: str) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, note="")
+            bars.update(tasks[name], completed=done, total=total, note=note)
+
+        yield show

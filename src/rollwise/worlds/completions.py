@@ -1,0 +1,99 @@
+"""Prefixes of a policy's solutions with fresh completions of each: what a partial solution is truly worth.
+
+Kept as JSON lines, one a problem. A file may come from any model and any checker, as long as it holds these fields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path as FilePath
+
+from rollwise.answers import on_course
+from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
+from rollwise.errors import InputError
+from rollwise.worlds.rollouts import collect_lines, grow_to_end, load_lines, sample_solutions
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A partial solution: its steps as generated; `size`, how many of the sampled paths stood at it; of `completions`
+    fresh completions how many ended right; its true state; whether all its steps are valid; whether a right answer is
+    still within reach.
+    """
+
+    steps: tuple[str, ...]
+    size: int
+    right: int
+    completions: int
+    state: str
+    valid: bool
+    reachable: bool
+
+    @property
+    def depth(self) -> int:
+        """How many steps it has."""
+        return len(self.steps)
+
+
+async def complete_prefixes(
+    world: World, policy: Policy, problem: Problem, paths: int, completions: int, sampling: Sampling
+) -> list[Prefix]:
+    """The distinct unfinished prefixes of `paths` plain samples of a problem, each completed `completions` times.
+
+    A completion descends from copies 1, 2, … of its prefix and a plain sample from copy 0, so that all are independent.
+    """
+    solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
+    prefixes = [
+        Path(path.key[:depth], path.steps[:depth])
+        for path in solutions
+        for depth in range(1, len(path.steps) + (not path.ended))
+    ]
+    sizes = Counter(prefix.text for prefix in prefixes)
+    distinct = {prefix.text: prefix for prefix in reversed(prefixes)}
+
+    async def completed(prefix: Path) -> Prefix:
+        starts = [prefix.copy(1 + index) for index in range(completions)]
+        ends = await grow_to_end(policy, problem, starts, sampling, world.curriculum.longest)
+        right = sum(path.ended and on_course(world, problem, path) for path in ends)
+        steps = whole_steps(prefix.text, world.separator)
+        return Prefix(
+            steps=tuple(step.text for step in prefix.steps),
+            size=sizes[prefix.text],
+            right=right,
+            completions=completions,
+            state=repr(world.state(problem, steps)),
+            valid=world.step_is_valid(problem, steps),
+            reachable=world.reachable(problem, steps),
+        )
+
+    return list(await asyncio.gather(*map(completed, distinct.values())))
+
+
+def collect_prefixes(
+    world: World,
+    policy: Policy,
+    problems: Sequence[Problem],
+    paths: int,
+    completions: int,
+    sampling: Sampling,
+    file: FilePath,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write the completed prefixes of every problem to `file`; a stopped run goes on where it was."""
+
+    async def made(problem: Problem) -> list[Prefix]:
+        return await complete_prefixes(world, policy, problem, paths, completions, sampling)
+
+    collect_lines(problems, made, "prefixes", file, progress)
+
+
+def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
+    """The problems of a file with their prefixes. Raises InputError where a line lacks a field."""
+    known = {field.name for field in fields(Prefix)}
+    for problem, records in load_lines(file, "prefixes"):
+        if any(set(record) != known for record in records):
+            raise InputError(f"{file}: a prefix of {problem.id!r} has to hold exactly {', '.join(sorted(known))}")
+        yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]
