@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import threading
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -180,6 +181,7 @@ def advance(state: State, step: str) -> State:
 
 
 _ARITHMETIC = re.compile(r"[\d\s()+*/-]*", re.ASCII)
+_PARSING = threading.Lock()  # in CPython 3.11 ast.parse raises SystemError where two threads are in it at once
 _OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "×", ast.Div: "÷"}
 
 
@@ -214,7 +216,9 @@ def evaluate(expression: str) -> tuple[Fraction, Numbers]:
     try:
         if len(plain) > LONGEST_TEXT or not _ARITHMETIC.fullmatch(plain):
             raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
-        result = value(ast.parse(plain.strip(), mode="eval").body)
+        with _PARSING:
+            body = ast.parse(plain.strip(), mode="eval").body
+        result = value(body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
     return result, tuple(sorted(used))
