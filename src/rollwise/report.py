@@ -27,11 +27,11 @@ def round_line(happened: Round) -> Text:
     """One line on a finished round: what grew, what ended, and how the width was handed out."""
     rewards = [event.reward for event in happened.grown]
     mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
-    line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown, mean reward {mean}")
+    line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown at reward {mean}")
     if happened.allocated is not None:
         counts = happened.allocated.allocation.counts
         most = int(counts.max())
-        line.append(f", {int((counts > 0).sum()):>3} go on, {f'at most {most} times' if most > 1 else 'once each'}")
+        line.append(f", {int((counts > 0).sum()):>3} go on {f'at most {most} times' if most > 1 else 'once each'}")
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
             line.append(f", {effective:.1f} directions")
@@ -67,11 +67,16 @@ def _number_column(table: Table, name: str, style: str = "") -> None:
     table.add_column(name, justify="right", style=style, min_width=len(name), no_wrap=True)
 
 
+def _cut(name: str) -> Text:
+    """A name that ends in an ellipsis where the table has no room for all of it, before any number gives way."""
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
 def where_table(searched: Flow, solution: Solution) -> Table:
     """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
     title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("direction of the first step", no_wrap=True, overflow="ellipsis")
+    table.add_column("direction of the first step")
     rounds = len(searched.columns)
     told = range(0, rounds, -(-rounds // _TOLD))
     for index in told:
@@ -87,12 +92,12 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
     for band in ranked[:_SHOWN]:
         counts = [str(alive[band.label, index + 1] or "·") for index in told]
-        table.add_row(band.name, *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
+        table.add_row(_cut(band.name), *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
     if rest := ranked[_SHOWN:]:
         sums = [sum(alive[band.label, index + 1] for band in rest) for index in told]
         done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
-        row = [f"{len(rest)} more directions", *(str(one or "·") for one in sums), str(done or "·"), str(good or "·")]
-        table.add_row(*row, style="dim")
+        cells = [str(one or "·") for one in (*sums, done, good)]
+        table.add_row(_cut(f"{len(rest)} more directions"), *cells, style="dim")
     return table
 
 
@@ -123,13 +128,15 @@ def explanation(searched: Flow, solution: Solution) -> Group:
 def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
     title = f"step {event.round + 1}: {event.width} rollouts to hand out"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("direction", no_wrap=True, overflow="ellipsis")
+    table.add_column("direction")
     for name in ("paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
         _number_column(table, name)
     bands = sorted((band for band in column if band.label is not None), key=lambda band: (-band.given, -band.share))
     for band in bands[: 2 * _SHOWN]:
         unique = "-" if band.unique is None else f"{band.unique:.2f}"
-        table.add_row(band.name, str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given))
+        table.add_row(
+            _cut(band.name), str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given)
+        )
     if rest := bands[2 * _SHOWN :]:
         paths, share, given = (sum(getattr(band, name) for band in rest) for name in ("paths", "share", "given"))
         table.add_row(f"{len(rest)} more", str(paths), "", "", f"{share:.1%}", str(given), style="dim")
