@@ -124,18 +124,21 @@ def rollouts(
 def evaluate(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     models: Annotated[
-        Path | None, typer.Option(help="Folder with policy and reward; the bundled ones if left out.")
+        Path | None, typer.Option(help="Folder with policies and reward models; the bundled ones if left out.")
     ] = None,
     split: Annotated[str, typer.Option(help="validation while you tune, test once at the end.")] = "validation",
     first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
     questions: Annotated[int, typer.Option(help="Questions a level.")] = 60,
-    out: Annotated[Path, typer.Option(help="Folder for the rollouts, from which a stopped run goes on.")] = Path(
-        "runs"
+    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes reward models judge.")] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each prefix, which say its worth.")] = 16,
+    out: Annotated[Path, typer.Option(help="Folder for what is sampled, from which a stopped run goes on.")] = Path(
+        "runs/evaluation"
     ),
     card: Annotated[bool, typer.Option("--card", help="Write figures.json and README.md beside the models.")] = False,
 ) -> None:
-    """Measure a world's models on held-out questions: what the policy solves, how well the reward model tells."""
-    from rollwise.worlds.card import evaluate_models, write_card
+    """Measure a world's models on held-out questions: what each policy solves, how well each reward model tells."""
+    from rollwise.worlds.card import write_card
+    from rollwise.worlds.measure import Questions, evaluate_models
 
     folder = models or bundled(world, "policy").parent
     with progress_bars() as show:
@@ -143,7 +146,8 @@ def evaluate(
         def progress(name: str, done: int, total: int) -> None:
             show(name, done, total, "")
 
-        figures = evaluate_models(find_world(world), folder, split, first_seed, questions, out, progress)
+        asked = Questions(split, first_seed, questions, paths, completions)
+        figures = evaluate_models(find_world(world), folder, asked, out, progress)
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))
