@@ -22,6 +22,7 @@ from rollwise.directions import (
     uniqueness,
 )
 from rollwise.errors import InputError
+from rollwise.numerics import cosine_similarity
 
 quick = settings(max_examples=60)
 label_lists = st.lists(st.integers(0, 9), min_size=1, max_size=50)
@@ -138,6 +139,15 @@ def test_labels_are_numbered_as_they_appear() -> None:
     labels = from_labels([(3, 8), "x", (3, 8), "y"]).labels
     assert labels is not None
     assert labels.tolist() == [0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (7, 2), (64, 192), (70, 700), (90, 4000)])
+def test_cosine_of_many_rows_is_that_of_each_pair(shape: tuple[int, int]) -> None:
+    rows = np.random.default_rng(0).normal(size=shape)
+    expected = [[one @ other / math.sqrt((one @ one) * (other @ other)) for other in rows] for one in rows]
+    similarity = cosine_similarity(rows)
+    np.testing.assert_allclose(similarity, expected, atol=1e-12, rtol=0)
+    assert np.array_equal(similarity, similarity.T)
 
 
 def test_cosine_ignores_length() -> None:

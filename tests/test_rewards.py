@@ -155,6 +155,22 @@ async def test_every_token_is_read_once(reward: LocalReward) -> None:
     assert session.usage.generated == 0
 
 
+async def test_equal_text_after_an_equal_prefix_is_read_once(reward: LocalReward) -> None:
+    def length(text: str) -> int:
+        return len(TOKENIZER(text, add_special_tokens=False)["input_ids"])
+
+    prompt = length(f"<|user|>{PROBLEM.question}<|assistant|>")
+    first = [path_of((index,), GOOD[0]) for index in range(4)] + [path_of((4,), WRONG_STEP)]
+    second = [path_of((index % 4, index), GOOD[0], GOOD[1]) for index in range(6)] + [path_of((4, 0), WRONG_STEP, "(")]
+    session = reward.open(PROBLEM, 0)
+    found = [*await scores(session, first), *await scores(session, second)]
+    np.testing.assert_allclose(found, [plain_score(reward, path) for path in [*first, *second]], atol=1e-10, rtol=0)
+    texts = [first[0].text, first[4].text, second[0].steps[-1].text, second[6].steps[-1].text]
+    assert session.usage.prefilled == prompt + sum(map(length, texts))
+    whole = sum(prompt + length(path.text) for path in [*first, *second])
+    assert session.usage.cached == whole - sum(map(length, texts))
+
+
 async def test_what_does_not_fit_the_context_fails_alone(reward: LocalReward) -> None:
     paths = [path_of((0,), GOOD[0]), path_of((1,), "( " * 100), path_of((2,), GOOD[1])]
     short, long, other = await reward.open(PROBLEM, 0).score(paths)

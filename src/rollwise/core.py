@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 PathKey = tuple[int, ...]
 """A path's name: the root copy it descends from, then which copy it was at each allocation.

@@ -40,6 +40,8 @@ Result = TypeVar("Result")
 Model = TypeVar("Model", bound=BaseModel)
 OnRound = Callable[[Round], None]
 
+_GRADING = threading.Lock()  # worlds may use ast.parse, which in CPython 3.11 fails when two threads are in it
+
 
 def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
     """A model of the fields given. Raises InputError with the first thing that is wrong."""
@@ -195,7 +197,8 @@ class Runner:
     def _conclude(self, search: Search, ledger: Ledger) -> Solution:
         problem, paths = search.problem, search.voters
         answers = [answer_of(path) for path in paths]
-        rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
+        with _GRADING:
+            rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
         weights = np.array([search.reward(path) for path in paths], dtype=np.float64)
         labels = group(answers, compare="text" if self.vote == "verified" else "mathematics")
         if self.vote == "verified":

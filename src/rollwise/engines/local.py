@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.core import Failure, FloatArray, IntArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.engines.cache import Arena, Node, feed
 from rollwise.engines.checkpoint import load_checkpoint
+from rollwise.engines.rows import Rows
+from rollwise.engines.sampling import sample
 from rollwise.errors import EngineError, InputError
 from rollwise.numerics import keyed_generator
 
@@ -45,18 +47,18 @@ class _Ticket:
 
 @dataclass(eq=False)
 class _Job:
-    """One path that grows by one step: where it starts, its uniform random numbers, what it has sampled so far."""
+    """One path that grows by one step, and where it starts."""
 
     session: LocalSession
     path: Path
     ticket: _Ticket
-    limit: int = 0
     parent: Node | None = None
-    uniforms: FloatArray = field(default_factory=lambda: np.empty(0))
-    tokens: list[int] = field(default_factory=list)
-    tail: str = ""
-    logprob: float = 0.0
     result: Step | Failure = field(default_factory=lambda: Failure("not run"))
+
+    @property
+    def limit(self) -> int:
+        """How many tokens the step may have."""
+        return min(self.session.sampling.max_step_tokens, self.session.room - self.path.tokens)
 
     def finish(self, result: Step | Failure) -> None:
         self.result = result
@@ -76,12 +78,12 @@ class LocalPolicy:
         self.context: int = model.config.get_text_config().max_position_embeddings
         self.ends = _end_tokens(model, tokenizer)
         self.pieces = [tokenizer.decode([index]) for index in range(model.config.get_text_config().vocab_size)]
+        self._closers = np.array([separator[-1:] in piece for piece in self.pieces])
         self._head = model.get_output_embeddings()
-        self._rows = rows
         self._decoding = Arena(model.base_model, rows)
         self._reading = Arena(model.base_model, min(rows, 16))
-        self._active: list[_Job] = []
-        self._logits = torch.empty(0)
+        self._rows = Rows[_Job](rows)
+        self._hidden = self._decoding.states.new_zeros(rows, model.config.get_text_config().hidden_size)
         self._waiting: list[_Job] = []
         self._admitting: list[_Job] = []
         self._inbox: queue.SimpleQueue[_Ticket | None] = queue.SimpleQueue()
@@ -110,12 +112,16 @@ class LocalPolicy:
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
         """A session for one question. Raises InputError where the question does not fit the model's context."""
-        messages = [{"role": "user", "content": problem.question}]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        prompt = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = self.prompt_tokens(problem)
         if len(prompt) >= self.context:
             raise InputError(f"the question takes {len(prompt)} tokens and the model reads {self.context} at most")
         return LocalSession(self, problem, sampling, prompt)
+
+    def prompt_tokens(self, problem: Problem) -> list[int]:
+        """The question in the model's chat template, as tokens."""
+        messages = [{"role": "user", "content": problem.question}]
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def logits(self, node: Node) -> torch.Tensor:
         """Next-token logits (vocabulary) after a kept prefix."""
@@ -146,7 +152,7 @@ class LocalPolicy:
 
     def _receive(self) -> bool:
         """Take in what has come, waiting where there is nothing to do; False where the worker has to end."""
-        block = not self._active and not self._waiting
+        block = not self._rows.count and not self._waiting
         while block or not self._inbox.empty():
             ticket = self._inbox.get()
             if ticket is None:
@@ -156,33 +162,21 @@ class LocalPolicy:
         return True
 
     def _abandon(self, error: Exception) -> None:
-        jobs = dict.fromkeys([*self._admitting, *self._active, *self._waiting])
-        self._admitting, self._active, self._waiting, self._logits = [], [], [], self._logits[:0]
+        jobs = dict.fromkeys([*self._admitting, *self._rows.clear(), *self._waiting])
+        self._admitting, self._waiting = [], []
         for job in jobs:
             job.finish(Failure(f"{type(error).__name__}: {error}"))
 
     def _admit(self) -> None:
-        """Waiting jobs into free rows."""
-        free = self._rows - len(self._active)
-        fresh, self._waiting = self._waiting[:free], self._waiting[free:]
-        if not fresh:
-            return
-        self._admitting = fresh
-        self._find_parents(fresh)
-        logits = []
-        for job in fresh:
-            if job.limit < 1:
-                continue
-            assert job.parent is not None
-            self._decoding.load(len(self._active), job.parent)
-            self._active.append(job)
-            logits.append(self.logits(job.parent))
-        if logits:
-            self._logits = torch.cat([self._logits.reshape(-1, logits[0].shape[-1]).to(logits[0]), torch.stack(logits)])
+        """Waiting jobs into the rows that others have left."""
+        free = self._rows.free
+        self._admitting, self._waiting = self._waiting[:free], self._waiting[free:]
+        self._find_parents(self._admitting)
+        self._settle([job for job in self._admitting if job.limit > 0])
+        full = [job for job in self._admitting if job.limit < 1]
         self._admitting = []
-        for job in fresh:
-            if job.limit < 1:
-                job.finish(Failure("the model's context is full"))
+        for job in full:
+            job.finish(Failure("the model's context is full"))
 
     def _find_parents(self, jobs: Sequence[_Job]) -> None:
         """Each job's kept prefix; what is not kept (a question's first round, a resumed search) is read once."""
@@ -196,84 +190,104 @@ class LocalPolicy:
             for job, node in zip(readers.values(), nodes, strict=True):
                 job.session.nodes[job.path.key[:-1]] = node
         for job in jobs:
-            sampling, usage = job.session.sampling, job.session.usage
             job.parent = job.session.nodes[job.path.key[:-1]]
-            job.limit = min(sampling.max_step_tokens, job.session.room - job.path.tokens)
-            key = (sampling.seed, job.session.problem.id, job.path.key, len(job.path.steps), "sample")
-            job.uniforms = keyed_generator(*key).random(max(job.limit, 1))
             if readers.get((id(job.session), job.path.key[:-1])) is job:
-                usage.prefilled += job.parent.length
+                job.session.usage.prefilled += job.parent.length
             else:
-                usage.cached += job.parent.length
+                job.session.usage.cached += job.parent.length
+
+    def _settle(self, fresh: Sequence[_Job] = ()) -> None:
+        """Fresh jobs into rows, and rows into gaps, so that the leading rows are the busy ones. A job goes where its
+        prefix still lies, if it can.
+        """
+        idle, movers = self._rows.gaps(len(fresh))
+        lying = {self._decoding.held[row]: row for row in idle}
+        places: dict[int, _Job] = {}
+        homeless = []
+        for job in fresh:
+            assert job.parent is not None
+            row = lying.pop(job.parent.chain, None)
+            if row is None:
+                homeless.append(job)
+            else:
+                places[row] = job
+        left = [row for row in idle if row not in places]
+        places |= dict(zip(left, homeless, strict=False))
+        for row, job in places.items():
+            self._start(row, job)
+        for source, target in zip(movers, left[len(homeless) :], strict=True):
+            self._decoding.move(source, target, int(self._rows.begun[source] + self._rows.counts[source]))
+            self._hidden[target] = self._hidden[source]
+            self._rows.move(source, target)
+
+    def _start(self, row: int, job: _Job) -> None:
+        assert job.parent is not None
+        sampling = job.session.sampling
+        key = (sampling.seed, job.session.problem.id, job.path.key, len(job.path.steps), "sample")
+        self._decoding.load(row, job.parent)
+        self._hidden[row] = job.parent.hidden
+        self._rows.put(row, job, job.parent.length, keyed_generator(*key).random(job.limit), sampling)
 
     def _advance(self) -> None:
-        """Sample one token in every row, let ended rows go, feed the others."""
-        if not self._active:
+        """Sample one token in every row, let ended rows go, feed the others, let go those whose step is over."""
+        rows = self._rows
+        if not rows.count:
             return
-        ended = self._sample()
-        self._release([row for row, end in enumerate(ended) if end])
-        if not self._active:
+        self._sample()
+        ended = np.flatnonzero(np.isin(rows.last(), list(self.ends)))
+        if len(ended):
+            self._release(ended)
+            self._settle()
+        if not rows.count:
             return
-        tokens = torch.tensor([[job.tokens[-1]] for job in self._active], device=self._decoding.device)
-        lengths = [job.parent.length + len(job.tokens) for job in self._active if job.parent]
-        starts = torch.tensor(lengths, device=self._decoding.device) - 1
-        hidden = self._decoding.forward(tokens, starts)[:, 0]
-        self._logits = self._head(hidden)
-        self._release([row for row, job in enumerate(self._active) if self._step_is_over(job)], hidden)
+        last, starts = torch.from_numpy(np.stack([rows.last(), rows.lengths - 1])).to(self._decoding.device)
+        hidden = self._decoding.forward(last[:, None], starts, int(rows.lengths.max()))[:, 0]
+        self._hidden[: rows.count] = hidden
+        closing = np.flatnonzero(self._closers[rows.last()]).tolist()
+        over = rows.at_limit()
+        over[[row for row in closing if self._closes(rows.tokens(row))]] = True
+        self._release(np.flatnonzero(over), keep=True)
 
-    def _sample(self) -> list[bool]:
-        """Append a token to every active job; True where it ended the text.
+    def _sample(self) -> None:
+        """Append a token to every busy row, at its next uniform number."""
+        rows, device = self._rows, self._decoding.device
+        numbers = np.stack([rows.temperature[: rows.count], rows.top_p[: rows.count], rows.next_uniforms()])
+        temperature, top_p, uniforms = torch.from_numpy(numbers).to(device)
+        logits = self._head(self._hidden[: rows.count])
+        nucleus, greedy = top_p if numbers[1].min() < 1 else None, bool(numbers[0].min() == 0)
+        drawn, logprobs = sample(logits, temperature, uniforms, nucleus, greedy)
+        tokens, sums = torch.stack([drawn.double(), logprobs]).cpu().numpy()  # one wait for the device, not two
+        rows.append(tokens.astype(np.int64), sums)
 
-        The token is the inverse of the cumulative distribution, in vocabulary order, at the path's next uniform.
-        """
-        samplings = [job.session.sampling for job in self._active]
-        logits = self._logits.double().cpu()
-        heat = torch.tensor([one.temperature for one in samplings], dtype=torch.float64)[:, None]
-        probabilities = torch.softmax(logits / torch.where(heat > 0, heat, 1.0), dim=-1)
-        if any(one.top_p < 1 for one in samplings):
-            probabilities = _nucleus(
-                probabilities, torch.tensor([one.top_p for one in samplings], dtype=torch.float64)[:, None]
-            )
-        cumulative = probabilities.cumsum(-1)
-        uniforms = torch.tensor([float(job.uniforms[len(job.tokens)]) for job in self._active], dtype=torch.float64)
-        drawn = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
-        drawn = torch.where(heat > 0, drawn.clamp(max=logits.shape[1] - 1), logits.argmax(-1, keepdim=True))
-        logprobs = torch.log_softmax(logits, dim=-1).gather(1, drawn)[:, 0].tolist()
-        ended = []
-        for job, token, logprob in zip(self._active, drawn[:, 0].tolist(), logprobs, strict=True):
-            job.tokens.append(token)
-            job.logprob += logprob
-            job.tail = (job.tail + self.pieces[token])[-len(self.separator) - len(self.pieces[token]) :]
-            ended.append(token in self.ends)
-        return ended
+    def _closes(self, tokens: Sequence[int]) -> bool:
+        """Whether the last token completes the separator, looking back no further than it can begin."""
+        text, enough = "", len(self.pieces[tokens[-1]]) + len(self.separator) - 1
+        for token in reversed(tokens):
+            text = self.pieces[token] + text
+            if len(text) >= enough:
+                break
+        return self.separator in text
 
-    def _step_is_over(self, job: _Job) -> bool:
-        return self.separator in job.tail or len(job.tokens) >= job.limit
-
-    def _release(self, rows: Sequence[int], hidden: torch.Tensor | None = None) -> None:
-        """Let jobs leave their rows; the last rows move into the gaps. With `hidden` their caches are kept."""
-        for row in sorted(rows, reverse=True):
-            job, last = self._active[row], len(self._active) - 1
-            if hidden is not None:
+    def _release(self, leaving: IntArray, keep: bool = False) -> None:
+        """Let jobs leave their rows, their caches kept or not. The gaps wait for `_settle`."""
+        for row in map(int, leaving):
+            job, tokens = self._rows.jobs[row], self._rows.tokens(row)
+            assert job is not None
+            if keep:
                 assert job.parent is not None
-                length = job.parent.length + len(job.tokens)
-                node = self._decoding.store(row, job.parent, length, hidden[row].clone())
+                length = job.parent.length + len(tokens)
+                node = self._decoding.store(row, job.parent, length, self._hidden[row].clone())
                 job.session.nodes[job.path.key] = node
-            if row != last:
-                mover = self._active[last]
-                assert mover.parent is not None
-                self._decoding.move(last, row, mover.parent.length + len(mover.tokens))
-                self._active[row], self._logits[row] = mover, self._logits[last]
-            self._active.pop()
-            self._logits = self._logits[:last]
-            job.session.usage.generated += len(job.tokens)
-            job.finish(self._step(job))
+            step = self._step(tokens, float(self._rows.logprobs[row]))
+            self._rows.leave(row)
+            job.session.usage.generated += len(tokens)
+            job.finish(step)
 
-    def _step(self, job: _Job) -> Step:
-        ended = job.tokens[-1] in self.ends
-        ids = job.tokens[:-1] if ended else job.tokens
-        stop = Stop.END if ended else Stop.STEP if self.separator in job.tail else Stop.LENGTH
-        return Step(self.tokenizer.decode(ids), len(job.tokens), stop, job.logprob, tuple(ids))
+    def _step(self, tokens: list[int], logprob: float) -> Step:
+        ended = tokens[-1] in self.ends
+        ids = tokens[:-1] if ended else tokens
+        stop = Stop.END if ended else Stop.STEP if self._closes(tokens) else Stop.LENGTH
+        return Step(self.tokenizer.decode(ids), len(tokens), stop, logprob, tuple(ids))
 
 
 class LocalSession:
@@ -324,10 +338,3 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     if not ends:
         raise InputError("the policy has no end-of-text token, so no path could finish; set eos_token_id in its config")
     return frozenset(ends)
-
-
-def _nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Zero what lies outside the smallest set of tokens whose probability reaches top_p (rows, 1)."""
-    ordered, order = probabilities.sort(dim=-1, descending=True)
-    outside = ordered.cumsum(-1) - ordered >= top_p
-    return probabilities.masked_fill(torch.zeros_like(outside).scatter(1, order, outside), 0.0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
 from typing import Any
 
 import torch
 
 from rollwise.core import Failure, Path, PathKey, Problem, Usage
+from rollwise.engines.batcher import Batcher
 from rollwise.engines.cache import Arena, Node, feed
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.errors import InputError
@@ -22,12 +22,12 @@ class LocalReward:
     That is the layout of TRL's process reward models. A finished path is scored at its end-of-text token.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, rows: int = 64) -> None:
+    def __init__(self, model: Any, tokenizer: Any, rows: int = 32) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.parameters: int = model.num_parameters()
         self.context: int = model.config.get_text_config().max_position_embeddings
         self._arena = Arena(model.base_model, rows)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rollwise-reward")
+        self.batcher = Batcher(self.score, "rollwise-reward")
 
     @classmethod
     def load(cls, folder: FilePath, dtype: str | None = None) -> LocalReward:
@@ -45,20 +45,72 @@ class LocalReward:
             )
         return LocalRewardSession(self, prompt)
 
-    def read(self, parents: Sequence[Node | None], tokens: Sequence[Sequence[int]]) -> list[Node]:
-        """Nodes of new tokens after kept prefixes."""
+    def score(self, requests: Sequence[tuple[LocalRewardSession, Sequence[Path]]]) -> list[list[float | Failure]]:
+        """The rewards of each request's paths, all requests in common batches; equal text after an equal prefix is read
+        once.
+        """
         with torch.inference_mode():
-            return feed(self._arena, parents, tokens)
+            self._read_prompts(requests)
+            wanted = [(session, path) for session, paths in requests for path in paths]
+            parents = [session.nodes.get(path.key[:-1]) for session, path in wanted]
+            tokens = self._new_tokens(wanted, parents)
+            reads = list(zip(parents, tokens, strict=True))
+            fitting = [read for read in dict.fromkeys(reads) if _length(*read) <= self.context]
+            nodes = dict(zip(fitting, feed(self._arena, *zip(*fitting, strict=True)) if fitting else [], strict=True))
+            rewards = dict(zip(fitting, self._rewards(list(nodes.values())), strict=True))
+        fresh = set(fitting)
+        for (session, path), read in zip(wanted, reads, strict=True):
+            if read in nodes:
+                node, count = nodes[read], len(read[1]) if read in fresh else 0
+                fresh.discard(read)
+                session.nodes[path.key] = node
+                session.usage.prefilled += count
+                session.usage.cached += node.length - count
+        for session, _ in requests:
+            session.usage.calls += 1
+        scores = iter([rewards[read] if read in rewards else self._too_long(_length(*read)) for read in reads])
+        return [list(itertools.islice(scores, len(paths))) for _, paths in requests]
 
-    def rewards(self, nodes: Sequence[Node]) -> list[float]:
+    def _too_long(self, length: int) -> Failure:
+        return Failure(f"{length} tokens, and the reward model reads {self.context}")
+
+    def _read_prompts(self, requests: Sequence[tuple[LocalRewardSession, Sequence[Path]]]) -> None:
+        """Keep the prompt of every question whose first round it is."""
+        beginning = [
+            session
+            for session, paths in requests
+            if () not in session.nodes and any(len(path.steps) == 1 for path in paths)
+        ]
+        nodes = feed(self._arena, [None] * len(beginning), [session.prompt for session in beginning])
+        for session, node in zip(beginning, nodes, strict=True):
+            session.nodes[()] = node
+            session.usage.prefilled += len(session.prompt)
+
+    def _new_tokens(
+        self, wanted: Sequence[tuple[LocalRewardSession, Path]], parents: Sequence[Node | None]
+    ) -> list[tuple[int, ...]]:
+        """What has to be read of each path after its kept prefix. Every text is made into tokens once."""
+        steps = [path.steps[-1:] if parent else path.steps for (_, path), parent in zip(wanted, parents, strict=True)]
+        texts = {step.text for each in steps for step in each}
+        by_text = {text: self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts}
+        end = self.tokenizer.eos_token_id
+        tokens = []
+        for (session, path), parent, each in zip(wanted, parents, steps, strict=True):
+            prompt = () if parent else tuple(session.prompt)
+            text = itertools.chain.from_iterable(by_text[step.text] for step in each)
+            tokens.append((*prompt, *text, *([end] if path.ended else [])) or (end,))
+        return tokens
+
+    def _rewards(self, nodes: Sequence[Node]) -> list[float]:
         """The probability of label 1 after each node's last token."""
-        with torch.inference_mode():
-            logits = self.model.score(torch.stack([node.hidden for node in nodes])).double()
-            return torch.softmax(logits, dim=-1)[:, 1].tolist()
+        if not nodes:
+            return []
+        logits = self.model.score(torch.stack([node.hidden for node in nodes])).double()
+        return torch.softmax(logits, dim=-1)[:, 1].tolist()
 
-    async def run(self, function: Any, *arguments: Any) -> Any:
-        """Run a function on the reward model's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+def _length(parent: Node | None, tokens: Sequence[int]) -> int:
+    return len(tokens) + (parent.length if parent else 0)
 
 
 class LocalRewardSession:
@@ -73,34 +125,7 @@ class LocalRewardSession:
         """The reward after each path's last step; results in the order given."""
         if not paths:
             return []
-        return await self.reward.run(self._score, list(paths))
-
-    def _score(self, paths: Sequence[Path]) -> list[float | Failure]:
-        if () not in self.nodes and any(len(path.steps) == 1 for path in paths):
-            self.nodes[()] = self.reward.read([None], [self.prompt])[0]
-            self.usage.prefilled += len(self.prompt)
-        parents = [self.nodes.get(path.key[:-1]) for path in paths]
-        tokens = [self._new_tokens(path, parent) for path, parent in zip(paths, parents, strict=True)]
-        lengths = [len(new) + (parent.length if parent else 0) for new, parent in zip(tokens, parents, strict=True)]
-        fitting = [index for index, length in enumerate(lengths) if length <= self.reward.context]
-        nodes = self.reward.read([parents[index] for index in fitting], [tokens[index] for index in fitting])
-        scores: list[float | Failure] = [
-            Failure(f"{length} tokens, and the reward model reads {self.reward.context}") for length in lengths
-        ]
-        for index, node, reward in zip(fitting, nodes, self.reward.rewards(nodes) if nodes else [], strict=True):
-            self.nodes[paths[index].key] = node
-            self.usage.prefilled += len(tokens[index])
-            self.usage.cached += node.length - len(tokens[index])
-            scores[index] = reward
-        self.usage.calls += 1
-        return scores
-
-    def _new_tokens(self, path: Path, parent: Node | None) -> list[int]:
-        encode = self.reward.tokenizer
-        steps = path.steps[-1:] if parent else path.steps
-        tokens = [token for step in steps for token in encode(step.text, add_special_tokens=False)["input_ids"]]
-        ending = [encode.eos_token_id] if path.ended else []
-        return [*([] if parent else self.prompt), *tokens, *ending] or [encode.eos_token_id]
+        return await self.reward.batcher.run((self, tuple(paths)))
 
     def retain(self, keys: Collection[PathKey]) -> None:
         """Keep the caches of these grown paths; all others may go."""

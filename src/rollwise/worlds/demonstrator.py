@@ -8,7 +8,7 @@ chance of success is a product over what is still to be computed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ from rollwise.worlds.story import (
     advance,
     answer_text,
     faults_show,
+    follow,
     moves,
     read_story,
     start,
@@ -71,7 +72,8 @@ class Habits:
         return min(self.tempted_most, self.tempted_per_clause * len(story.clauses))
 
 
-def choices(story: Story, state: State, habits: Habits, temperature: float = 1.0) -> dict[str, float]:
+@functools.lru_cache(maxsize=100_000)
+def choices(story: Story, state: State, habits: Habits, temperature: float = 1.0) -> Mapping[str, float]:
     """The steps that may come next, with their probabilities: p^(1/T), normalised. Empty after the answer."""
     if state.answered is not None:
         return {}
@@ -124,7 +126,7 @@ def demonstrate(rng: np.random.Generator, story: Story, habits: Habits) -> list[
     return steps
 
 
-def _drawn(options: dict[str, float], uniform: float) -> str:
+def _drawn(options: Mapping[str, float], uniform: float) -> str:
     """The option at this place of the cumulative distribution."""
     cumulative = np.cumsum(list(options.values()))
     place = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
@@ -161,9 +163,7 @@ class DemonstratorSession:
         return [self._step(path) for path in paths]
 
     def _step(self, path: Path) -> Step | Failure:
-        state = start(self.story)
-        for text in whole_steps(path.text, SEPARATOR):
-            state = advance(self.story, state, text)
+        state = follow(self.problem.question, tuple(whole_steps(path.text, SEPARATOR)))
         options = choices(self.story, state, self.habits, self.sampling.temperature)
         if not options:
             return Failure("the path had answered already")

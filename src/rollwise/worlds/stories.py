@@ -6,7 +6,6 @@ tempting wrong reading gathers many votes on one wrong answer. `story` holds the
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,10 @@ from rollwise.worlds.story import (
     Kind,
     State,
     Story,
-    advance,
     faults_show,
+    follow,
     read_story,
     readings,
-    start,
 )
 
 LARGEST = 480
@@ -238,8 +236,7 @@ class Stories:
         return success(read_story(problem.question), self._follow(problem, steps), self.habits, temperature)
 
     def _follow(self, problem: Problem, steps: Sequence[str]) -> State:
-        story = read_story(problem.question)
-        return functools.reduce(functools.partial(advance, story), steps, start(story))
+        return follow(problem.question, tuple(steps))
 
     def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:
         """Whether every step follows from the story and the steps before, in the story's order."""

@@ -325,3 +325,10 @@ def advance(story: Story, state: State, step: str) -> State:
         misread=state.misread or (bool(fitting) and move.tempting),
         broken=state.broken or not fitting or result != move.value,
     )
+
+
+@functools.lru_cache(maxsize=200_000)
+def follow(question: str, steps: tuple[str, ...]) -> State:
+    """The state after these steps of the story that a question tells. Raises InputError where it tells none."""
+    story = read_story(question)
+    return advance(story, follow(question, steps[:-1]), steps[-1]) if steps else start(story)
