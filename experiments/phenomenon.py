@@ -68,7 +68,7 @@ def _within_states(groups: Sequence[Sequence[Prefix]]) -> float:
     for group in groups:
         if len(group) < 2:
             continue
-        worth = np.array([one.right / one.completions for one in group])
+        worth = np.array([one.worth for one in group])
         noise = np.array([one.completions - 1 for one in group])
         found.append(worth.var(ddof=1) - (worth * (1 - worth) / noise).mean())
         weights.append(len(group) - 1)
@@ -101,7 +101,9 @@ def main() -> None:
     for problem, prefixes in load_prefixes(given.file):
         for depth in sorted({prefix.depth for prefix in prefixes}):
             for kind, belongs in KINDS.items():
-                chosen = [prefix for prefix in prefixes if prefix.depth == depth and belongs(prefix)]
+                chosen = [
+                    prefix for prefix in prefixes if prefix.depth == depth and belongs(prefix) and not prefix.ended
+                ]
                 if chosen:
                     found[problem.level or 0, depth, kind].append(state_figures(chosen))
     figures = {key: fold(rows) for key, rows in sorted(found.items())}

@@ -61,7 +61,8 @@ class Scripted:
 
 
 def test_completions_estimate_what_a_prefix_is_worth() -> None:
-    found = asyncio.run(complete_prefixes(WORLD, Scripted(), PROBLEM, 40, 400, Sampling()))
+    everything = asyncio.run(complete_prefixes(WORLD, Scripted(), PROBLEM, 40, 400, Sampling()))
+    found = [prefix for prefix in everything if not prefix.ended]
     by_text = {"".join(prefix.steps): prefix for prefix in found}
     assert len(by_text) == len(found) == 5
     for depth in (1, 2):
@@ -75,6 +76,12 @@ def test_completions_estimate_what_a_prefix_is_worth() -> None:
     assert by_text[BAD].valid
     assert not by_text[BAD].reachable
     assert good.state == repr(WORLD.state(PROBLEM, [GOOD.strip()]))
+    finished = {prefix.steps[:-1]: prefix for prefix in everything if prefix.ended}
+    assert set(finished) == {prefix.steps for prefix in found if prefix.depth == 2}
+    for steps, whole in finished.items():
+        assert (whole.completions, whole.depth, whole.size) == (1, 3, by_text["".join(steps)].size)
+        assert whole.worth == whole.right == by_text["".join(steps)].worth
+        assert whole.reachable == bool(whole.right)
 
 
 def test_completions_do_not_repeat_the_samples_they_start_from() -> None:
@@ -102,7 +109,9 @@ def test_collected_prefixes_are_kept_and_not_made_again(tmp_path: FilePath) -> N
     collect([first, first.replace("3, 4, 5", "5, 4, 3")])
     loaded = dict(load_prefixes(file))
     assert len(loaded) == 2
-    assert all(prefix.completions == 3 for prefixes in loaded.values() for prefix in prefixes)
+    for prefixes in loaded.values():
+        assert all(prefix.completions == (1 if prefix.ended else 3) for prefix in prefixes)
+        assert {prefix.ended for prefix in prefixes} == {False, True}
 
 
 def test_a_file_with_other_fields_is_refused(tmp_path: FilePath) -> None:
@@ -110,4 +119,17 @@ def test_a_file_with_other_fields_is_refused(tmp_path: FilePath) -> None:
     problem = {"id": "1", "question": "2 + 2?"}
     file.write_text(json.dumps({"problem": problem, "prefixes": [{"steps": ["a"], "wins": 1}]}) + "\n")
     with pytest.raises(InputError, match=r"completions.*right"):
+        list(load_prefixes(file))
+    told = {"steps": ["a"], "size": 1, "state": "", "valid": True, "reachable": True, "ended": False}
+    for counts in ({"right": 2, "completions": 1}, {"right": 0, "completions": 0}, {"right": -1, "completions": 4}):
+        file.write_text(json.dumps({"problem": problem, "prefixes": [told | counts]}) + "\n")
+        with pytest.raises(InputError, match="at least 1 completion"):
+            list(load_prefixes(file))
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"problem": {"name": "a"}, "prefixes": []}', '{"problem": {}}'])
+def test_a_line_that_is_no_record_is_refused(tmp_path: FilePath, line: str) -> None:
+    file = tmp_path / "prefixes.jsonl"
+    file.write_text(f"{line}\n")
+    with pytest.raises(InputError, match="line 1: no JSON object of a problem and its prefixes"):
         list(load_prefixes(file))

@@ -409,7 +409,7 @@ def test_what_the_demonstrator_cannot_do_is_said() -> None:
 
 
 def test_where_no_model_is_bundled_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
-    monkeypatch.setattr(registry, "bundled", lambda world, part: tmp_path / world / part)
+    monkeypatch.setattr(registry, "bundled", lambda world, part, name: tmp_path / world / part)
     for find, other in ((registry.find_policy, "--policy 'demonstrator'"), (registry.find_reward, "--reward 'dial")):
         with pytest.raises(InputError, match=r"rollwise world train stories-even") as raised:
             find("trained", "stories-even")

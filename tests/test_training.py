@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from math import comb
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -20,14 +21,17 @@ from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
-from rollwise.registry import find_world
+from rollwise.registry import FAMILY, WORLDS, bundled, find_policy, find_reward, find_world
 from rollwise.worlds import training
+from rollwise.worlds.completions import Prefix, collect_prefixes, load_prefixes
 from rollwise.worlds.countdown import Countdown
-from rollwise.worlds.recipe import PARTS, run_parts
+from rollwise.worlds.recipe import PARTS, Recipe, run_parts, training_problems
 from rollwise.worlds.reward_training import (
     REWARD_OPTIONS,
+    Example,
     draw_examples,
     encode,
+    encode_prefixes,
     label_loss,
     to_batch,
     train_reward,
@@ -41,7 +45,9 @@ from rollwise.worlds.training import (
     demonstration_batch,
     fit,
     new_policy,
+    policy_name,
     train_policy,
+    use_threads,
 )
 
 torch.set_num_threads(1)
@@ -300,7 +306,7 @@ def test_reward_labels_stand_at_the_ends_of_steps() -> None:
         Rollout(tuple(SOLUTION), (True, True, True), True),
         Rollout(("2 + 3 = 6, left: 4 6\n\n", "4 + 6 = 10, left: 10\n\n"), (False, False), False),
     ]
-    examples = [encode(TOKENIZER, problem, rollout) for rollout in rollouts]
+    examples = [encode(TOKENIZER, problem, one.steps, one.ended, one.reachable) for one in rollouts]
     for rollout, example in zip(rollouts, examples, strict=True):
         assert example.labels == rollout.reachable
         for depth, end in enumerate(example.ends, start=1):
@@ -308,29 +314,92 @@ def test_reward_labels_stand_at_the_ends_of_steps() -> None:
             read = "".join(rollout.steps[:depth]) + "<|end|>" * (rollout.ended and last)
             assert TOKENIZER.decode(example.tokens[: end + 1]) == f"<|user|>{problem.question}<|assistant|>{read}"
     batch = to_batch(examples, TOKENIZER.pad_token_id)
-    shown = [[(at, label) for at, label in enumerate(row) if label != -100] for row in batch["labels"].tolist()]
+    shown = [[(at, label) for at, label in enumerate(row) if label == label] for row in batch["labels"].tolist()]
     assert shown == [list(zip(example.ends, example.labels, strict=True)) for example in examples]
     assert batch["input_ids"][0].tolist() == list(examples[0].tokens)
     padding = len(examples[0].tokens) - len(examples[1].tokens)
     assert batch["input_ids"][1].tolist() == [*examples[1].tokens, *[TOKENIZER.pad_token_id] * padding]
 
-    class Fixed:
-        """A model whose logits are given."""
-
-        logits: Any = torch.zeros(*batch["labels"].shape, 2)
-
-        def __call__(self, **inputs: Any) -> Any:
-            return self
-
-    model: Any = Fixed()
-    model.logits[..., 1] = 2.0
+    model: Any = Fixed(torch.full(batch["labels"].shape, 2.0))
     right, wrong = -np.log(1 / (1 + np.exp(-2))), -np.log(1 / (1 + np.exp(2)))
     assert float(label_loss(model, batch)) == pytest.approx((3 * right + 2 * wrong) / 5, abs=1e-6)
 
 
+class Fixed:
+    """A model whose log odds are given."""
+
+    def __init__(self, odds: Any) -> None:
+        self.logits = torch.stack([torch.zeros_like(odds), odds], dim=-1)
+
+    def __call__(self, **inputs: Any) -> Any:
+        return self
+
+
+def prefix(*steps: str, right: int, completions: int = 8, ended: bool = False) -> Prefix:
+    return Prefix(steps, 1, right, completions, "()", valid=True, reachable=True, ended=ended)
+
+
+WRONG = "4 − 2 = 2, left: 2 3\n\n"
+COMPLETED = [
+    prefix(SOLUTION[0], right=6),
+    prefix(*SOLUTION[:2], right=7),
+    prefix(*SOLUTION, right=1, completions=1, ended=True),
+    prefix(*SOLUTION[:2], "Answer: \\boxed{4 × 5}", right=0, completions=1, ended=True),
+    prefix(WRONG, SOLUTION[1], right=2),  # the prefix before it was not completed
+]
+
+
+def test_labels_are_the_worth_of_every_prefix_up_to_there() -> None:
+    problem = WORLD.parse("Use 2, 3, 4 to make 20")
+    right, wrong, cut = encode_prefixes(TOKENIZER, problem, COMPLETED)
+    assert right.labels == (0.75, 0.875, 1.0)
+    assert wrong.labels == (0.75, 0.875, 0.0)
+    assert np.isnan(cut.labels[0])
+    assert cut.labels[1:] == (0.25,)
+    assert TOKENIZER.decode(right.tokens).endswith("".join(SOLUTION) + "<|end|>")
+    assert TOKENIZER.decode(cut.tokens).endswith(WRONG + SOLUTION[1])
+    assert all(example.ends[-1] == len(example.tokens) - 1 for example in (right, wrong, cut))
+
+
+def test_a_text_that_ended_early_is_another_prefix_than_one_that_goes_on() -> None:
+    problem = WORLD.parse("Use 2, 3, 4 to make 20")
+    early = prefix(SOLUTION[0], right=0, completions=1, ended=True)
+    examples = encode_prefixes(TOKENIZER, problem, [*COMPLETED[:3], early])
+    assert [example.labels for example in examples] == [(0.75, 0.875, 1.0), (0.0,)]
+
+
+def test_a_label_that_is_not_known_takes_no_part_in_the_loss() -> None:
+    problem = WORLD.parse("Use 2, 3, 4 to make 20")
+    batch = to_batch(encode_prefixes(TOKENIZER, problem, COMPLETED), TOKENIZER.pad_token_id)
+    odds = torch.randn(batch["labels"].shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    model: Any = Fixed(odds)
+    loss = label_loss(model, batch)
+    loss.backward()
+    known = ~batch["labels"].isnan()
+    assert int(known.sum()) == 3 + 3 + 1
+    assert torch.equal(odds.grad != 0, known)
+    worth, reward = batch["labels"][known], torch.sigmoid(odds.detach())[known]
+    expected = -(worth * reward.log() + (1 - worth) * (1 - reward).log()).mean()
+    assert float(loss.detach()) == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("worth", [0.1, 0.5, 0.85])
+def test_the_expected_loss_is_least_at_the_true_worth(worth: float) -> None:
+    """Over all counts that 8 completions can come to, whatever was seen of one prefix."""
+    chance = [comb(8, right) * worth**right * (1 - worth) ** (8 - right) for right in range(9)]
+    rewards = np.linspace(0.01, 0.99, 99)
+    expected = np.zeros(99)
+    for right, weight in enumerate(chance):
+        for at, reward in enumerate(rewards):
+            batch = {"input_ids": torch.zeros(1, 1), "labels": torch.tensor([[right / 8]])}
+            model: Any = Fixed(torch.tensor([[np.log(reward / (1 - reward))]], dtype=torch.float32))
+            expected[at] += weight * float(label_loss(model, batch))
+    assert rewards[expected.argmin()] == pytest.approx(worth)
+
+
 def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
-    own = encode(TOKENIZER, problem, Rollout(tuple(SOLUTION), (True, True, True), True))
+    own = encode(TOKENIZER, problem, SOLUTION, True, (0.75, 0.875, 1.0))
     sampled = {level: [own] for level in WORLD.levels}
     options = TrainingOptions(steps=400, batch_tokens=160)
     drawn = [draw_examples(WORLD, TOKENIZER, sampled, options, step) for step in range(400)]
@@ -345,18 +414,30 @@ def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> 
     fresh = [example for batch, kind in zip(drawn, kinds, strict=True) if kind == {False} for example in batch]
     assert len(set(fresh)) > 0.99 * len(fresh)
     labels = [label for example in fresh for label in example.labels]
+    assert set(labels) == {0.0, 1.0}
     assert 0.3 < np.mean(labels) < 0.8
 
 
+@pytest.fixture
+def completed(policy: Counting, tmp_path: FilePath) -> Callable[[int], FilePath]:
+    """Completes the prefixes of the first so many problems in one file, and names it."""
+    file = tmp_path / "deep" / "prefixes.jsonl"
+
+    def run(count: int) -> FilePath:
+        collect_prefixes(WORLD, policy, PROBLEMS[:count], 3, 2, SAMPLING, file, lambda done, total: None)
+        return file
+
+    return run
+
+
 def test_a_reward_model_is_trained_from_the_policy_and_loads_by_auto(
-    folder: FilePath, collected: Collect, tmp_path: FilePath
+    folder: FilePath, completed: Callable[[int], FilePath], tmp_path: FilePath
 ) -> None:
-    collected(3)
+    file = completed(3)
     options = replace(OPTIONS, steps=4)
-    facts = train_reward(
-        WORLD, folder / "policy", tmp_path / "deep" / "rollouts.jsonl", tmp_path, options, lambda *_: None
-    )
-    assert facts["rollouts"] == 12
+    facts = train_reward(WORLD, folder / "policy", file, tmp_path, options, lambda *_: None)
+    ended = [one.ended for _, prefixes in load_prefixes(file) for one in prefixes]
+    assert (facts["prefixes"], facts["finished"]) == (ended.count(False), ended.count(True))
     model = AutoModelForTokenClassification.from_pretrained(tmp_path / "reward", local_files_only=True)
     assert model.dtype == torch.float16
     assert model.config.num_labels == 2
@@ -366,16 +447,26 @@ def test_a_reward_model_is_trained_from_the_policy_and_loads_by_auto(
         assert model.float()(ids).logits.shape == (1, ids.shape[1], 2)
 
 
-def test_a_reward_checkpoint_of_other_rollouts_is_refused(
-    folder: FilePath, collected: Collect, tmp_path: FilePath
+def test_a_reward_checkpoint_of_other_completions_is_refused(
+    folder: FilePath, completed: Callable[[int], FilePath], tmp_path: FilePath
 ) -> None:
-    """Else the old model would be handed out as one trained on the new rollouts."""
-    file, options = tmp_path / "deep" / "rollouts.jsonl", replace(OPTIONS, steps=2)
-    collected(2)
-    train_reward(WORLD, folder / "policy", file, tmp_path, options, lambda *_: None)
-    collected(4)
+    """Else the old model would be handed out as one trained on the new completions."""
+    options = replace(OPTIONS, steps=2)
+    train_reward(WORLD, folder / "policy", completed(2), tmp_path, options, lambda *_: None)
     with pytest.raises(InputError, match="other"):
-        train_reward(WORLD, folder / "policy", file, tmp_path, options, lambda *_: None)
+        train_reward(WORLD, folder / "policy", completed(4), tmp_path, options, lambda *_: None)
+
+
+@pytest.mark.parametrize("level", [None, 9])
+def test_completions_of_problems_without_a_level_of_the_world_are_refused(
+    folder: FilePath, tmp_path: FilePath, level: int | None
+) -> None:
+    """Batches are drawn by level, so they would silently be left out."""
+    file = tmp_path / "own.jsonl"
+    problem = {"id": "mine", "question": "Use 2, 3, 4 to make 20", "level": level}
+    file.write_text(json.dumps({"problem": problem, "prefixes": [vars(COMPLETED[0])]}) + "\n")
+    with pytest.raises(InputError, match=r"'mine' needs a level of countdown, one of \[1, 2, 3, 4, 5\]"):
+        train_reward(WORLD, folder / "policy", file, tmp_path, OPTIONS, lambda *_: None)
 
 
 def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> None:
@@ -385,7 +476,10 @@ def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> N
         batch = demonstration_batch(WORLD, TOKENIZER, TrainingOptions(), step)
         digest.update(repr([batch[name].tolist() for name in ("input_ids", "labels")]).encode())
     for step in (0, 2500, 4999):
-        digest.update(repr(draw_examples(WORLD, TOKENIZER, {}, REWARD_OPTIONS, step)).encode())
+        drawn = draw_examples(WORLD, TOKENIZER, {}, REWARD_OPTIONS, step)
+        assert {label for example in drawn for label in example.labels} <= {0, 1}
+        whole = [Example(one.tokens, one.ends, tuple(map(int, one.labels))) for one in drawn]
+        digest.update(repr(whole).encode())
     assert digest.hexdigest() == "42bf4487aceeb017d19f1e8d0da05a9517582b15e2ef4deba8551a8d30fe0e0c"
 
 
@@ -397,13 +491,129 @@ def test_the_sizes_are_one_family(size: str, parameters: float) -> None:
     assert shape.hidden // shape.heads == 32
 
 
-def test_a_world_of_stories_is_trained_by_the_same_recipe(tmp_path: FilePath) -> None:
-    world = find_world("stories")
-    facts = run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "small", lambda *_: None)
-    assert facts["policy"]["parameters"] < 6e5
-    rows = list(load(tmp_path / "rollouts-0-10x2.jsonl"))
-    assert 0 < facts["reward"]["rollouts"] == sum(len(rollouts) for _, rollouts in rows)
+TINY = Recipe(steps=20, size="small", problems=10, paths=2, completions=3)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The family in sizes that train in no time."""
+    for size, shape in zip(SHAPES, (SHAPE, replace(SHAPE, hidden=24), replace(SHAPE, hidden=32)), strict=True):
+        monkeypatch.setitem(SHAPES, size, shape)
+
+
+def checked(file: FilePath) -> list[Prefix]:
+    return [one for _, prefixes in load_prefixes(file) for one in prefixes]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", ["countdown", "stories"])
+def test_every_world_is_trained_by_the_same_recipe(name: str, tmp_path: FilePath) -> None:
+    world = find_world(name)
+    facts = run_parts(world, tmp_path, PARTS, TINY, lambda *_: None)
+    assert json.loads((tmp_path / "training.json").read_text()) == facts
+    assert set(facts) == {"policy-small", "completions", "reward", "reward-weak"}
+    made = facts["completions"]
+    assert (made["policy"], made["paths"], made["completions"], made["seed"]) == ("policy-small", 2, 3, 0)
+    rows = list(load_prefixes(tmp_path / made["file"]))
+    assert {problem.id for problem, _ in rows} == {problem.id for problem in training_problems(world, 10, 0)}
     assert {problem.level for problem, _ in rows} == set(world.levels)
-    assert (tmp_path / "reward" / "model.safetensors").exists()
+    ended = [one.ended for one in checked(tmp_path / made["file"])]
+    assert (made["prefixes"], made["finished"]) == (ended.count(False), ended.count(True))
+    for reward, steps in (("reward", 20), ("reward-weak", 2)):
+        assert facts[reward]["steps"] == steps
+        assert facts[reward]["trunk"] == "policy-small"
+        assert facts[reward]["learnt_from"] == {**made, "command": facts["completions"]["command"]}
+        assert facts[reward]["prefixes"] == made["prefixes"] > 0
+        assert (tmp_path / reward / "model.safetensors").exists()
+    assert facts["reward-weak"]["command"] == (
+        f"rollwise world train {name} --part weak --steps 20 --size small --problems 10 --paths 2 --completions 3"
+    )
+    kept = (tmp_path / made["file"]).read_bytes()
+    again = run_parts(world, tmp_path, PARTS, TINY, lambda *_: None)
+    assert (tmp_path / made["file"]).read_bytes() == kept
+    assert {part: one["loss"] for part, one in again.items() if "loss" in one} == {
+        part: one["loss"] for part, one in facts.items() if "loss" in one
+    }
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_family_lies_in_one_folder_and_reward_models_choose_their_trunk(tmp_path: FilePath) -> None:
+    def run(part: str, **options: Any) -> Any:
+        recipe = Recipe(**{"steps": 2, "problems": 10, "paths": 1, "completions": 2} | options)
+        return run_parts(WORLD, tmp_path, [part], recipe, lambda *_: None)
+
+    with pytest.raises(InputError, match=r"holds no policy yet.*--part policy$"):
+        run("completions")
+    with pytest.raises(InputError, match=r"holds no policy yet.*--part policy$"):
+        run("reward")
+    for size in SHAPES:
+        run("policy", size=size)
+    names = ["policy-small", "policy", "policy-large"]
+    assert [policy_name(size) for size in SHAPES] == names
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "training.json",
+        *names,
+        *(f"{name}-checkpoint" for name in names),
+    }
+    with pytest.raises(InputError, match=r"--part completions.*--prefixes FILE"):
+        run("reward")
+    assert run("completions")["completions"]["policy"] == "policy"
+    assert run("reward")["reward"]["trunk"] == "policy-large"
+    assert run("weak")["reward-weak"]["trunk"] == "policy-small"
+    with pytest.raises(InputError, match="other shape, source"):
+        run("reward", size="base")
+    made = tmp_path / run("completions", size="large")["completions"]["file"]
+    assert "policy-large" in made.name
+    own = made.rename(tmp_path / "own.jsonl")
+    (tmp_path / "reward-weak-checkpoint" / "checkpoint.safetensors").unlink()
+    facts = run("weak", size="large", prefixes=own)["reward-weak"]
+    assert (facts["trunk"], facts["learnt_from"]) == ("policy-large", {"file": "own.jsonl"})
+    with pytest.raises(InputError, match="--part reward or --part weak"):
+        run("completions", prefixes=own)
     with pytest.raises(InputError, match="small, base, large"):
-        run_parts(world, tmp_path, PARTS, 0, 2, 10, 2, "huge", lambda *_: None)
+        run("policy", size="huge")
+
+
+def test_completions_of_another_policy_go_to_another_file(tmp_path: FilePath) -> None:
+    """Else a policy that was trained anew would be judged by what the old one came to."""
+    files = []
+    for seed in (0, 1):
+        where = tmp_path / str(seed)
+        train_policy(WORLD, where, replace(OPTIONS, steps=1, seed=seed), SHAPE, lambda *_: None)
+        files.append(run_parts(WORLD, where, ["completions"], replace(TINY, size=None), lambda *_: None))
+    assert files[0]["completions"]["file"] != files[1]["completions"]["file"]
+
+
+def test_threads_are_torchs_own_unless_given() -> None:
+    use_threads(2)
+    assert torch.get_num_threads() == 2
+    use_threads(1)
+    assert torch.get_num_threads() == 1
+    with pytest.raises(InputError, match="at least 1"):
+        use_threads(0)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_relatives_are_found_by_name_or_say_how_they_are_made(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [bundled(world, "policy", name).name for name in FAMILY["policy"]] == [
+        "policy",
+        "policy-small",
+        "policy-large",
+    ]
+    assert [bundled(world, "reward", name).name for name in FAMILY["reward"]] == ["reward", "reward-weak"]
+    monkeypatch.setattr("rollwise.registry.bundled", lambda *_: FilePath("nowhere"))
+    for size in ("small", "large"):
+        with pytest.raises(InputError, match=rf"no {size} policy.*world train {world} --part policy --size {size}`"):
+            find_policy(size, world)
+    with pytest.raises(InputError, match=rf"no weak reward.*world train {world}`"):
+        find_reward("weak", world)
+    with pytest.raises(InputError, match="trained, weak, the folder"):
+        find_reward("strong", world)
+
+
+def test_a_relative_is_loaded_from_its_folder(folder: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollwise.registry.bundled", lambda world, part, name: folder / FAMILY[part]["trained"])
+    find_policy.cache_clear()
+    found: Any = find_policy("small", "countdown")
+    find_policy.cache_clear()
+    assert found.parameters == new_policy(SHAPE, TOKENIZER, 0).num_parameters()

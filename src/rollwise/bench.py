@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import bundled, find_world, key_values
+from rollwise.registry import FAMILY, bundled, find_world, key_values
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -297,7 +297,7 @@ def _sources(configs: Iterable[Config]) -> dict[str, str]:
     for config in configs:
         for part in ("policy", "reward"):
             name = getattr(config, part)
-            folder = bundled(config.world, part) if name == "trained" else Path(name)
+            folder = bundled(config.world, part, name) if name in FAMILY[part] else Path(name)
             named[f"{part} {name}"] = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
         file = Path(config.strategy.rpartition(":")[0])
         named[str(file)] = [file] if file.is_file() else []

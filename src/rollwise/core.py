@@ -312,8 +312,8 @@ class Curriculum:
 
     `stages`: until which share of the training which kinds are shown, kind → share. `reward_kinds`: kind → share of the
     reward model's batches. `level_shares`: how problems are divided where all levels are wanted. `longest`: after how
-    many steps a sampled solution is given up. The texts say in a model card what the demonstrations are, what the
-    reward model's label means, and what is held out.
+    many steps a sampled solution is given up. The texts say in a model card what the demonstrations are, what an
+    attempt's label means, and what is held out.
     """
 
     stages: tuple[tuple[float, Mapping[tuple[int, int], float]], ...]

@@ -102,15 +102,22 @@ def find_world(name: str) -> World:
     raise UnknownNameError("world", name, [*WORLDS])
 
 
-def bundled(world: str, part: str) -> Path:
-    """The folder of a world's bundled model: part "policy" or "reward"."""
-    return Path(__file__).parent / "worlds" / "models" / world / part
+FAMILY = {
+    "policy": {"trained": "policy", "small": "policy-small", "large": "policy-large"},
+    "reward": {"trained": "reward", "weak": "reward-weak"},
+}
+"""A world's own models: part → name → the folder it lies in, beside the others."""
+
+
+def bundled(world: str, part: str, name: str = "trained") -> Path:
+    """The folder of a world's bundled model, whether it is there or not; part and name as in FAMILY."""
+    return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
 
 
 @functools.cache
 def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
-    """A policy: "trained" is the world's own model, "demonstrator" whoever that learnt from, where it is a policy with
-    known chances; anything else a folder that holds a causal language model.
+    """A policy: "trained" is the world's own model, "small" and "large" are its relatives, "demonstrator" whoever they
+    learnt from, where it is a policy with known chances; anything else a folder that holds a causal language model.
     """
     if name == "demonstrator":
         policy = find_world(world).demonstrator()
@@ -128,9 +135,9 @@ _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<
 
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
-    """A reward model: "trained" is the world's own; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on
-    course, plus noise, and "worth(...)" likewise the exact chance of ending right; anything else a folder that holds a
-    token classifier.
+    """A reward model: "trained" is the world's own, "weak" one that learnt little; "dial", "dial(SIZE)" or
+    "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)" likewise the exact chance of ending
+    right; anything else a folder that holds a token classifier.
     """
     match = _DIAL.fullmatch(name)
     if match is not None:
@@ -145,16 +152,17 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
 
 def _folder(name: str, world: str, part: str) -> Path:
     others = {"policy": "demonstrator", "reward": "dial(SIZE,SHARED)"}
-    if name == "trained":
-        folder = bundled(world, part)
+    if name in FAMILY[part]:
+        folder = bundled(world, part, name)
         if not folder.is_dir():
+            sized = f" --part policy --size {name}" if name in ("small", "large") else ""
             raise InputError(
-                f"no trained {part} is bundled for the world {world}: make one by `rollwise world train {world}` and "
-                f"give its folder, or give --{part} '{others[part]}'"
+                f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
+                f"and give its folder, or give --{part} '{others[part]}'"
             )
         return folder
     if not Path(name).is_dir():
-        known = f"'trained', the folder of a model, or {others[part]}"
+        known = f"{', '.join(FAMILY[part])}, the folder of a model, or {others[part]}"
         raise InputError(f"no {part} is called {name!r}: give {known}")
     return Path(name)
 

@@ -43,11 +43,14 @@ def solve(
     aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
     reward: Annotated[
         str,
-        typer.Option(help="trained, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."),
+        typer.Option(
+            help="trained, weak, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."
+        ),
     ] = "trained",
     directions: Annotated[str, typer.Option(help="Who goes together: hidden, state or minilm.")] = "hidden",
     policy: Annotated[
-        str, typer.Option(help="trained, demonstrator (stories), or the folder of a causal language model.")
+        str,
+        typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
     ] = "trained",
     max_tokens: Annotated[int, typer.Option(help="Tokens after which a path ends without an answer.")] = 2048,
     constant_width: Annotated[

@@ -36,26 +36,51 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints and the finished models; runs/WORLD if left out.")
     ] = None,
-    part: Annotated[str, typer.Option(help="policy, rollouts, reward, or all of them in this order.")] = "all",
+    part: Annotated[
+        str, typer.Option(help="policy, completions (of its prefixes), reward, weak, or all of them in this order.")
+    ] = "all",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
-    steps: Annotated[int | None, typer.Option(help="Training steps of the policy or reward model.")] = None,
-    problems: Annotated[int, typer.Option(help="Training problems to sample rollouts on.")] = 4000,
-    samples: Annotated[int, typer.Option(help="Rollouts a problem.")] = 8,
-    size: Annotated[str, typer.Option(help="small, base or large: about 0.5, 2.4 or 5 million parameters.")] = "base",
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps of the policy or reward model; the weak one takes a tenth.")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="small, base or large policy: about 0.5, 2.4 or 5 million parameters. If left out base; and reward "
+            "models start from the largest there is, the weak one from the smallest."
+        ),
+    ] = None,
+    problems: Annotated[int, typer.Option(help="Training problems to complete prefixes of.")] = 1500,
+    paths: Annotated[int, typer.Option(help="Plain samples of each problem, whose prefixes are taken.")] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.")] = 8,
+    prefixes: Annotated[
+        Path | None,
+        typer.Option(help="A file of completed prefixes for the reward model, in place of the part completions."),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads that torch computes with; its own choice if left out. Where other programs keep the cores "
+            "busy, 1 is several times faster: threads wait for each other."
+        ),
+    ] = None,
 ) -> None:
-    """Train a world's policy and reward model from nothing.
+    """Train a world's models from nothing: policies, and reward models that learn what completions came to.
 
-    Stopped with Ctrl-C, the same command goes on from the last checkpoint. On two cores the policy takes about 45
-    minutes, the rollouts 5 and the reward model 15.
+    Stopped with Ctrl-C, the same command goes on where it was. On two cores the base policy takes about an hour, the
+    completions half an hour, a reward model half an hour to an hour. A GPU is used where there is one.
     """
-    from rollwise.worlds.recipe import PARTS, run_parts
+    from rollwise.worlds.recipe import PARTS, Recipe, run_parts
+    from rollwise.worlds.training import use_threads
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
     chosen = PARTS if part == "all" else (part,)
-    folder = out or Path("runs") / (world if size == "base" else f"{world}-{size}")
+    if threads is not None:
+        use_threads(threads)
+    recipe = Recipe(seed, steps, size, problems, paths, completions, prefixes)
     with progress_bars() as show:
-        facts = run_parts(find_world(world), folder, chosen, seed, steps, problems, samples, size, show)
+        facts = run_parts(find_world(world), out or Path("runs") / world, chosen, recipe, show)
     typer.echo(json.dumps(facts, indent=2))
 
 
@@ -64,7 +89,8 @@ def rollouts(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     out: Annotated[Path, typer.Option(help="The file to write, a line a problem.")] = Path("runs/prefixes.jsonl"),
     policy: Annotated[
-        str, typer.Option(help="trained, demonstrator (stories), or the folder of a causal language model.")
+        str,
+        typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
     ] = "trained",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
@@ -98,18 +124,21 @@ def rollouts(
 def evaluate(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     models: Annotated[
-        Path | None, typer.Option(help="Folder with policy and reward; the bundled ones if left out.")
+        Path | None, typer.Option(help="Folder with policies and reward models; the bundled ones if left out.")
     ] = None,
     split: Annotated[str, typer.Option(help="validation while you tune, test once at the end.")] = "validation",
     first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
     questions: Annotated[int, typer.Option(help="Questions a level.")] = 60,
-    out: Annotated[Path, typer.Option(help="Folder for the rollouts, from which a stopped run goes on.")] = Path(
-        "runs"
+    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes reward models judge.")] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each prefix, which say its worth.")] = 16,
+    out: Annotated[Path, typer.Option(help="Folder for what is sampled, from which a stopped run goes on.")] = Path(
+        "runs/evaluation"
     ),
     card: Annotated[bool, typer.Option("--card", help="Write figures.json and README.md beside the models.")] = False,
 ) -> None:
-    """Measure a world's models on held-out questions: what the policy solves, how well the reward model tells."""
-    from rollwise.worlds.card import evaluate_models, write_card
+    """Measure a world's models on held-out questions: what each policy solves, how well each reward model tells."""
+    from rollwise.worlds.card import write_card
+    from rollwise.worlds.measure import Questions, evaluate_models
 
     folder = models or bundled(world, "policy").parent
     with progress_bars() as show:
@@ -117,7 +146,8 @@ def evaluate(
         def progress(name: str, done: int, total: int) -> None:
             show(name, done, total, "")
 
-        figures = evaluate_models(find_world(world), folder, split, first_seed, questions, out, progress)
+        asked = Questions(split, first_seed, questions, paths, completions)
+        figures = evaluate_models(find_world(world), folder, asked, out, progress)
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))

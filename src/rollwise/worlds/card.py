@@ -1,133 +1,132 @@
-"""Evaluating a world's models on held-out questions, and the model card that states what was reached."""
+"""The model card of a world's family: what each model learnt from, what was reached, by which commands."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path as FilePath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from rollwise.core import Failure, Path, Problem, RewardModel, Sampling, Step, Stop, World
-from rollwise.engines.local import LocalPolicy
-from rollwise.rewards.local import LocalReward
-from rollwise.worlds.evaluation import policy_figures, reward_figures
-from rollwise.worlds.rollouts import Rollout, collect, load
+from rollwise.core import World
+from rollwise.errors import InputError
 
-SAMPLES = 64
+Facts = Mapping[str, Any]
 
 
-def evaluate_models(
-    world: World,
-    models: FilePath,
-    split: str,
-    first_seed: int,
-    questions: int,
-    folder: FilePath,
-    progress: Callable[[str, int, int], None],
-) -> dict[str, Any]:
-    """Figures of the policy and the reward model in `models` on `questions` problems a level of a split.
-
-    The rollouts are kept in `folder`, so a stopped evaluation goes on where it was.
-    """
-    policy = LocalPolicy.load(models / "policy", world.separator)
-    problems = [world.problem(level, first_seed + each, split) for level in world.levels for each in range(questions)]
-    file = folder / f"evaluation-{split}-{first_seed}-{questions}.jsonl"
-    sampling = Sampling(0.8, seed=first_seed)
-    collect(world, policy, problems, SAMPLES, sampling, file, lambda done, total: progress("rollouts", done, total))
-    sampled = list(load(file))
-    reward = LocalReward.load(models / "reward")
-    scored = []
-    for done, (problem, rollouts) in enumerate(sampled, 1):
-        scored += asyncio.run(score_rollouts(reward, problem, rollouts))
-        progress("rewards", done, len(sampled))
-    return {
-        "split": split,
-        "first_seed": first_seed,
-        "samples": SAMPLES,
-        "temperature": sampling.temperature,
-        "policy": policy_figures(sampled),
-        "reward": reward_figures(scored),
-    }
+def render_card(world: World, training: Facts, figures: Facts) -> str:
+    """The model card, in Markdown, of what `rollwise world train` and `rollwise world evaluate` say."""
+    parts = (_heading(world, training, figures), _policies(figures), _rewards(figures))
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
-async def score_rollouts(
-    reward: RewardModel, problem: Problem, rollouts: Sequence[Rollout]
-) -> list[tuple[int, int, float, bool]]:
-    """(level, depth, reward, truth) of every step of these rollouts."""
-    session = reward.open(problem, 0)
-    scored: list[tuple[int, int, float, bool]] = []
-    for depth in range(1, max(len(rollout.steps) for rollout in rollouts) + 1):
-        long = [(index, rollout) for index, rollout in enumerate(rollouts) if len(rollout.steps) >= depth]
-        rewards = await session.score([_path(index, rollout, depth) for index, rollout in long])
-        for (_, rollout), value in zip(long, rewards, strict=True):
-            if not isinstance(value, Failure):
-                scored.append((problem.level or 0, depth, value, rollout.reachable[depth - 1]))
-    await session.close()
-    return scored
-
-
-def _path(index: int, rollout: Rollout, depth: int) -> Path:
-    ended = rollout.ended and depth == len(rollout.steps)
-    stops = [*[Stop.STEP] * (depth - 1), Stop.END if ended else Stop.STEP]
-    steps = (Step(text, 0, stop) for text, stop in zip(rollout.steps[:depth], stops, strict=True))
-    return Path((index, *[0] * (depth - 1)), tuple(steps))
-
-
-def render_card(world: World, training: dict[str, Any], figures: dict[str, Any]) -> str:
-    """The model card, in Markdown."""
-    return "\n".join(_card_lines(world, training, figures)) + "\n"
-
-
-def _card_lines(world: World, training: dict[str, Any], figures: dict[str, Any]) -> Iterator[str]:
-    policy, reward, told = training["policy"], training["reward"], world.curriculum
+def _heading(world: World, training: Facts, figures: Facts) -> Iterator[str]:
+    models = [*figures["policies"], *figures["rewards"]]
     yield f"# The bundled models of `{world.name}`"
     yield ""
     yield (
-        "Two small Llamas trained from nothing for this world alone: they know its questions and nothing else. "
+        "Small Llamas trained from nothing for this world alone: they know its questions and nothing else. "
         "Weights are half-precision safetensors under Apache-2.0 and load with the stock `AutoModelForCausalLM`, "
         "`AutoModelForTokenClassification` and `AutoTokenizer`."
     )
     yield ""
-    yield (
-        f"- **policy**: {policy['parameters']:,} parameters, {policy['steps']:,} training steps on demonstrations "
-        f"{told.demonstrations}, seed {policy['seed']}, last loss {policy['loss']}."
-    )
-    yield (
-        f"- **reward**: {reward['parameters']:,} parameters, from the policy's weights, {reward['steps']:,} steps on "
-        f"{reward['rollouts']:,} rollouts of the policy and on attempts drawn anew. The label of a step is "
-        f"{told.label}, and of a finished solution whether it is right."
-    )
-    yield (
-        f"- Made by `rollwise world train {world.name}`. No question of the validation and test splits, "
-        f"{told.held_out}."
+    yield from _table(
+        ["model", "parameters", "training steps", "last loss", "learnt from"],
+        (
+            [f"`{name}`", f"{facts['parameters']:,}", f"{facts['steps']:,}", facts["loss"], _learnt(facts)]
+            for name, facts in ((name, training[name]) for name in models)
+        ),
     )
     yield ""
     yield (
-        f"Measured on the {figures['split']} split from seed {figures['first_seed']} on, {figures['samples']} samples "
-        f"a question at temperature {figures['temperature']}, by `rollwise world evaluate {world.name} "
-        f"--split {figures['split']} --first-seed {figures['first_seed']}`."
+        f"Demonstrations are {world.curriculum.demonstrations}. A reward model's label of a step is the share of fresh "
+        f"completions from there that ended right, of a finished solution whether it is right; of attempts drawn anew, "
+        f"which it learns from too, {world.curriculum.label}. No question of the validation and test splits, "
+        f"{world.curriculum.held_out}."
     )
     yield ""
-    yield "| level | questions | pass@1 | solved at 16 | solved at 64 (95 % interval) |"
-    yield "| --- | --- | --- | --- | --- |"
-    for level, row in figures["policy"].items():
-        low, high = row["interval_at_64"]
-        yield (
-            f"| {level} | {row['questions']} | {row['solved_at_1']:.3f} | {row['solved_at_16']:.3f} "
-            f"| {row['solved_at_64']:.3f} ({low:.2f} to {high:.2f}) |"
-        )
+    yield "Made by"
     yield ""
-    yield "The reward model against the truth on those samples, by level and by depth (steps grown):"
+    yield "```console"
+    made = [facts for name in models for facts in (training[name].get("learnt_from", {}), training[name])]
+    yield from dict.fromkeys(facts["command"] for facts in made if "command" in facts)
+    yield figures["command"] + " --card"
+    yield "```"
     yield ""
-    yield "| steps of | number | share reachable | AUC | calibration error |"
-    yield "| --- | --- | --- | --- | --- |"
-    for name, row in figures["reward"].items():
-        yield f"| {name} | {row['steps']:,} | {row['reachable']:.3f} | {row['auc']:.3f} | {row['ece']:.3f} |"
 
 
-def write_card(world: World, models: FilePath, figures: dict[str, Any]) -> None:
-    """Put figures.json and README.md beside the models. Reads what training.json says of how they were made."""
-    training = json.loads((models / "training.json").read_text(encoding="utf-8"))
+def _learnt(facts: Facts) -> str:
+    if "learnt_from" not in facts:
+        return "demonstrations"
+    source = facts["learnt_from"]
+    told = (
+        f"{source['completions']} completions each of {source['prefixes']:,} prefixes of `{source['policy']}`"
+        if "policy" in source
+        else f"{facts['prefixes']:,} completed prefixes in {source['file']}"
+    )
+    return f"{told}, {facts['finished']:,} finished solutions; starts from `{facts['trunk']}`"
+
+
+def _policies(figures: Facts) -> Iterator[str]:
+    yield (
+        f"On the {figures['split']} split from seed {figures['first_seed']} on, {figures['samples']} samples a "
+        f"question at temperature {figures['temperature']}:"
+    )
+    yield ""
+    rows = []
+    for name, levels in figures["policies"].items():
+        for level, row in levels.items():
+            low, high = row["interval_at_64"]
+            solved = [f"{row[f'solved_at_{budget}']:.3f}" for budget in (1, 16, 64)]
+            rows.append([f"`{name}`", level, row["questions"], *solved[:2], f"{solved[2]} ({low:.2f} to {high:.2f})"])
+    names = ["policy", "level", "questions", "pass@1", "solved at 16", "solved at 64 (95 % interval)"]
+    yield from _table(names, rows)
+
+
+def _rewards(figures: Facts) -> Iterator[str]:
+    if not figures["rewards"]:
+        return
+    yield ""
+    yield (
+        f"The reward models on the distinct unfinished prefixes of {figures['paths']} samples of each of those "
+        f"questions by `policy`, together, by level and by depth (steps grown), and on the finished ones. Worth is the "
+        f"share of {figures['completions']} fresh completions that ended right. AUC says how well the reward tells "
+        f"valid prefixes from others, and completions that end right from others. The calibration error (ECE, ten "
+        f"bins) compares reward and worth, as it is and after isotonic calibration by depth, fitted on the other half "
+        f"of the questions."
+    )
+    yield ""
+    kinds = ("worth", "valid", "auc_validity", "auc_outcome", "ece", "ece_calibrated")
+    names = ["reward model", "prefixes", "number", "mean worth", "valid", "AUC validity", "AUC outcome", "ECE"]
+    yield from _table(
+        [*names, "ECE calibrated"],
+        (
+            [f"`{name}`", group, f"{row['prefixes']:,}", *(_number(row[kind]) for kind in kinds)]
+            for name, groups in figures["rewards"].items()
+            for group, row in groups.items()
+        ),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    for row in (names, ["---"] * len(names), *rows):
+        yield "| " + " | ".join(map(str, row)) + " |"
+
+
+def write_card(world: World, models: Path, figures: Facts) -> None:
+    """Put figures.json and README.md beside the models. Raises InputError where training.json does not say how one of
+    them was made.
+    """
+    file = models / "training.json"
+    training = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    for name in (*figures["policies"], *figures["rewards"]):
+        if "command" not in training.get(name, {}):
+            raise InputError(
+                f"{file} does not say how {name} was made: give `rollwise world train` again with --out {models}, "
+                f"which does not train anew what is finished"
+            )
     (models / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (models / "README.md").write_text(render_card(world, training, figures), encoding="utf-8")

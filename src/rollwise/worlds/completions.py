@@ -21,7 +21,7 @@ from rollwise.worlds.rollouts import collect_lines, grow_to_end, load_lines, sam
 class Prefix:
     """A partial solution: its steps as generated; `size`, how many of the sampled paths stood at it; of `completions`
     fresh completions how many ended right; its true state; whether all its steps are valid; whether a right answer is
-    still within reach.
+    still within reach. One that `ended` is its own only completion.
     """
 
     steps: tuple[str, ...]
@@ -31,6 +31,12 @@ class Prefix:
     state: str
     valid: bool
     reachable: bool
+    ended: bool = False
+
+    @property
+    def worth(self) -> float:
+        """The share of its completions that ended right."""
+        return self.right / self.completions
 
     @property
     def depth(self) -> int:
@@ -41,35 +47,39 @@ class Prefix:
 async def complete_prefixes(
     world: World, policy: Policy, problem: Problem, paths: int, completions: int, sampling: Sampling
 ) -> list[Prefix]:
-    """The distinct unfinished prefixes of `paths` plain samples of a problem, each completed `completions` times.
+    """The distinct prefixes of `paths` plain samples of a problem, each unfinished one completed `completions` times.
 
     A completion descends from copies 1, 2, … of its prefix and a plain sample from copy 0, so that all are independent.
     """
     solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
     prefixes = [
-        Path(path.key[:depth], path.steps[:depth])
-        for path in solutions
-        for depth in range(1, len(path.steps) + (not path.ended))
+        Path(path.key[:depth], path.steps[:depth]) for path in solutions for depth in range(1, len(path.steps) + 1)
     ]
-    sizes = Counter(prefix.text for prefix in prefixes)
-    distinct = {prefix.text: prefix for prefix in reversed(prefixes)}
+    sizes = Counter(map(_identity, prefixes))
+    distinct = {_identity(prefix): prefix for prefix in reversed(prefixes)}
 
     async def completed(prefix: Path) -> Prefix:
-        starts = [prefix.copy(1 + index) for index in range(completions)]
-        ends = await grow_to_end(policy, problem, starts, sampling, world.curriculum.longest)
-        right = sum(path.ended and on_course(world, problem, path) for path in ends)
-        steps = whole_steps(prefix.text, world.separator)
+        ends = [prefix]
+        if not prefix.ended:
+            starts = [prefix.copy(1 + index) for index in range(completions)]
+            ends = await grow_to_end(policy, problem, starts, sampling, world.curriculum.longest)
+        steps = whole_steps(prefix.text, world.separator, prefix.ended)
         return Prefix(
             steps=tuple(step.text for step in prefix.steps),
-            size=sizes[prefix.text],
-            right=right,
-            completions=completions,
+            size=sizes[_identity(prefix)],
+            right=sum(path.ended and on_course(world, problem, path) for path in ends),
+            completions=1 if prefix.ended else completions,
             state=repr(world.state(problem, steps)),
             valid=world.step_is_valid(problem, steps),
-            reachable=world.reachable(problem, steps),
+            reachable=on_course(world, problem, prefix),
+            ended=prefix.ended,
         )
 
     return list(await asyncio.gather(*map(completed, distinct.values())))
+
+
+def _identity(path: Path) -> tuple[tuple[str, ...], bool]:
+    return tuple(step.text for step in path.steps), path.ended
 
 
 def collect_prefixes(
@@ -91,9 +101,13 @@ def collect_prefixes(
 
 
 def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
-    """The problems of a file with their prefixes. Raises InputError where a line lacks a field."""
+    """The problems of a file with their prefixes. Raises InputError where a line lacks a field, or counts are amiss."""
     known = {field.name for field in fields(Prefix)}
     for problem, records in load_lines(file, "prefixes"):
         if any(set(record) != known for record in records):
             raise InputError(f"{file}: a prefix of {problem.id!r} has to hold exactly {', '.join(sorted(known))}")
+        if any(not 0 <= record["right"] <= record["completions"] or record["completions"] < 1 for record in records):
+            raise InputError(
+                f"{file}: a prefix of {problem.id!r} needs at least 1 completion, and right ones among those"
+            )
         yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]

@@ -1,8 +1,8 @@
-"""Figures of a world's models on held-out questions: what the policy solves, how well the reward model tells."""
+"""Figures of a world's models: what a policy solves, how well a reward model tells."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
@@ -26,7 +26,7 @@ def solved_share(samples: int, right: int, budget: int) -> float:
 
 
 def policy_figures(sampled: Sampled, budgets: Sequence[int] = (1, 16, 64)) -> dict[str, dict[str, Any]]:
-    """By level: questions, the mean solved share at each budget, and the share of solutions whose steps all hold."""
+    """By level: questions, the mean solved share at each budget, and the 95 % interval of the largest one's."""
     figures: dict[str, dict[str, Any]] = {}
     for level in sorted({problem.level or 0 for problem, _ in sampled}):
         many = [rollouts for problem, rollouts in sampled if problem.level == level]
@@ -111,7 +111,7 @@ def calibrated(judged: Judged) -> FloatArray:
 
 def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
     """By "level L" and by "depth D" and of all: prefixes, mean worth, share valid, AUC against validity and against the
-    outcome of completions, calibration error against worth before and after calibration.
+    outcome of completions, calibration error against worth before and after calibration; None where nothing tells.
     """
     after = calibrated(judged)
     groups = {"all": np.ones(len(judged.level), dtype=bool)}
@@ -128,26 +128,6 @@ def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
             "ece": calibration_error(part.reward, part.worth),
             "ece_calibrated": calibration_error(after[chosen], part.worth),
         }
-        figures[name] = {"prefixes": int(chosen.sum())} | {key: round(float(value), 3) for key, value in row.items()}
-    return figures
-
-
-def reward_figures(scored: Iterable[tuple[int, int, float, bool]]) -> dict[str, dict[str, Any]]:
-    """By "level L" and by "depth D" (steps grown): steps, share reachable, AUC and calibration error against the truth.
-
-    `scored` yields (level, depth, reward, truth) of every step.
-    """
-    rows = np.array([(level, depth, reward, truth) for level, depth, reward, truth in scored], dtype=np.float64)
-    groups = {"all": np.ones(len(rows), dtype=bool)}
-    groups |= {f"level {int(level)}": rows[:, 0] == level for level in np.unique(rows[:, 0])}
-    groups |= {f"depth {int(depth)}": rows[:, 1] == depth for depth in np.unique(rows[:, 1])}
-    figures = {}
-    for name, chosen in groups.items():
-        scores, truths = rows[chosen, 2], rows[chosen, 3].astype(np.int64)
-        figures[name] = {
-            "steps": len(scores),
-            "reachable": round(float(truths.mean()), 3),
-            "auc": round(area_under_curve(scores, truths), 3),
-            "ece": round(calibration_error(scores, truths), 3),
-        }
+        told = {key: round(float(value), 3) if np.isfinite(value) else None for key, value in row.items()}
+        figures[name] = {"prefixes": int(chosen.sum())} | told
     return figures

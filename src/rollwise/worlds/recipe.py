@@ -1,86 +1,156 @@
-"""How a world's models are made, part by part: policy, rollouts of it, reward model."""
+"""How a world's models are made, part by part: policy, completions of its prefixes, reward model, a weak one."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from rollwise.core import Problem, Sampling, World
 from rollwise.errors import InputError
-from rollwise.worlds.training import SHAPES, TrainingOptions, train_policy
+from rollwise.registry import FAMILY
+from rollwise.worlds.training import SHAPES, TrainingOptions, digest_of, policy_name, train_policy
 
-PARTS = ("policy", "rollouts", "reward")
-ROLLOUT_TEMPERATURE = 0.8
+PARTS = ("policy", "completions", "reward", "weak")
+TEMPERATURE = 0.8
+WEAKER = 10
+"""How many times fewer steps the weak reward model is trained for."""
 
 Progress = Callable[[str, int, int, str], None]
 """(part, done, total, note)."""
 
 
-def run_parts(
-    world: World,
-    folder: Path,
-    parts: Sequence[str],
-    seed: int,
-    steps: int | None,
-    problems: int,
-    samples: int,
-    size: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Make the named parts in `folder` and return the facts of each, which are kept in `folder`/training.json too.
+@dataclass(frozen=True)
+class Recipe:
+    """What a person may set of how parts are made; the options of `rollwise world train`.
 
-    Raises InputError for an unknown size of the policy, or where a part lacks the one before it.
+    `steps` are training steps, None for the usual number. `size` is that of the policy made, of the policy completed,
+    of the trunk a reward model starts from; None for base, base, and the largest (weak: the smallest) there is.
+    `prefixes` is a file of completed prefixes to learn from in place of those that were made here.
     """
-    if size not in SHAPES:
-        raise InputError(f"no size is called {size!r}; there are: {', '.join(SHAPES)}")
+
+    seed: int = 0
+    steps: int | None = None
+    size: str | None = None
+    problems: int = 1500
+    paths: int = 8
+    completions: int = 8
+    prefixes: Path | None = None
+
+
+def options_text(record: Any) -> str:
+    """The fields of a dataclass that differ from their defaults as options of a command, each after a space."""
+    given = {field.name: getattr(record, field.name) for field in fields(record)}
+    changed = {field.name for field in fields(record) if given[field.name] != field.default}
+    return "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items() if name in changed)
+
+
+def run_parts(
+    world: World, folder: Path, parts: Sequence[str], recipe: Recipe, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Make the named parts in `folder`. Returns the facts of all that was made there, by the name of the model or
+    "completions", which are kept in `folder`/training.json too.
+
+    Raises InputError for an unknown size, where a part lacks one before it, or where prefixes are given to a part that
+    does not learn from them.
+    """
+    if recipe.size is not None:
+        policy_name(recipe.size)
+    if recipe.prefixes and not {*parts} <= {"reward", "weak"}:
+        raise InputError("--prefixes is what a reward model learns from: give it with --part reward or --part weak")
     facts_file = folder / "training.json"
     facts: dict[str, Any] = json.loads(facts_file.read_text()) if facts_file.exists() else {}
     for part in parts:
-        facts[part] = _make(part, world, folder, seed, steps, problems, samples, size, progress)
+        name, made = _make(part, world, folder, recipe, facts, progress)
+        facts[name] = made | {"command": f"rollwise world train {world.name} --part {part}{options_text(recipe)}"}
         facts_file.write_text(json.dumps(facts, indent=2) + "\n")
     return facts
 
 
 def _make(
-    part: str,
-    world: World,
-    folder: Path,
-    seed: int,
-    steps: int | None,
-    problems: int,
-    samples: int,
-    size: str,
-    progress: Progress,
-) -> dict[str, Any]:
-    def training(done: int, total: int, loss: float) -> None:
-        progress(part, done, total, f"loss {loss:.4f}")
+    part: str, world: World, folder: Path, recipe: Recipe, facts: Mapping[str, Any], progress: Progress
+) -> tuple[str, dict[str, Any]]:
+    def told(done: int, total: int, loss: float | None = None) -> None:
+        progress(part, done, total, "" if loss is None else f"loss {loss:.4f}")
 
     if part == "policy":
-        options = replace(TrainingOptions(seed=seed), **({"steps": steps} if steps else {}))
-        return train_policy(world, folder, options, SHAPES[size], training)
-    if not (folder / "policy").is_dir():
-        raise InputError(
-            f"{folder} holds no policy yet; train it first: rollwise world train {world.name} --part policy"
-        )
-    rollouts = folder / f"rollouts-{seed}-{problems}x{samples}.jsonl"
-    if part == "rollouts":
-        from rollwise.engines.local import LocalPolicy
-        from rollwise.worlds.rollouts import collect
+        size = recipe.size or "base"
+        options = replace(TrainingOptions(seed=recipe.seed), **({"steps": recipe.steps} if recipe.steps else {}))
+        name = policy_name(size)
+        return name, train_policy(world, folder, options, SHAPES[size], told, name)
+    if part == "completions":
+        return part, _complete(world, folder, recipe, told)
+    return _train_reward(world, folder, recipe, facts, told, weak=part == "weak")
 
-        policy = LocalPolicy.load(folder / "policy", world.separator)
-        sampling = Sampling(ROLLOUT_TEMPERATURE, seed=seed)
-        drawn = training_problems(world, problems, seed)
-        collect(world, policy, drawn, samples, sampling, rollouts, lambda done, total: progress(part, done, total, ""))
-        return {"problems": problems, "samples": samples, "temperature": ROLLOUT_TEMPERATURE, "seed": seed}
-    if not rollouts.exists():
-        raise InputError(f"{rollouts} does not exist; make it first: rollwise world train {world.name} --part rollouts")
+
+def _complete(world: World, folder: Path, recipe: Recipe, progress: Callable[[int, int], None]) -> dict[str, Any]:
+    from rollwise.engines.local import LocalPolicy
+    from rollwise.worlds.completions import collect_prefixes, load_prefixes
+
+    name = policy_name(recipe.size or "base")
+    if not (folder / name).is_dir():
+        raise _missing(world, folder, name, recipe.size)
+    drawn = f"{recipe.seed}-{recipe.problems}x{recipe.paths}x{recipe.completions}"
+    file = folder / f"completions-{name}-{digest_of(folder / name / 'model.safetensors')[:8]}-{drawn}.jsonl"
+    policy = LocalPolicy.load(folder / name, world.separator)
+    problems = training_problems(world, recipe.problems, recipe.seed)
+    sampling = Sampling(TEMPERATURE, seed=recipe.seed)
+    collect_prefixes(world, policy, problems, recipe.paths, recipe.completions, sampling, file, progress)
+    ended = [prefix.ended for _, prefixes in load_prefixes(file) for prefix in prefixes]
+    return {
+        "file": file.name,
+        "policy": name,
+        "problems": len(problems),
+        "paths": recipe.paths,
+        "completions": recipe.completions,
+        "temperature": TEMPERATURE,
+        "seed": recipe.seed,
+        "prefixes": ended.count(False),
+        "finished": ended.count(True),
+    }
+
+
+def _train_reward(
+    world: World,
+    folder: Path,
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    progress: Callable[[int, int, float], None],
+    weak: bool,
+) -> tuple[str, dict[str, Any]]:
     from rollwise.worlds.reward_training import REWARD_OPTIONS, train_reward
 
-    options = replace(REWARD_OPTIONS, seed=seed, **({"steps": steps} if steps else {}))
-    return train_reward(world, folder / "policy", rollouts, folder, options, training)
+    name = FAMILY["reward"]["weak" if weak else "trained"]
+    trunk = _trunk(world, folder, recipe.size, largest=not weak)
+    source = {"file": recipe.prefixes.name} if recipe.prefixes else facts.get("completions", {"file": "completions"})
+    file = recipe.prefixes or folder / source["file"]
+    if not file.is_file():
+        raise InputError(
+            f"{file} does not exist; make it first: rollwise world train {world.name} --part completions, or name your "
+            f"own by --prefixes FILE"
+        )
+    steps = recipe.steps or REWARD_OPTIONS.steps
+    options = replace(REWARD_OPTIONS, seed=recipe.seed, steps=max(1, steps // WEAKER) if weak else steps)
+    made = train_reward(world, folder / trunk, file, folder, options, progress, name)
+    return name, {"trunk": trunk, **made, "learnt_from": source}
+
+
+def _trunk(world: World, folder: Path, size: str | None, largest: bool) -> str:
+    """The policy in `folder` that a reward model starts from."""
+    names = [policy_name(one) for one in ([size] if size else SHAPES)]
+    there = [name for name in names if (folder / name).is_dir()]
+    if not there:
+        raise _missing(world, folder, names[0] if size else "policy", size)
+    return there[-1 if largest else 0]
+
+
+def _missing(world: World, folder: Path, name: str, size: str | None) -> InputError:
+    sized = f" --size {size}" if size else ""
+    return InputError(
+        f"{folder} holds no {name} yet; train it first: rollwise world train {world.name} --part policy{sized}"
+    )
 
 
 def training_problems(world: World, count: int, seed: int) -> list[Problem]:

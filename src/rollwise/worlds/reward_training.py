@@ -1,9 +1,10 @@
-"""Training a process reward model: the policy's trunk, a head of two labels, the truth after each step as target."""
+"""Training a process reward model: the policy's trunk, a head of two labels, the worth of each step as target."""
 
 from __future__ import annotations
 
-import hashlib
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rollwise.core import Path, Problem, Step, Stop, World
 from rollwise.engines.checkpoint import load_checkpoint
+from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
-from rollwise.worlds.rollouts import Rollout, label_rollout, load
-from rollwise.worlds.training import Batch, Progress, TrainingOptions, fit, save_half
+from rollwise.worlds.completions import Prefix, load_prefixes
+from rollwise.worlds.rollouts import label_rollout
+from rollwise.worlds.training import Batch, Progress, TrainingOptions, digest_of, fit, save_half
 
 if TYPE_CHECKING:
     import torch
@@ -24,25 +27,39 @@ REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
 
 @dataclass(frozen=True)
 class Example:
-    """A solution as tokens, with the positions of its step ends and the label (0 or 1) at each."""
+    """A solution as tokens, with the positions of its step ends and the label in [0, 1] at each, NaN where unknown."""
 
     tokens: tuple[int, ...]
     ends: tuple[int, ...]
-    labels: tuple[int, ...]
+    labels: tuple[float, ...]
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, problem: Problem, rollout: Rollout) -> Example:
-    """A rollout as the reward model reads it: prompt, steps, and the end-of-text token where the solution ended."""
+def encode(
+    tokenizer: PreTrainedTokenizerFast, problem: Problem, steps: Sequence[str], ended: bool, labels: Sequence[float]
+) -> Example:
+    """A solution as the reward model reads it: prompt, steps, and the end-of-text token where the solution ended."""
     messages = [{"role": "user", "content": problem.question}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     tokens = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     ends = []
-    for index, step in enumerate(rollout.steps):
+    for index, step in enumerate(steps):
         tokens += tokenizer(step, add_special_tokens=False)["input_ids"]
-        if rollout.ended and index == len(rollout.steps) - 1:
+        if ended and index == len(steps) - 1:
             tokens.append(tokenizer.eos_token_id)
         ends.append(len(tokens) - 1)
-    return Example(tuple(tokens), tuple(ends), tuple(map(int, rollout.reachable)))
+    return Example(tuple(tokens), tuple(ends), tuple(map(float, labels)))
+
+
+def encode_prefixes(tokenizer: PreTrainedTokenizerFast, problem: Problem, prefixes: Sequence[Prefix]) -> list[Example]:
+    """The longest of a problem's prefixes, each labelled at every step with the worth of what it is up to there."""
+    worth = {(prefix.steps, prefix.ended): prefix.worth for prefix in prefixes}
+    inner = {prefix.steps[:-1] for prefix in prefixes}
+    examples = []
+    for prefix in prefixes:
+        if prefix.ended or prefix.steps not in inner:
+            before = [worth.get((prefix.steps[:depth], False), math.nan) for depth in range(1, prefix.depth)]
+            examples.append(encode(tokenizer, problem, prefix.steps, prefix.ended, [*before, prefix.worth]))
+    return examples
 
 
 def draw_examples(
@@ -54,9 +71,9 @@ def draw_examples(
 ) -> list[Example]:
     """The examples of one step, all of one kind and so of like length, up to `batch_tokens`.
 
-    A share of the batches of whole problems that grows from none to all is of the policy's own rollouts (`sampled`, by
-    level), which hold its slips and its base rates. All others are attempts drawn anew, which are right at half their
-    steps or so: from them the model learns the arithmetic.
+    A share of the batches of whole problems that grows from none to all is of the policy's own solutions (`sampled`, by
+    level), labelled by what their completions came to. All others are attempts drawn anew, labelled by whether a right
+    answer is within reach, which it is at half their steps or so: from them the model learns the arithmetic.
     """
     rng = keyed_generator("reward training", world.name, options.seed, step)
     kinds, shares = list(world.curriculum.reward_kinds), list(world.curriculum.reward_kinds.values())
@@ -70,7 +87,8 @@ def draw_examples(
         else:
             problem, texts = world.attempt(rng, level, after)
             path = Path((0,) * len(texts), tuple(_steps(texts, world.separator)))
-            example = encode(tokenizer, problem, label_rollout(world, problem, path))
+            truth = label_rollout(world, problem, path)
+            example = encode(tokenizer, problem, truth.steps, truth.ended, truth.reachable)
         examples.append(example)
         longest = max(longest, len(example.tokens))
     return examples
@@ -83,12 +101,12 @@ def _steps(texts: Sequence[str], separator: str) -> Iterator[Step]:
 
 
 def to_batch(examples: Sequence[Example], padding: int) -> Batch:
-    """Tokens (rows, length) and labels (rows, length), -100 where no step ends."""
+    """Tokens (rows, length) and labels (rows, length), NaN where no step ends."""
     import torch
 
     longest = max(len(example.tokens) for example in examples)
     tokens = torch.full((len(examples), longest), padding)
-    labels = torch.full((len(examples), longest), -100)
+    labels = torch.full((len(examples), longest), math.nan)
     for row, example in enumerate(examples):
         tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
         labels[row, list(example.ends)] = torch.tensor(example.labels)
@@ -96,57 +114,61 @@ def to_batch(examples: Sequence[Example], padding: int) -> Batch:
 
 
 def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Cross entropy at the step ends."""
+    """Cross entropy between worth and reward at the step ends, whose expectation is least at the true worth."""
     import torch
 
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
-
-
-def _digest(*files: FilePath) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    return digest.hexdigest()
+    known = ~batch["labels"].isnan()
+    worth = batch["labels"][known]
+    return torch.nn.functional.cross_entropy(logits[known], torch.stack([1 - worth, worth], dim=-1))
 
 
 def train_reward(
     world: World,
-    policy_folder: FilePath,
-    rollouts: FilePath,
+    trunk: FilePath,
+    prefixes: FilePath,
     folder: FilePath,
     options: TrainingOptions,
     progress: Progress,
+    name: str = "reward",
 ) -> dict[str, Any]:
-    """Train a reward model on labelled rollouts, from the policy's weights; it lies in `folder`/reward afterwards."""
+    """Train a reward model on a file of completed prefixes, from the weights of the policy in the folder `trunk`; the
+    finished model lies in `folder`/`name`. Returns what was done. Raises InputError where a problem of the file has no
+    level of the world, since batches are drawn by level.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification
 
-    _, tokenizer = load_checkpoint(policy_folder, "AutoModelForCausalLM")
+    _, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM")
     torch.manual_seed(options.seed)
     trusted = {"trust_remote_code": False, "local_files_only": True}
-    config = AutoConfig.from_pretrained(policy_folder, num_labels=2, **trusted)
+    config = AutoConfig.from_pretrained(trunk, num_labels=2, **trusted)
     config.classifier_dropout = 0.0
     model = AutoModelForTokenClassification.from_pretrained(
-        policy_folder, config=config, dtype=torch.float32, use_safetensors=True, **trusted
+        trunk, config=config, dtype=torch.float32, use_safetensors=True, **trusted
     )
-    sampled: dict[int, list[Example]] = {}
-    for problem, many in load(rollouts):
-        sampled.setdefault(problem.level or 0, []).extend(encode(tokenizer, problem, one) for one in many)
+    sampled: dict[int, list[Example]] = {level: [] for level in world.levels}
+    counts = Counter[bool]()
+    for problem, many in load_prefixes(prefixes):
+        if problem.level not in sampled:
+            raise InputError(f"{prefixes}: {problem.id!r} needs a level of {world.name}, one of {[*world.levels]}")
+        sampled[problem.level] += encode_prefixes(tokenizer, problem, many)
+        counts.update(prefix.ended for prefix in many)
     started = time.perf_counter()
     loss = fit(
         model,
         lambda step: to_batch(draw_examples(world, tokenizer, sampled, options, step), tokenizer.pad_token_id),
         label_loss,
         options,
-        folder / "reward-checkpoint",
+        folder / f"{name}-checkpoint",
         progress,
-        source=_digest(policy_folder / "model.safetensors", rollouts),
+        source=digest_of(trunk / "model.safetensors", prefixes),
     )
-    save_half(model, tokenizer, folder / "reward")
+    save_half(model, tokenizer, folder / name)
     return {
         "parameters": model.num_parameters(),
-        "rollouts": sum(map(len, sampled.values())),
+        "prefixes": counts[False],
+        "finished": counts[True],
         "steps": options.steps,
         "seed": options.seed,
         "loss": round(loss, 4),

@@ -12,6 +12,7 @@ from typing import Any
 
 from rollwise.answers import on_course
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
+from rollwise.errors import InputError
 
 IN_FLIGHT = 16
 
@@ -124,13 +125,22 @@ def _plain(record: Any) -> dict[str, object]:
 
 
 def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:
-    """The problems of a file with what stands under `name`. A last line that was cut off is passed over."""
+    """The problems of a file with what stands under `name`. A last line that was cut off is passed over.
+
+    Raises InputError for a line that is no such record.
+    """
     with file.open(encoding="utf-8") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if not line.endswith("\n"):
                 return
-            record = json.loads(line)
-            yield Problem(**record["problem"]), record[name]
+            try:
+                record = json.loads(line)
+                problem, records = Problem(**record["problem"]), record[name]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"{file}, line {number}: no JSON object of a problem and its {name}: {error}"
+                ) from error
+            yield problem, records
 
 
 def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:

@@ -5,6 +5,7 @@ Every batch is named by (seed, step), so a run that was stopped and resumed sees
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from rollwise.core import World
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
+from rollwise.registry import FAMILY
 from rollwise.worlds.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
@@ -64,6 +66,30 @@ SHAPES = {
     "large": PolicyShape(hidden=256, layers=6, heads=8, feed_forward=688),
 }
 """One family in three sizes, of about 0.5, 2.4 and 5 million parameters with a world's vocabulary."""
+
+
+def policy_name(size: str) -> str:
+    """The folder that a policy of this size lies in, beside its relatives. Raises InputError for an unknown size."""
+    if size not in SHAPES:
+        raise InputError(f"no size is called {size!r}; there are: {', '.join(SHAPES)}")
+    return FAMILY["policy"]["trained" if size == "base" else size]
+
+
+def use_threads(count: int) -> None:
+    """Let torch compute with so many threads. Raises InputError for fewer than one."""
+    import torch
+
+    if count < 1:
+        raise InputError(f"--threads has to be at least 1, not {count}")
+    torch.set_num_threads(count)
+
+
+def digest_of(*files: Path) -> str:
+    """A name for what these files hold, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
@@ -125,20 +151,23 @@ def fit(
     progress: Progress,
     source: str = "",
 ) -> float:
-    """Train in place, with checkpoints in `folder`, and return the mean loss of the last hundred steps.
+    """Train in place, on the GPU where there is one, with checkpoints in `folder`; return the mean loss of the last
+    hundred steps.
 
     `source` names what the model starts from and learns on. A folder that holds a checkpoint of the same options, shape
     and source is resumed; any other is refused.
     """
     import torch
 
+    home = next(model.parameters()).device
+    device = torch.device("cuda" if torch.cuda.is_available() else home)
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
     )
     shape = [list(parameter.shape) for parameter in model.parameters()]
     origin: dict[str, object] = {"options": asdict(options), "shape": shape, "source": source}
     first, losses = _load_checkpoint(model, optimizer, origin, folder)
-    device = next(model.parameters()).device
     model.train()
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
@@ -153,7 +182,7 @@ def fit(
         progress(step + 1, options.steps, sum(losses) / len(losses))
         if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
             _save_checkpoint(model, optimizer, origin, folder, step + 1, losses)
-    model.eval()
+    model.to(home).eval()
     return sum(losses) / max(1, len(losses))
 
 
@@ -218,9 +247,9 @@ def save_half(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder
 
 
 def train_policy(
-    world: World, folder: Path, options: TrainingOptions, shape: PolicyShape, progress: Progress
+    world: World, folder: Path, options: TrainingOptions, shape: PolicyShape, progress: Progress, name: str = "policy"
 ) -> dict[str, object]:
-    """Train a policy on a world's demonstrations; the finished model lies in `folder`/policy. Returns what was done."""
+    """Train a policy on a world's demonstrations; the finished model lies in `folder`/`name`. Returns what was done."""
     tokenizer = build_tokenizer(world.literals)
     model = new_policy(shape, tokenizer, options.seed)
     started = time.perf_counter()
@@ -229,10 +258,10 @@ def train_policy(
         lambda step: demonstration_batch(world, tokenizer, options, step),
         lambda trained, batch: trained(**batch, use_cache=False).loss,
         options,
-        folder / "policy-checkpoint",
+        folder / f"{name}-checkpoint",
         progress,
     )
-    save_half(model, tokenizer, folder / "policy")
+    save_half(model, tokenizer, folder / name)
     return {
         "parameters": model.num_parameters(),
         "steps": options.steps,
