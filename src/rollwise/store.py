@@ -7,6 +7,8 @@ what was in flight, and writing a result again changes nothing.
 from __future__ import annotations
 
 import datetime
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
 SCHEMA = 1
+_ATTEMPTS = 100
 
 
 class Base(DeclarativeBase):
@@ -328,8 +331,17 @@ class Store:
 
 def _configure(connection: Any, _: Any) -> None:
     """Write-ahead log, so that a reader never waits; a writer waits a while for another."""
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+    for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+    for attempt in range(_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:  # SQLite does not wait here where another connection is at the same switch
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _now() -> str:
