@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from rollwise.core import Problem
 from rollwise.errors import InputError
-from rollwise.worlds.countdown import LEVELS, Countdown, can_reach, evaluate, held_out_split
+from rollwise.worlds.arithmetic import evaluate
+from rollwise.worlds.countdown import LEVELS, Countdown, can_reach, held_out_split
 from rollwise.worlds.tokenizer import END, UNKNOWN, build_tokenizer
 
 WORLD = Countdown()

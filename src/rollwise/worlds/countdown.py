@@ -6,20 +6,18 @@ search tells whether a state can still reach the target, so truth is known at ev
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
-import threading
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from rollwise.core import Curriculum, Policy, Problem
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
+from rollwise.worlds.arithmetic import evaluate
 
 Numbers = tuple[int, ...]
 
@@ -178,50 +176,6 @@ def advance(state: State, step: str) -> State:
         and state.answered is None
     )
     return State(claimed, state.target, broken=state.broken or not follows)
-
-
-_ARITHMETIC = re.compile(r"[\d\s()+*/-]*", re.ASCII)
-_PARSING = threading.Lock()  # in CPython 3.11 ast.parse raises SystemError where two threads are in it at once
-_OPERATORS = {ast.Add: "+", ast.Sub: "−", ast.Mult: "×", ast.Div: "÷"}
-
-
-def evaluate(expression: str) -> tuple[Fraction, Numbers]:
-    """The exact value of an expression and the sorted numbers it uses.
-
-    Reads + − × ÷ in their ASCII and LaTeX spellings too. Raises InputError for anything but arithmetic on whole
-    numbers.
-    """
-    plain = expression
-    for spelled, operator in (("−", "-"), ("×", "*"), ("÷", "/"), (r"\times", "*"), (r"\cdot", "*"), (r"\div", "/")):
-        plain = plain.replace(spelled, operator)
-    used: list[int] = []
-
-    def value(node: ast.expr) -> Fraction:
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            used.append(node.value)
-            return Fraction(node.value)
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            left, right = value(node.left), value(node.right)
-            match _OPERATORS[type(node.op)]:
-                case "+":
-                    return left + right
-                case "−":
-                    return left - right
-                case "×":
-                    return left * right
-                case _:
-                    return left / right
-        raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
-
-    try:
-        if len(plain) > LONGEST_TEXT or not _ARITHMETIC.fullmatch(plain):
-            raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
-        with _PARSING:
-            body = ast.parse(plain.strip(), mode="eval").body
-        result = value(body)
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
-        raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
-    return result, tuple(sorted(used))
 
 
 @dataclass(frozen=True, slots=True)
