@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path as FilePath
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,40 @@ def test_collected_prefixes_are_kept_and_not_made_again(tmp_path: FilePath) -> N
     for prefixes in loaded.values():
         assert all(prefix.completions == (1 if prefix.ended else 3) for prefix in prefixes)
         assert {prefix.ended for prefix in prefixes} == {False, True}
+
+
+def test_prefixes_made_otherwise_are_not_gone_on_with(tmp_path: FilePath) -> None:
+    policy, file = Scripted(), tmp_path / "prefixes.jsonl"
+
+    def collect(world: Any, paths: int = 4, completions: int = 3, heat: float = 0.8, name: str = "") -> None:
+        sampling = Sampling(heat)
+        collect_prefixes(world, policy, [PROBLEM], paths, completions, sampling, file, lambda done, total: None, name)
+
+    collect(WORLD)
+    before = file.read_bytes()
+    other = Countdown()
+    other.name = "another"
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("paths", {"paths": 5}),
+        ("completions", {"completions": 9}),
+        ("temperature", {"heat": 0.1}),
+        ("policy", {"name": "large"}),
+    ]
+    for told, change in changes:
+        with pytest.raises(InputError, match=f"made otherwise: {told} was"):
+            collect(WORLD, **change)
+    with pytest.raises(InputError, match="made otherwise: world was countdown and is another"):
+        collect(other)
+    collect(WORLD)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"max_tokens": 0}]
+)
+def test_sampling_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Sampling(**wrong)
 
 
 def test_a_file_with_other_fields_is_refused(tmp_path: FilePath) -> None:

@@ -168,7 +168,8 @@ def _subset(candidates: Candidates, order: IntArray) -> Candidates:
 class Strategy:
     """A named allocator, the dataclass of its options (None: any mapping), and what evidence it reads.
 
-    `needs` is a subset of {"rewards", "directions", "lineage"}; what is not needed is not computed.
+    `needs` is a subset of {"rewards", "directions", "lineage"}. Directions that are not needed are not looked for;
+    every path is scored all the same, since the vote reads the rewards.
     """
 
     name: str

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rollwise.errors import InputError
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -184,13 +186,6 @@ class Usage:
     cached: int = 0
     calls: int = 0
 
-    def add(self, other: Usage) -> None:
-        """Add another count to this one."""
-        self.generated += other.generated
-        self.prefilled += other.prefilled
-        self.cached += other.cached
-        self.calls += other.calls
-
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -201,6 +196,14 @@ class Sampling:
     max_step_tokens: int = 256
     max_tokens: int = 2048
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
+            raise InputError(
+                f"a temperature is 0 or above and top_p lies above 0 and up to 1, not {self.temperature}, {self.top_p}"
+            )
+        if min(self.max_step_tokens, self.max_tokens) < 1:
+            raise InputError("a step and a path take at least 1 token: raise max_step_tokens and max_tokens")
 
 
 class PolicySession(Protocol):

@@ -94,16 +94,16 @@ def rollouts(
     ] = "trained",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
-    questions: Annotated[int, typer.Option(help="Questions a level.")] = 20,
+    questions: Annotated[int, typer.Option(help="Questions a level.", min=1)] = 20,
     first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
-    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes are taken.")] = 8,
-    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.")] = 8,
+    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes are taken.", min=1)] = 8,
+    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.", min=1)] = 8,
     temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.8,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
 ) -> None:
     """Sample solutions, complete each of their prefixes afresh, and write what every prefix is truly worth.
 
-    Stopped with Ctrl-C, the same command goes on where it was.
+    Stopped with Ctrl-C, the same command goes on where it was; with other options, give another --out.
     """
     from rollwise.worlds.completions import collect_prefixes
 
@@ -116,7 +116,8 @@ def rollouts(
         def progress(done: int, total: int) -> None:
             show("problems", done, total, "")
 
-        collect_prefixes(home, find_policy(policy, world), problems, paths, completions, sampling, out, progress)
+        model = find_policy(policy, world)
+        collect_prefixes(home, model, problems, paths, completions, sampling, out, progress, policy)
     typer.echo(f"{len(problems)} problems in {out}")
 
 

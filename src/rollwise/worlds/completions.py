@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
 
 from rollwise.answers import on_course
@@ -91,13 +91,18 @@ def collect_prefixes(
     sampling: Sampling,
     file: FilePath,
     progress: Callable[[int, int], None],
+    name: str = "",
 ) -> None:
-    """Write the completed prefixes of every problem to `file`; a stopped run goes on where it was."""
+    """Write the completed prefixes of every problem to `file`; a stopped run goes on where it was.
+
+    `name` is the policy's. Raises InputError where the file holds prefixes that were made otherwise.
+    """
 
     async def made(problem: Problem) -> list[Prefix]:
         return await complete_prefixes(world, policy, problem, paths, completions, sampling)
 
-    collect_lines(problems, made, "prefixes", file, progress)
+    source = {"world": world.name, "policy": name, "paths": paths, "completions": completions, **asdict(sampling)}
+    collect_lines(problems, made, "prefixes", source, file, progress)
 
 
 def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:

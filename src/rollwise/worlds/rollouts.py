@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -80,24 +80,28 @@ def collect(
         paths = await sample_solutions(policy, problem, count, sampling, world.curriculum.longest)
         return [label_rollout(world, problem, path) for path in paths]
 
-    collect_lines(problems, sampled, "rollouts", file, progress)
+    source = {"world": world.name, "samples": count, **asdict(sampling)}
+    collect_lines(problems, sampled, "rollouts", source, file, progress)
 
 
 def collect_lines(
     problems: Sequence[Problem],
     make: Callable[[Problem], Awaitable[Sequence[Any]]],
     name: str,
+    source: Mapping[str, Any],
     file: FilePath,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write one JSON line a problem: the problem, and under `name` the records that `make` gives for it.
+    """Write one JSON line a problem: the problem, under `name` the records that `make` gives for it, and the `source`
+    that decides them.
 
-    Problems that the file already holds are skipped, and a last line that was cut off is written anew.
+    Problems that the file already holds are skipped, and a last line that was cut off is written anew. Raises
+    InputError where a line of the file comes from another source.
     """
     if file.exists():
         whole = file.read_bytes().rfind(b"\n") + 1
         os.truncate(file, whole)
-    held = {problem.id for problem, _ in load_lines(file, name)} if file.exists() else set()
+    held = _held(file, name, source) if file.exists() else set()
     missing = [problem for problem in problems if problem.id not in held]
 
     async def work() -> None:
@@ -108,7 +112,8 @@ def collect_lines(
             nonlocal written
             async with gate:
                 records = await make(problem)
-            out.write(json.dumps({"problem": _plain(problem), name: [_plain(each) for each in records]}) + "\n")
+            line = {"problem": _plain(problem), name: [_plain(each) for each in records], "source": dict(source)}
+            out.write(json.dumps(line) + "\n")
             out.flush()
             written += 1
             progress(written, len(problems))
@@ -120,14 +125,29 @@ def collect_lines(
         asyncio.run(work())
 
 
+def _held(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
+    """The ids of the problems in a file. Raises InputError where one was made from another source."""
+    held = set()
+    for problem, record in _records(file, name):
+        before = record.get("source", {})
+        for key, value in source.items():
+            if before.get(key) != value:
+                raise InputError(
+                    f"{file} was made otherwise: {key} was {before.get(key)} and is {value}; go on as it was, or write "
+                    "to another file"
+                )
+        held.add(problem.id)
+    return held
+
+
 def _plain(record: Any) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:
-    """The problems of a file with what stands under `name`. A last line that was cut off is passed over.
+def _records(file: FilePath, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
+    """The problems of a file with their whole records. A last line that was cut off is passed over.
 
-    Raises InputError for a line that is no such record.
+    Raises InputError for a line without a problem or without anything under `name`.
     """
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -135,12 +155,18 @@ def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[s
                 return
             try:
                 record = json.loads(line)
-                problem, records = Problem(**record["problem"]), record[name]
+                problem, _ = Problem(**record["problem"]), record[name]
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{file}, line {number}: no JSON object of a problem and its {name}: {error}"
                 ) from error
-            yield problem, records
+            yield problem, record
+
+
+def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:
+    """The problems of a file with what stands under `name`. Raises InputError for a line that has nothing there."""
+    for problem, record in _records(file, name):
+        yield problem, record[name]
 
 
 def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
