@@ -74,6 +74,31 @@ def test_rows_grow_and_shrink_and_compute_the_same(model: Any) -> None:
         np.testing.assert_allclose(node.hidden, last_hidden(model, text + new), atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("longer", [True, False], ids=["rows grow", "rows shrink"])
+def test_rows_that_break_down_while_they_move_hold_nothing(
+    model: Any, monkeypatch: pytest.MonkeyPatch, longer: bool
+) -> None:
+    generator, arena = np.random.default_rng(2), Arena(model.model, rows=3, length=16)
+    clone, moved = torch.Tensor.clone, iter(range(100))
+
+    def exhausted(states: torch.Tensor) -> torch.Tensor:
+        if next(moved) == 2:
+            raise MemoryError
+        return clone(states)
+
+    with torch.inference_mode():
+        texts = [tokens_of(generator, count) for count in (12, 12, 12 if longer else 200)]
+        nodes = feed(arena, [None] * 3, texts)
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.Tensor, "clone", exhausted)
+            with pytest.raises(MemoryError):
+                feed(arena, nodes[:1], [tokens_of(generator, 90 if longer else 2)])
+        more = [tokens_of(generator, 4) for _ in range(3)]
+        grown = feed(arena, nodes, more)
+    for text, new, node in zip(texts, more, grown, strict=True):
+        np.testing.assert_allclose(node.hidden, last_hidden(model, text + new), atol=1e-10, rtol=0)
+
+
 def test_a_row_copies_only_what_it_does_not_hold(model: Any) -> None:
     generator, arena = np.random.default_rng(1), Arena(model.model, rows=4)
     with torch.inference_mode():

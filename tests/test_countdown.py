@@ -201,6 +201,8 @@ def test_a_problem_is_a_function_of_its_name() -> None:
         "2 ^ 3 = 8, left: 4 8",
         "first I add two and three",
         "",
+        pytest.param(f"{'2' * 5000} + 3 = 5, left: 4 5", id="a number that Python refuses to read"),
+        pytest.param(f"2 + 3 = 5, left: 4 {'5' * 5000}", id="and one that is left"),
     ],
 )
 def test_a_broken_step_is_told_and_never_mended(step: str) -> None:

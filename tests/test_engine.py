@@ -423,6 +423,89 @@ async def test_a_cancelled_call_leaves_the_session_usable(policy: LocalPolicy) -
     assert_same(await grow(session, [Path((index,)) for index in range(3)]), expected)
 
 
+async def test_a_question_that_is_given_up_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up while another's prompt is read, with which its own next step was admitted."""
+    policy, sampling = tiny_policy(rows=16, end=-99.0), Sampling(1.0, max_step_tokens=8)
+    problems = [WORLD.problem(3, seed) for seed in range(3)]
+    expected = [await sample(policy, problem, sampling, rounds=2, count=2) for problem in problems]
+    sessions = [policy.open(problem, sampling) for problem in problems]
+    roots = [Path((0,)), Path((1,))]
+    grown = [going(await grow(session, roots)) for session in sessions[:2]]
+    forward, calls = policy.model.model.forward, iter(range(10**6))
+    queued, reading, gate = threading.Event(), threading.Event(), threading.Event()
+
+    def gated(*arguments: Any, **options: Any) -> Any:
+        call = next(calls)
+        if call == 0:
+            queued.wait(PATIENCE)
+        if call == 2:
+            reading.set()
+            gate.wait(PATIENCE)
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(policy.model.model, "forward", gated)
+    before = policy.open(problems[0], Sampling(max_step_tokens=1))
+    first = asyncio.create_task(before.extend([Path((0,))]))
+    await asyncio.sleep(0)
+    given_up = asyncio.create_task(sessions[0].extend(grown[0]))
+    others = [
+        asyncio.create_task(grow(session, paths))
+        for session, paths in zip(sessions[1:], [grown[1], roots], strict=True)
+    ]
+    await asyncio.sleep(0)
+    queued.set()
+    await asyncio.to_thread(reading.wait, PATIENCE)
+    await first
+    given_up.cancel()
+    await sessions[0].close()
+    gate.set()
+    assert_same(await others[0], expected[1])
+    assert plain(await others[1]) == [steps[:1] for steps in plain(expected[2])]
+    assert sessions[0].nodes == {}
+
+
+async def test_nothing_is_computed_for_a_session_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy(rows=4, separator=-99.0, end=-99.0)
+    session = policy.open(WORLD.problem(3, 0), Sampling(1.0, max_step_tokens=100))
+    forward, sampled = policy.model.model.forward, threading.Event()
+    gate, calls = threading.Event(), list[int]()
+
+    def gated(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            sampled.set()
+            gate.wait(PATIENCE)
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(policy.model.model, "forward", gated)
+    call = asyncio.create_task(session.extend([Path((index,)) for index in range(9)]))
+    await asyncio.to_thread(sampled.wait, PATIENCE)
+    await session.close()
+    gate.set()
+    outcomes = await asyncio.wait_for(call, PATIENCE)
+    assert outcomes == [Failure("the session is closed")] * 9
+    assert await session.extend([Path((9,))]) == [Failure("the session is closed")]
+    assert len(calls) == 3
+    assert session.nodes == {}
+
+
+async def test_a_step_that_is_over_when_its_session_closes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = tiny_policy(separator=-99.0, end=-99.0)
+    session = policy.open(WORLD.problem(3, 0), Sampling(1.0, max_step_tokens=1))
+    forward, calls = policy.model.model.forward, list[int]()
+
+    def closing(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            asyncio.run(session.close())
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(policy.model.model, "forward", closing)
+    await asyncio.wait_for(session.extend([Path((0,)), Path((1,))]), PATIENCE)
+    assert len(calls) == 2
+    assert session.nodes == {}
+
+
 async def test_a_padded_vocabulary_does_not_break_the_engine() -> None:
     """Checkpoints such as Qwen's have more rows of embeddings than the tokenizer has tokens."""
     policy = tiny_policy(vocab_size=len(TOKENIZER) + 400, separator=-99.0, end=-99.0)

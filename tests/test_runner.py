@@ -1,15 +1,17 @@
 """Whole searches with parts of the test's own: a policy whose samples are scripted, so that the answer is known."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import rollwise
-from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.drawing import flow, search_svg
-from rollwise.errors import InputError
+from rollwise.errors import EngineError, InputError
 from rollwise.search import Allocated, rounds
 
 QUESTION = "Use 2, 3, 4 to make 24"
@@ -118,6 +120,96 @@ def test_a_reward_that_is_not_a_number_costs_its_rollout() -> None:
     solution = solve("temperature", reward=Constant(float("nan")))
     assert solution.finished == ()
     assert len(solution.failures) == 16
+
+
+@pytest.mark.parametrize(
+    "value", [None, "0.5", float("inf"), 10**400, [0.5, 0.5], object()], ids=lambda value: type(value).__name__
+)
+def test_a_reward_that_is_no_number_costs_its_rollout(value: Any) -> None:
+    solution = solve("temperature", reward=Constant(value))
+    assert solution.finished == ()
+    assert len(solution.failures) == 16
+    assert all("the reward model returned" in reason for reason in solution.failures)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), 1, True])
+def test_a_reward_may_be_any_finite_number(value: Any) -> None:
+    solution = solve("temperature", reward=Constant(value))
+    assert len(solution.finished) == 16
+    assert {type(reward) for path in solution.finished for reward in path.rewards} == {float}
+
+
+class Broken:
+    """A policy, reward model or direction finder that answers by a function of the paths."""
+
+    parameters, room = 0, 2048
+
+    def __init__(self, answer: Callable[[Sequence[Path]], Any]) -> None:
+        self.answer, self.usage = answer, Usage()
+
+    def open(self, *arguments: object) -> "Broken":
+        return self
+
+    async def extend(self, paths: Sequence[Path]) -> Any:
+        return self.answer(paths)
+
+    score = find = extend
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+def raising(error: Exception) -> Callable[[Sequence[Path]], Any]:
+    def answer(paths: Sequence[Path]) -> Any:
+        raise error
+
+    return answer
+
+
+ROLES = {"policy": "policy", "reward": "reward model", "directions": "direction finder"}
+
+
+@pytest.mark.parametrize("part", ROLES)
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (lambda paths: [Failure("one too few")] * (len(paths) - 1), "returned 15 results for 16 paths"),
+        (lambda paths: [Failure("one too many")] * (len(paths) + 1), "returned 17 results for 16 paths"),
+        (lambda paths: None, "NoneType"),
+        (lambda paths: [None] * len(paths), "the {role} returned None"),
+        (lambda paths: [Failure("lost")] * len(paths), "lost"),
+        (raising(EngineError("no cache is kept")), "EngineError: no cache is kept"),
+        (raising(OSError("the embedder is gone")), "OSError: the embedder is gone"),
+    ],
+)
+def test_a_part_that_breaks_down_costs_the_rollouts_and_not_the_question(
+    part: str, answer: Callable[[Sequence[Path]], Any], reason: str
+) -> None:
+    parts: dict[str, Any] = {"reward": Constant(0.5)} | {part: Broken(answer)}
+    solution = solve(**parts)
+    assert solution.answer is None
+    assert len(solution.failures) == 16
+    assert all(reason.format(role=ROLES[part]) in failure for failure in solution.failures)
+
+
+def test_only_the_path_whose_direction_is_unknown_is_lost() -> None:
+    def answer(paths: Sequence[Path]) -> list[Evidence | Failure]:
+        return [Failure("no embedding") if path.key == (3,) else Evidence(label="same") for path in paths]
+
+    solution = solve(reward=Constant(0.5), directions=Broken(answer))
+    assert solution.failures == ("no embedding",)
+    assert len(solution.finished) == 15
+
+
+@pytest.mark.parametrize("part", ROLES)
+def test_a_part_that_is_wrongly_configured_ends_the_question(part: str) -> None:
+    broken = Broken(raising(InputError("the server needs a key")))
+    parts: dict[str, Any] = {"reward": Constant(0.5)} | {part: broken}
+    with pytest.raises(InputError, match="needs a key"):
+        solve(**parts)
 
 
 def test_nothing_right_is_said_and_the_best_attempt_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -21,6 +22,7 @@ from rollwise.core import (
     Evidence,
     Failure,
     Path,
+    PathKey,
     Policy,
     PolicySession,
     Problem,
@@ -237,36 +239,69 @@ def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any,
 async def _grow(search: Search, policy: PolicySession, reward: RewardSession, finder: DirectionSession | None) -> None:
     """One round: grow every waiting path, score what grew, find directions among those that go on, tell the search."""
     waiting = search.ask()
-    outcomes = await _outcomes(policy.extend(waiting), len(waiting))
     grown: list[Path] = []
-    for path, step in zip(waiting, outcomes, strict=True):
+    steps = await _outcomes("policy", policy.extend, waiting, _one_of(Step))
+    for path in waiting:
+        step = steps[path.key]
         if isinstance(step, Step):
             grown.append(path.grown(step))
         else:
             search.tell(path.key, step)
-    scores = dict(zip([path.key for path in grown], await _outcomes(reward.score(grown), len(grown)), strict=True))
+    scores = await _outcomes("reward model", reward.score, grown, _finite)
     going = [path for path in grown if not path.ended]
-    found = await finder.find(going) if finder else [Evidence()] * len(going)
-    evidence = dict(zip([path.key for path in going], found, strict=True))
+    found = await _outcomes("direction finder", finder.find, going, _one_of(Evidence)) if finder else {}
     for path in grown:
-        score = scores[path.key]
+        score, evidence = scores[path.key], found.get(path.key, Evidence())
         if isinstance(score, Failure):
             search.tell(path.key, score)
+        elif isinstance(evidence, Failure):
+            search.tell(path.key, evidence)
         else:
-            search.tell(path.key, Growth(path.steps[-1], score, evidence.get(path.key, Evidence())))
+            search.tell(path.key, Growth(path.steps[-1], score, evidence))
     parents = {path.key[:-1] for path in search.ask()}
     policy.retain(parents)
     reward.retain(parents)
 
 
-async def _outcomes(work: Awaitable[list[Result | Failure]], count: int) -> list[Result | Failure]:
-    """What a model made of `count` paths; where it broke down, that costs these rollouts and not the question."""
+async def _outcomes(
+    role: str,
+    ask: Callable[[Sequence[Path]], Awaitable[Sequence[Any]]],
+    paths: Sequence[Path],
+    read: Callable[[Any], Result | None],
+) -> dict[PathKey, Result | Failure]:
+    """What a model made of each path, by key, as `read` takes it: None stands for no such thing. Where the model breaks
+    down, or says nothing that can be used, that costs these rollouts and not the question. Raises InputError where
+    the model does: then every round would fail.
+    """
+    keys = [path.key for path in paths]
     try:
-        return await work
+        results = list(await ask(paths))
     except InputError:
         raise
     except Exception as error:  # whatever a user's own model may raise
-        return [Failure(f"{type(error).__name__}: {error}")] * count
+        return dict.fromkeys(keys, Failure(f"{type(error).__name__}: {error}"))
+    if len(results) != len(keys):
+        return dict.fromkeys(keys, Failure(f"the {role} returned {len(results)} results for {len(keys)} paths"))
+    return {key: _outcome(role, result, read) for key, result in zip(keys, results, strict=True)}
+
+
+def _outcome(role: str, result: Any, read: Callable[[Any], Result | None]) -> Result | Failure:
+    """One result as `read` takes it; a Failure where it is one already, or nothing that can be used."""
+    taken = result if isinstance(result, Failure) else read(result)
+    return Failure(f"the {role} returned {repr(result)[:80]}") if taken is None else taken
+
+
+def _one_of(kind: type[Result]) -> Callable[[Any], Result | None]:
+    """Takes what is of that kind."""
+    return lambda result: result if isinstance(result, kind) else None
+
+
+def _finite(result: Any) -> float | None:
+    """A finite number, also where an array's or a tensor's only entry is one; else None."""
+    try:
+        return float(result) if math.isfinite(result) else None
+    except Exception:  # whatever a user's own type may raise
+        return None
 
 
 @functools.lru_cache(maxsize=8)

@@ -89,17 +89,20 @@ class Arena:
         """Make the rows about as long as that, with room for some tokens more. What a row held beyond is lost.
 
         The storage stays, since fresh memory costs more than the copy: layer after layer moves within it, the last
-        first where rows grow, so that none is written over before it has moved.
+        first where rows grow, so that none is written over before it has moved. Until all have moved no row holds
+        anything: what raises midway leaves nothing that could be taken for a prefix.
         """
         old, new = self.states, -(-(length + length // 8) // 16) * 16
         kept, shape = min(new, old.shape[4]), (*old.shape[:4], new, old.shape[5])
         size = math.prod(shape)
         if size > self._storage.numel():
             self._storage = self._storage.new_zeros(size + size // 4)
+        held, self.held = self.held, [()] * self.rows
         self.states = self._storage[:size].view(shape)
         before, after = old.flatten(0, 1), self.states.flatten(0, 1)
         for layer in sorted(range(len(after)), reverse=new > old.shape[4]):
             after[layer, :, :, :kept] = before[layer, :, :, :kept].clone()
+        self.held = held
 
     def load(self, row: int, node: Node | None) -> None:
         """Lay a node's chain into a row, but for what the row holds of it already."""

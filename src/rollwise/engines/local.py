@@ -145,6 +145,7 @@ class LocalPolicy:
         with torch.inference_mode():
             while self._receive():
                 try:
+                    self._drop()
                     self._admit()
                     self._advance()
                 except Exception as error:  # whatever broke, the callers have to hear of it
@@ -167,6 +168,19 @@ class LocalPolicy:
         for job in jobs:
             job.finish(Failure(f"{type(error).__name__}: {error}"))
 
+    def _drop(self) -> None:
+        """Fail what waits or runs for sessions that are closed. The gaps wait for `_settle`."""
+        waiting, self._waiting = self._waiting, []
+        dropped: list[_Job] = []
+        for job in waiting:
+            (dropped if job.session.closed else self._waiting).append(job)
+        for row, running in enumerate(self._rows.jobs):
+            if running is not None and running.session.closed:
+                self._rows.leave(row)
+                dropped.append(running)
+        for job in dropped:
+            job.finish(Failure("the session is closed"))
+
     def _admit(self) -> None:
         """Waiting jobs into the rows that others have left."""
         free = self._rows.free
@@ -182,16 +196,17 @@ class LocalPolicy:
         """Each job's kept prefix; what is not kept (a question's first round, a resumed search) is read once."""
         readers: dict[tuple[int, PathKey], _Job] = {}
         for job in jobs:
-            if job.path.key[:-1] not in job.session.nodes:
+            job.parent = job.session.nodes.get(job.path.key[:-1])
+            if job.parent is None:
                 readers.setdefault((id(job.session), job.path.key[:-1]), job)
-        if readers:
-            texts = [job.session.prefix_tokens(job.path) for job in readers.values()]
-            nodes = feed(self._reading, [None] * len(texts), texts)
-            for job, node in zip(readers.values(), nodes, strict=True):
-                job.session.nodes[job.path.key[:-1]] = node
+        texts = [job.session.prefix_tokens(job.path) for job in readers.values()]
+        nodes = dict(zip(readers, feed(self._reading, [None] * len(texts), texts), strict=True))
+        for place, reader in readers.items():
+            reader.session.keep(reader.path.key[:-1], nodes[place])
         for job in jobs:
-            job.parent = job.session.nodes[job.path.key[:-1]]
-            if readers.get((id(job.session), job.path.key[:-1])) is job:
+            place = (id(job.session), job.path.key[:-1])
+            job.parent = job.parent or nodes[place]
+            if readers.get(place) is job:
                 job.session.usage.prefilled += job.parent.length
             else:
                 job.session.usage.cached += job.parent.length
@@ -273,11 +288,11 @@ class LocalPolicy:
         for row in map(int, leaving):
             job, tokens = self._rows.jobs[row], self._rows.tokens(row)
             assert job is not None
-            if keep:
+            if keep and not job.session.closed:
                 assert job.parent is not None
                 length = job.parent.length + len(tokens)
                 node = self._decoding.store(row, job.parent, length, self._hidden[row].clone())
-                job.session.nodes[job.path.key] = node
+                job.session.keep(job.path.key, node)
             step = self._step(tokens, float(self._rows.logprobs[row]))
             self._rows.leave(row)
             job.session.usage.generated += len(tokens)
@@ -297,6 +312,7 @@ class LocalSession:
         self.policy, self.problem, self.sampling, self.prompt = policy, problem, sampling, prompt
         self.usage = Usage()
         self.nodes: dict[PathKey, Node] = {}
+        self.closed = False
         self.room = min(sampling.max_tokens, policy.context - len(prompt))
 
     def prefix_tokens(self, path: Path) -> list[int]:
@@ -316,6 +332,12 @@ class LocalSession:
         self.policy.submit(ticket)
         return await ticket.future
 
+    def keep(self, key: PathKey, node: Node) -> None:
+        """Keep a cache, unless the session is closed."""
+        nodes = self.nodes  # before the question: whoever closes in between has dropped these
+        if not self.closed:
+            nodes[key] = node
+
     def hidden(self, key: PathKey) -> FloatArray:
         """The last hidden state (d,) of a grown path. Raises EngineError where its cache is gone."""
         node = self.nodes.get(key)
@@ -328,7 +350,8 @@ class LocalSession:
         self.nodes = {key: node for key in keys if (node := self.nodes.get(key)) is not None}
 
     async def close(self) -> None:
-        """Drop all caches."""
+        """Drop all caches, and what is still to be grown."""
+        self.closed = True
         self.nodes = {}
 
 

@@ -19,10 +19,15 @@ from rollwise.errors import InputError
 class LocalReward:
     """A token classifier of two labels: the reward is the probability of label 1 at the step's last token.
 
-    That is the layout of TRL's process reward models. A finished path is scored at its end-of-text token.
+    That is the layout of TRL's process reward models. A finished path is scored at its end-of-text token. Raises
+    InputError for another number of labels.
     """
 
     def __init__(self, model: Any, tokenizer: Any, rows: int = 32) -> None:
+        if model.config.num_labels != 2:
+            raise InputError(
+                f"a reward model has two labels, wrong and right, and this one has {model.config.num_labels}"
+            )
         self.model, self.tokenizer = model, tokenizer
         self.parameters: int = model.num_parameters()
         self.context: int = model.config.get_text_config().max_position_embeddings
