@@ -14,7 +14,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from rollwise.core import FloatArray, Path, Sampling, Step, Stop, whole_steps
+from rollwise.core import Evidence, FloatArray, Path, Sampling, Step, Stop, whole_steps
 from rollwise.directions import from_embeddings, from_labels, uniqueness
 from rollwise.registry import find_directions, find_policy, find_world
 from rollwise.worlds.evaluation import area_under_curve
@@ -36,7 +36,8 @@ async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, l
             grown = [path for path in grown if path.steps[-1].stop is Stop.STEP]
             if len(grown) < 2:
                 break
-            embeddings = [one.embedding for one in await evidence.find(grown) if one.embedding is not None]
+            known = [one for one in await evidence.find(grown) if isinstance(one, Evidence)]
+            embeddings = [one.embedding for one in known if one.embedding is not None]
             states = [world.state(problem, whole_steps(path.text, world.separator)) for path in grown]
             found[depth].append((np.array(embeddings), list(states)))
             active = [path.copy(0) for path in grown]

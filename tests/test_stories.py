@@ -470,3 +470,9 @@ def test_worth_is_known_where_somebody_demonstrates_only() -> None:
     assert isinstance(find_reward("worth(0.1,1)", "stories"), DialReward)
     with pytest.raises(InputError, match="does not know the worth"):
         find_reward("worth(0.1,1)", "countdown")
+
+
+def test_a_step_of_absurdly_long_numbers_is_a_broken_one() -> None:
+    problem = WORLD.parse(STORY)
+    assert not WORLD.step_is_valid(problem, [f"Ben: 20 + 4 = {'2' * 5000}"])
+    assert not WORLD.step_is_valid(problem, [f"Ben: {'2' * 5000} + 4 = 24"])

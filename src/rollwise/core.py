@@ -291,7 +291,7 @@ class DirectionSession(Protocol):
         """Tokens spent so far."""
         ...
 
-    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
+    async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:
         """Evidence on each grown path; results in the order given."""
         ...
 

@@ -294,7 +294,7 @@ def _operands(sign: str, known: int, amount: int) -> tuple[int, str, int]:
     return (amount, sign, known) if sign == "×" else (known, sign, amount)
 
 
-_STEP = re.compile(r"(?P<label>[^:=]+): (?P<left>\d+) (?P<operator>[+−×]) (?P<right>\d+) = (?P<result>\d{1,9})")
+_STEP = re.compile(r"(?P<label>[^:=]+): (?P<left>\d{1,9}) (?P<operator>[+−×]) (?P<right>\d{1,9}) = (?P<result>\d{1,9})")
 _ANSWER = re.compile(r"Answer: \\boxed\{(.+)\}", re.DOTALL)
 
 
