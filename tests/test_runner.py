@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from pathlib import Path as FilePath
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import rollwise
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.drawing import flow, search_svg
 from rollwise.errors import InputError
+from rollwise.registry import find_world
 from rollwise.search import Allocated, rounds
 
 QUESTION = "Use 2, 3, 4 to make 24"
@@ -141,6 +143,17 @@ async def test_solve_works_inside_a_running_loop() -> None:
         *(rollwise.solve_async(QUESTION, budget=4, policy=Scripted(), reward="dial(0)", seed=seed) for seed in range(3))
     )
     assert all(solution.right for solution in many)
+
+
+def test_an_edited_allocator_is_the_new_one_in_the_same_process(tmp_path: FilePath) -> None:
+    file = tmp_path / "mine.py"
+    fields = {"policy": "demonstrator", "reward": "dial(0)", "world": "stories", "strategy": f"{file}:one"}
+    problem = find_world("stories").problem(1, 0)
+    for taken in (0, 1):
+        file.write_text(f"def one(candidates, width):\n    return [width * (at == {taken}) for at in range(4)]\n")
+        solution = rollwise.solve(problem, budget=4, **fields)
+        first = next(event for event in solution.events if isinstance(event, Allocated))
+        assert first.allocation.counts.tolist() == [4 * (at == taken) for at in range(4)]
 
 
 def test_unknown_fields_are_refused() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -269,17 +268,6 @@ async def _outcomes(work: Awaitable[list[Result | Failure]], count: int) -> list
         return [Failure(f"{type(error).__name__}: {error}")] * count
 
 
-@functools.lru_cache(maxsize=8)
-def _cached_runner(config_json: str) -> Runner:
-    return Runner(Config.model_validate_json(config_json))
-
-
-def build(config: Config) -> Runner:
-    """A runner for a config; one that names all its parts is built once."""
-    plain = all(isinstance(getattr(config, name), str) for name in ("strategy", "policy", "reward", "directions"))
-    return _cached_runner(config.model_dump_json()) if plain else Runner(config)
-
-
 async def solve_async(
     question: str | Problem,
     strategy: Any = "dora",
@@ -294,7 +282,7 @@ async def solve_async(
     `directions` are names or objects of the protocols in `rollwise.core`; the other fields are those of
     `rollwise.Config`. Raises InputError for what cannot be used.
     """
-    runner = build(Config.of(strategy=strategy, budget=budget, **fields))
+    runner = Runner(Config.of(strategy=strategy, budget=budget, **fields))
     problem = runner.world.parse(question) if isinstance(question, str) else question
     return await runner.solve(problem, on_round)
 

@@ -15,7 +15,7 @@ from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
 from rollwise.registry import key_values
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
-from rollwise.runner import Config, Runner, Solution, build, run_to_end
+from rollwise.runner import Config, Runner, Solution, run_to_end
 
 
 def solve(
@@ -90,7 +90,7 @@ def solve(
     )
     if draw is not None and not draw.absolute().parent.is_dir():
         raise InputError(f"--draw: the folder {draw.parent} does not exist; make it first")
-    runner = build(config)
+    runner = Runner(config)
     problem = runner.world.problem(level, seed) if question is None else runner.world.parse(question)
     console = Console(highlight=False)
     if as_json:
