@@ -182,6 +182,11 @@ def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:
     assert Grid.of(strategies="dora,temperature").baseline == "dora"
 
 
+def test_directions_for_all_are_allowed_where_some_read_none() -> None:
+    cells = Grid.of(strategies="rebase,dora", search={"directions": "state"}).cells()
+    assert {config.directions for config in cells.values()} == {"state"}
+
+
 def test_results_are_those_of_the_searches_alone(tmp_path: FilePath) -> None:
     bench = run(tmp_path, events=True)
     found = stored(bench)
@@ -363,6 +368,11 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--levels", "9"], "levels 1 to 5"),
         (["--baseline", "beam"], "'beam' is not among the strategies"),
         (["--set", "colour=red"], "colour"),
+        (
+            ["--strategies", "rebase:directions=nonsense"],
+            "directions=nonsense: this strategy reads no",
+        ),
+        (["--strategies", "rebase", "--set", "directions=nonsense"], "no direction finder"),
         (["--set", "seed=1"], "seed is the grid's to set"),
         (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
         (["--resume"], "holds no bench"),
@@ -400,6 +410,8 @@ def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> 
     experiment = json.loads(run.stdout)["experiment"]
     assert (experiment["budgets"], experiment["limit"]) == ([2], 1)
     assert experiment["search"] == {"reward": "dial(0)", "top_p": 1}
+    file.write_text("search = 5\n")
+    assert "search: a table" in command_line("--config", str(file), "--set", "top_p=1").stderr
     file.write_text("colour = 1\n")
     assert "colour" in command_line("--config", str(file), "--out", str(tmp_path / "new")).stderr
     file.write_text("colour = \n")

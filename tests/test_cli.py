@@ -122,13 +122,20 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         "import numpy as np\n\ndef best(candidates, width):\n"
         "    counts = np.zeros(len(candidates), dtype=int)\n"
         "    counts[np.argmax(candidates.rewards)] = width\n    return counts\n\n"
-        "def greedy(candidates, width):\n    return np.zeros(len(candidates), dtype=int)\n"
+        "def greedy(candidates, width):\n    return np.zeros(len(candidates), dtype=int)\n\n"
+        "def narrow(candidates):\n    return np.zeros(len(candidates), dtype=int)\n"
     )
     reply = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:best", "--json")
     assert json.loads(reply.stdout)["finished"] == 4
     broken = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:greedy")
     assert broken.returncode == 2
     assert "handed out 0 rollouts of" in broken.stderr
+    idle = rollwise("solve", QUESTION, "--strategy", f"{file}:best", "--option", "foo=1")
+    assert (idle.returncode, idle.stderr.count("\n")) == (2, 1)
+    assert "strategy 'best' has no option 'foo'" in idle.stderr
+    narrow = rollwise("solve", QUESTION, "--strategy", f"{file}:narrow")
+    assert (narrow.returncode, narrow.stderr.count("\n")) == (2, 1)
+    assert "has to take (candidates, width)" in narrow.stderr
     missing = rollwise("solve", QUESTION, "--strategy", f"{file}:absent")
     assert missing.returncode == 2
     assert "absent" in missing.stderr
@@ -147,6 +154,10 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         ([QUESTION, "--option", "beam_width=4"], "no option 'beam_width'"),
         ([QUESTION, "--reward", "gold"], "no reward"),
         ([QUESTION, "--directions", "north"], "no direction finder"),
+        ([QUESTION, "--strategy", "temperature", "--directions", "north"], "no direction finder"),
+        ([QUESTION, "--strategy", "rebase", "--directions", "state"], "--directions state: this strategy reads no"),
+        ([QUESTION, "--level", "99"], "--level is that of a question that is drawn"),
+        ([QUESTION, "--policy", "gold"], "give trained, small, large, or the folder of a model"),
         (["--level", "9"], "levels 1 to 5"),
         ([QUESTION, "--draw", "nowhere/a.svg"], "does not exist"),
     ],
@@ -156,6 +167,14 @@ def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) ->
     assert run.returncode == 2
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("steps", ["0", "-5"])
+def test_training_takes_at_least_one_step(tmp_path: Path, steps: str) -> None:
+    run = rollwise("world", "train", "--steps", steps, "--out", str(tmp_path / "out"))
+    assert run.returncode == 2
+    assert "--steps" in run.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [[], ["solve"], ["allocate"], ["world"], ["world", "train"], ["world", "evaluate"]])

@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import FAMILY, bundled, find_world, key_values
+from rollwise.registry import FAMILY, bundled, find_world, key_values, refuse_idle_directions
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -134,6 +134,9 @@ class Grid(BaseModel):
         same. Raises InputError.
         """
         variants = [read_variant(label) for label in self.strategies]
+        for variant in variants:
+            if "directions" in variant.fields:
+                refuse_idle_directions(variant.strategy, variant.label)
         return {
             Cell(variant.label, budget, seed): Config.of(
                 **{"vote": "weighted_majority"} | self.search | variant.fields,

@@ -31,7 +31,7 @@ from rollwise.core import (
 )
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.ledger import Ledger
-from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
+from rollwise.registry import DIRECTIONS, find_directions, find_policy, find_reward, find_strategy, find_world
 from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
@@ -149,6 +149,8 @@ class Runner:
         self.policy: Policy = _part(config.policy, lambda name: find_policy(name, config.world, config.dtype))
         self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
         self.finder: DirectionFinder | None = None
+        if isinstance(config.directions, str) and config.directions not in DIRECTIONS:
+            raise UnknownNameError("direction finder", config.directions, [*DIRECTIONS])
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world))
 

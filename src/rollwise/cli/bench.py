@@ -71,7 +71,7 @@ def bench(
 
     * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
     """
-    flags = {
+    flags: dict[str, Any] = {
         "world": world,
         "strategies": strategies,
         "budgets": None if budgets is None else whole_numbers(budgets, "--budgets"),
@@ -81,13 +81,12 @@ def bench(
         "first_seed": first_seed,
         "split": split,
         "baseline": baseline,
-        "search": key_values(setting) if setting else None,
         "events": events or None,
         "in_flight": in_flight,
     }
     given = _read(config)
-    if setting and isinstance(given.get("search"), dict):
-        flags["search"] = given["search"] | key_values(setting)
+    if setting:
+        flags["search"] = _search_of(given) | key_values(setting)
     given |= {name: value for name, value in flags.items() if value is not None}
     if report:
         _refuse_running(given, resume)
@@ -109,6 +108,13 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise InputError(f"cannot read {file}: {error.strerror}; give a TOML file to --config") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{file} is not TOML: {error}") from None
+
+
+def _search_of(given: dict[str, Any]) -> dict[str, Any]:
+    search = given.get("search", {})
+    if not isinstance(search, dict):
+        raise InputError(f"search: a table of fields, like [search] and then vote = 'majority', not {search!r}")
+    return search
 
 
 def _refuse_running(given: dict[str, Any], resume: bool) -> None:

@@ -41,7 +41,8 @@ def train(
     ] = "all",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(help="Training steps of the policy or reward model; the weak one takes a tenth.")
+        int | None,
+        typer.Option(min=1, help="Training steps of the policy or reward model; the weak one takes a tenth."),
     ] = None,
     size: Annotated[
         str | None,
