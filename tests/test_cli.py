@@ -72,6 +72,15 @@ def test_allocate_systematic_follows_the_seed() -> None:
         ({"strategy": "rebase", "scores": ["a"]}, "scores"),
         ({"strategy": "rebase"}, "scores"),
         ([1, 2], "the request"),
+        ({"strategy": "rebase", "scores": [10**400]}, "scores.0"),
+        ("[" + "9" * 5000 + "]", "digits"),
+        ({"strategy": "dvts", "scores": [0.1], "lineage": [10**30]}, "lineage.0"),
+        ({"strategy": "beam", "scores": [0.1], "options": {"beam_width": 1e300}}, "at most 100,000,000"),
+        ({"strategy": "beam", "scores": [0.1], "options": {"beam_width": 10**400}}, "is a int"),
+        ({"strategy": "rebase", "scores": [0.1], "options": {"reward_temperature": 10**400}}, "is a float"),
+        ({"strategy": "rebase", "scores": [0.1, 0.2], "width": 10**30}, "at most 100,000,000"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "embeddings": [[10**400], [1]]}, "embeddings.0"),
+        ("[" * 100_000, "not JSON"),
         ("{", "not JSON"),
     ],
 )
@@ -81,6 +90,12 @@ def test_allocate_refuses_bad_input_in_one_line(request_: object, says: str) -> 
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
     assert run.stdout == ""
+
+
+def test_allocate_takes_numbers_that_are_large_but_can_be_worked_with() -> None:
+    request = {"scores": [0.1, 0.9], "directions": [10**400, 1], "width": 10**8, "paths": [[10**30], [1]]}
+    for options in ({}, {"reward_temperature": 10**300}, {"rounding": "divisor(0.5)"}):
+        assert sum(json.loads(allocate(request | {"options": options}).stdout)["counts"]) == 10**8
 
 
 def test_allocate_names_a_missing_file() -> None:

@@ -40,7 +40,7 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"give an option as name=value, like reward_temperature=0.2, not {pair!r}")
         try:
             values[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[name] = value
     return values
 
