@@ -175,6 +175,9 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         ([QUESTION, "--policy", "gold"], "give trained, small, large, or the folder of a model"),
         (["--level", "9"], "levels 1 to 5"),
         ([QUESTION, "--draw", "nowhere/a.svg"], "does not exist"),
+        ([QUESTION, "--draw", "."], "--draw: . is a folder"),
+        ([QUESTION, "--temperature", "inf"], "temperature"),
+        ([QUESTION, "--policy", ""], "policy: give a name"),
     ],
 )
 def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) -> None:
@@ -182,6 +185,28 @@ def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) ->
     assert run.returncode == 2
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_solve_takes_an_infinite_reward_temperature_as_uniform() -> None:
+    shared = ("solve", QUESTION, "--budget", "4", "--strategy", "rebase", "--reward", "dial(0)", "--explain", "--json")
+    reply = json.loads(rollwise(*shared, "--option", "reward_temperature=Infinity").stdout)
+    assert reply["finished"] == 4
+    assert sum(band["share"] for band in reply["rounds"][0]) == pytest.approx(1)
+    assert all(band["share"] == pytest.approx(band["paths"] / 4) for band in reply["rounds"][0])
+
+
+def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def stop(candidates, width):\n    raise KeyboardInterrupt\n")
+    run = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:stop")
+    assert (run.returncode, run.stderr) == (130, "rollwise: interrupted\n")
+
+
+def test_a_file_is_no_folder_to_train_into(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for out in ("taken", "taken/below"):
+        run = rollwise("world", "train", "--steps", "1", "--out", str(tmp_path / out))
+        assert (run.returncode, run.stderr) == (2, f"rollwise: --out: {tmp_path / 'taken'} is a file; give a folder\n")
 
 
 @pytest.mark.parametrize("steps", ["0", "-5"])

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
@@ -51,28 +51,38 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
         raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
 
 
-class Config(BaseModel):
-    """Everything that decides a search. Unknown keys are refused."""
+def _named_or_made(given: Any) -> Any:
+    if (given and isinstance(given, str)) or (not isinstance(given, str) and callable(getattr(given, "open", None))):
+        return given
+    raise ValueError(f"give a name, or an object that can be opened, not {given!r:.60}")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+Part = Annotated[Any, AfterValidator(_named_or_made)]
+"""A part of a search: its name, or the part itself."""
+
+
+class Config(BaseModel):
+    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
 
     world: str = "countdown"
     strategy: Any = "dora"
     options: dict[str, Any] = Field(default_factory=dict)
     budget: int = Field(64, ge=1)
     seed: int = Field(0, ge=0)
-    temperature: float = Field(0.8, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
+    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
     max_step_tokens: int = Field(256, ge=1)
     max_tokens: int = Field(2048, ge=1)
     max_steps: int = Field(40, ge=1)
     constant_width: bool = False
     aggregate: str = "last"
     vote: str = "auto"
-    policy: Any = "trained"
-    reward: Any = "trained"
-    directions: Any = "hidden"
-    dtype: str | None = None
+    policy: Part = "trained"
+    reward: Part = "trained"
+    directions: Part = "hidden"
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

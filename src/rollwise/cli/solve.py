@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rollwise.cli.options import check_writable
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
@@ -92,8 +93,8 @@ def solve(
     )
     if question is not None and level is not None:
         raise InputError("--level is that of a question that is drawn; leave it out, or the question")
-    if draw is not None and not draw.absolute().parent.is_dir():
-        raise InputError(f"--draw: the folder {draw.parent} does not exist; make it first")
+    if draw is not None:
+        check_writable(draw, "--draw")
     runner = Runner(config)
     if directions is not None:
         refuse_idle_directions(runner.strategy, f"--directions {directions}")
