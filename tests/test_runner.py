@@ -12,6 +12,7 @@ from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling,
 from rollwise.drawing import flow, search_svg
 from rollwise.errors import InputError
 from rollwise.registry import find_world
+from rollwise.report import verdict_text
 from rollwise.search import Allocated, rounds
 
 QUESTION = "Use 2, 3, 4 to make 24"
@@ -129,6 +130,14 @@ def test_nothing_right_is_said_and_the_best_attempt_shown() -> None:
     assert wrong.answer is None
     assert wrong.attempt in ("2 × 3 × 4", "(2 + 3) × 4")
     assert not wrong.covered
+
+
+def test_support_is_of_the_answers_and_lost_rollouts_are_told_by_their_reason() -> None:
+    assert "support 75% of the answers agree" in verdict_text(
+        solve("temperature", reward=Constant(0.5), vote="majority")
+    )
+    lost = verdict_text(solve(policy=Scripted(frozenset(range(16))))).plain
+    assert lost == "no path reached an answer; 0 paths finished, 16 rollouts lost, all of them: the connection was lost"
 
 
 def test_rounds_are_reported_as_they_close() -> None:
