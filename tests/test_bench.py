@@ -374,6 +374,10 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (["--strategies", "rebase", "--set", "directions=nonsense"], "no direction finder"),
         (["--set", "seed=1"], "seed is the grid's to set"),
+        (["--set", "reward=5"], "reward: give a name, or an object"),
+        (["--set", "policy=null"], "policy: give a name, or an object"),
+        (["--set", "dtype=float17"], "'float16'"),
+        (["--set", "temperature=Infinity"], "temperature"),
         (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
         (["--resume"], "holds no bench"),
         (["--report"], "holds no bench"),
@@ -386,6 +390,46 @@ def test_bench_refuses_bad_input_in_one_line(tmp_path: FilePath, arguments: list
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_bench_names_a_folder_that_cannot_be_made(tmp_path: FilePath) -> None:
+    (tmp_path / "taken").write_text("mine")
+    few = ("--strategies", "temperature", "--budgets", "1", "--limit", "1", "--levels", "1")
+    for out in (str(tmp_path / "taken"), "/proc/x"):
+        run = command_line(*few, "--out", out)
+        assert run.returncode == 2
+        assert out in run.stderr
+        assert run.stderr.count("\n") == 1
+
+
+def test_a_bench_in_which_every_search_raised_has_failed(tmp_path: FilePath) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def none(candidates, width):\n    return [0] * len(candidates)\n")
+    few = ("--budgets", "2", "--limit", "1", "--levels", "1", "--set", "reward=dial(0)")
+    run = command_line("--strategies", f"{file}:none", *few, "--out", str(tmp_path / "out"))
+    assert run.returncode == 1
+    assert "rollwise: every search raised, the first: AllocationError: strategy 'none' handed out 0" in run.stderr
+    some = command_line("--strategies", f"temperature,{file}:none", *few, "--out", str(tmp_path / "some"))
+    assert some.returncode == 0, some.stderr
+
+
+def test_infinity_is_kept_as_such(tmp_path: FilePath) -> None:
+    begin(tmp_path, SMALL | {"strategies": ["rebase:reward_temperature=Infinity"]}, scripted())
+    with sqlite3.connect(tmp_path / FILE) as plain:
+        kept = {json.dumps(json.loads(config)["options"]) for (config,) in plain.execute("select config from cells")}
+    assert kept == {'{"reward_temperature": "Infinity"}'}
+
+
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "merges.txt", "spiece.model"])
+def test_all_that_decides_in_a_models_folder_is_held(tmp_path: FilePath, name: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / name).write_text("before")
+    fields = SMALL | {"search": {"policy": str(model)}}
+    begin(tmp_path / "out", fields, scripted())
+    (model / name).write_text("after")
+    with pytest.raises(InputError, match=f"policy {model} was"):
+        resume(tmp_path / "out", {}, scripted())
 
 
 def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> None:

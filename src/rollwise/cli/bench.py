@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rollwise.cli.options import whole_numbers
+from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.registry import key_values
@@ -84,6 +84,7 @@ def bench(
         "events": events or None,
         "in_flight": in_flight,
     }
+    check_folder(out, "--out")
     given = _read(config)
     if setting:
         flags["search"] = _search_of(given) | key_values(setting)
@@ -97,6 +98,8 @@ def bench(
     found = read(out, given.get("baseline"))
     _write(out, found)
     _print(out, found.summary, as_json)
+    if not report:
+        _fail_if_all_raised(found.summary)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _read(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}; give a TOML file to --config") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not TOML: {error}") from None
 
 
@@ -146,6 +149,13 @@ def _run_aloud(running: Bench) -> None:
             show("bench", done, running.size, f"{errors} raised" if errors else "")
 
         run_to_end(running.run(on_result))
+
+
+def _fail_if_all_raised(summary: Summary) -> None:
+    if summary.results and sum(row.errors for row in summary.rows) == summary.results:
+        told = f"every search raised, the first: {summary.errors[0]}; mend that and begin in another --out"
+        print(f"rollwise: {told}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _write(out: Path, found: Found) -> None:
