@@ -182,6 +182,11 @@ def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:
     assert Grid.of(strategies="dora,temperature").baseline == "dora"
 
 
+def test_directions_for_all_are_allowed_where_some_read_none() -> None:
+    cells = Grid.of(strategies="rebase,dora", search={"directions": "state"}).cells()
+    assert {config.directions for config in cells.values()} == {"state"}
+
+
 def test_results_are_those_of_the_searches_alone(tmp_path: FilePath) -> None:
     bench = run(tmp_path, events=True)
     found = stored(bench)
@@ -363,7 +368,16 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--levels", "9"], "levels 1 to 5"),
         (["--baseline", "beam"], "'beam' is not among the strategies"),
         (["--set", "colour=red"], "colour"),
+        (
+            ["--strategies", "rebase:directions=nonsense"],
+            "directions=nonsense: this strategy reads no",
+        ),
+        (["--strategies", "rebase", "--set", "directions=nonsense"], "no direction finder"),
         (["--set", "seed=1"], "seed is the grid's to set"),
+        (["--set", "reward=5"], "reward: give a name, or an object"),
+        (["--set", "policy=null"], "policy: give a name, or an object"),
+        (["--set", "dtype=float17"], "'float16'"),
+        (["--set", "temperature=Infinity"], "temperature"),
         (["--config", "nowhere.toml"], "cannot read nowhere.toml"),
         (["--resume"], "holds no bench"),
         (["--report"], "holds no bench"),
@@ -376,6 +390,46 @@ def test_bench_refuses_bad_input_in_one_line(tmp_path: FilePath, arguments: list
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_bench_names_a_folder_that_cannot_be_made(tmp_path: FilePath) -> None:
+    (tmp_path / "taken").write_text("mine")
+    few = ("--strategies", "temperature", "--budgets", "1", "--limit", "1", "--levels", "1")
+    for out in (str(tmp_path / "taken"), "/proc/x"):
+        run = command_line(*few, "--out", out)
+        assert run.returncode == 2
+        assert out in run.stderr
+        assert run.stderr.count("\n") == 1
+
+
+def test_a_bench_in_which_every_search_raised_has_failed(tmp_path: FilePath) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def none(candidates, width):\n    return [0] * len(candidates)\n")
+    few = ("--budgets", "2", "--limit", "1", "--levels", "1", "--set", "reward=dial(0)")
+    run = command_line("--strategies", f"{file}:none", *few, "--out", str(tmp_path / "out"))
+    assert run.returncode == 1
+    assert "rollwise: every search raised, the first: AllocationError: strategy 'none' handed out 0" in run.stderr
+    some = command_line("--strategies", f"temperature,{file}:none", *few, "--out", str(tmp_path / "some"))
+    assert some.returncode == 0, some.stderr
+
+
+def test_infinity_is_kept_as_such(tmp_path: FilePath) -> None:
+    begin(tmp_path, SMALL | {"strategies": ["rebase:reward_temperature=Infinity"]}, scripted())
+    with sqlite3.connect(tmp_path / FILE) as plain:
+        kept = {json.dumps(json.loads(config)["options"]) for (config,) in plain.execute("select config from cells")}
+    assert kept == {'{"reward_temperature": "Infinity"}'}
+
+
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja", "merges.txt", "spiece.model"])
+def test_all_that_decides_in_a_models_folder_is_held(tmp_path: FilePath, name: str) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / name).write_text("before")
+    fields = SMALL | {"search": {"policy": str(model)}}
+    begin(tmp_path / "out", fields, scripted())
+    (model / name).write_text("after")
+    with pytest.raises(InputError, match=f"policy {model} was"):
+        resume(tmp_path / "out", {}, scripted())
 
 
 def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> None:
@@ -400,6 +454,8 @@ def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> 
     experiment = json.loads(run.stdout)["experiment"]
     assert (experiment["budgets"], experiment["limit"]) == ([2], 1)
     assert experiment["search"] == {"reward": "dial(0)", "top_p": 1}
+    file.write_text("search = 5\n")
+    assert "search: a table" in command_line("--config", str(file), "--set", "top_p=1").stderr
     file.write_text("colour = 1\n")
     assert "colour" in command_line("--config", str(file), "--out", str(tmp_path / "new")).stderr
     file.write_text("colour = \n")

@@ -72,6 +72,15 @@ def test_allocate_systematic_follows_the_seed() -> None:
         ({"strategy": "rebase", "scores": ["a"]}, "scores"),
         ({"strategy": "rebase"}, "scores"),
         ([1, 2], "the request"),
+        ({"strategy": "rebase", "scores": [10**400]}, "scores.0"),
+        ("[" + "9" * 5000 + "]", "digits"),
+        ({"strategy": "dvts", "scores": [0.1], "lineage": [10**30]}, "lineage.0"),
+        ({"strategy": "beam", "scores": [0.1], "options": {"beam_width": 1e300}}, "at most 100,000,000"),
+        ({"strategy": "beam", "scores": [0.1], "options": {"beam_width": 10**400}}, "is a int"),
+        ({"strategy": "rebase", "scores": [0.1], "options": {"reward_temperature": 10**400}}, "is a float"),
+        ({"strategy": "rebase", "scores": [0.1, 0.2], "width": 10**30}, "at most 100,000,000"),
+        ({"strategy": "dora", "scores": [0.1, 0.2], "embeddings": [[10**400], [1]]}, "embeddings.0"),
+        ("[" * 100_000, "not JSON"),
         ("{", "not JSON"),
     ],
 )
@@ -81,6 +90,12 @@ def test_allocate_refuses_bad_input_in_one_line(request_: object, says: str) -> 
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
     assert run.stdout == ""
+
+
+def test_allocate_takes_numbers_that_are_large_but_can_be_worked_with() -> None:
+    request = {"scores": [0.1, 0.9], "directions": [10**400, 1], "width": 10**8, "paths": [[10**30], [1]]}
+    for options in ({}, {"reward_temperature": 10**300}, {"rounding": "divisor(0.5)"}):
+        assert sum(json.loads(allocate(request | {"options": options}).stdout)["counts"]) == 10**8
 
 
 def test_allocate_names_a_missing_file() -> None:
@@ -122,13 +137,20 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         "import numpy as np\n\ndef best(candidates, width):\n"
         "    counts = np.zeros(len(candidates), dtype=int)\n"
         "    counts[np.argmax(candidates.rewards)] = width\n    return counts\n\n"
-        "def greedy(candidates, width):\n    return np.zeros(len(candidates), dtype=int)\n"
+        "def greedy(candidates, width):\n    return np.zeros(len(candidates), dtype=int)\n\n"
+        "def narrow(candidates):\n    return np.zeros(len(candidates), dtype=int)\n"
     )
     reply = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:best", "--json")
     assert json.loads(reply.stdout)["finished"] == 4
     broken = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:greedy")
     assert broken.returncode == 2
     assert "handed out 0 rollouts of" in broken.stderr
+    idle = rollwise("solve", QUESTION, "--strategy", f"{file}:best", "--option", "foo=1")
+    assert (idle.returncode, idle.stderr.count("\n")) == (2, 1)
+    assert "strategy 'best' has no option 'foo'" in idle.stderr
+    narrow = rollwise("solve", QUESTION, "--strategy", f"{file}:narrow")
+    assert (narrow.returncode, narrow.stderr.count("\n")) == (2, 1)
+    assert "has to take (candidates, width)" in narrow.stderr
     missing = rollwise("solve", QUESTION, "--strategy", f"{file}:absent")
     assert missing.returncode == 2
     assert "absent" in missing.stderr
@@ -147,8 +169,15 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         ([QUESTION, "--option", "beam_width=4"], "no option 'beam_width'"),
         ([QUESTION, "--reward", "gold"], "no reward"),
         ([QUESTION, "--directions", "north"], "no direction finder"),
+        ([QUESTION, "--strategy", "temperature", "--directions", "north"], "no direction finder"),
+        ([QUESTION, "--strategy", "rebase", "--directions", "state"], "--directions state: this strategy reads no"),
+        ([QUESTION, "--level", "99"], "--level is that of a question that is drawn"),
+        ([QUESTION, "--policy", "gold"], "give trained, small, large, or the folder of a model"),
         (["--level", "9"], "levels 1 to 5"),
         ([QUESTION, "--draw", "nowhere/a.svg"], "does not exist"),
+        ([QUESTION, "--draw", "."], "--draw: . is a folder"),
+        ([QUESTION, "--temperature", "inf"], "temperature"),
+        ([QUESTION, "--policy", ""], "policy: give a name"),
     ],
 )
 def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) -> None:
@@ -156,6 +185,36 @@ def test_solve_refuses_bad_input_in_one_line(arguments: list[str], says: str) ->
     assert run.returncode == 2
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+def test_solve_takes_an_infinite_reward_temperature_as_uniform() -> None:
+    shared = ("solve", QUESTION, "--budget", "4", "--strategy", "rebase", "--reward", "dial(0)", "--explain", "--json")
+    reply = json.loads(rollwise(*shared, "--option", "reward_temperature=Infinity").stdout)
+    assert reply["finished"] == 4
+    assert sum(band["share"] for band in reply["rounds"][0]) == pytest.approx(1)
+    assert all(band["share"] == pytest.approx(band["paths"] / 4) for band in reply["rounds"][0])
+
+
+def test_an_interrupt_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def stop(candidates, width):\n    raise KeyboardInterrupt\n")
+    run = rollwise("solve", QUESTION, "--budget", "4", "--strategy", f"{file}:stop")
+    assert (run.returncode, run.stderr) == (130, "rollwise: interrupted\n")
+
+
+def test_a_file_is_no_folder_to_train_into(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    for out in ("taken", "taken/below"):
+        run = rollwise("world", "train", "--steps", "1", "--out", str(tmp_path / out))
+        assert (run.returncode, run.stderr) == (2, f"rollwise: --out: {tmp_path / 'taken'} is a file; give a folder\n")
+
+
+@pytest.mark.parametrize("steps", ["0", "-5"])
+def test_training_takes_at_least_one_step(tmp_path: Path, steps: str) -> None:
+    run = rollwise("world", "train", "--steps", steps, "--out", str(tmp_path / "out"))
+    assert run.returncode == 2
+    assert "--steps" in run.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [[], ["solve"], ["allocate"], ["world"], ["world", "train"], ["world", "evaluate"]])

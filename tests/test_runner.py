@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import rollwise
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.drawing import flow, search_svg
 from rollwise.errors import EngineError, InputError
+from rollwise.registry import find_world
+from rollwise.report import verdict_text
 from rollwise.search import Allocated, rounds
 
 QUESTION = "Use 2, 3, 4 to make 24"
@@ -221,6 +224,14 @@ def test_nothing_right_is_said_and_the_best_attempt_shown() -> None:
     assert not wrong.covered
 
 
+def test_support_is_of_the_answers_and_lost_rollouts_are_told_by_their_reason() -> None:
+    assert "support 75% of the answers agree" in verdict_text(
+        solve("temperature", reward=Constant(0.5), vote="majority")
+    )
+    lost = verdict_text(solve(policy=Scripted(frozenset(range(16))))).plain
+    assert lost == "no path reached an answer; 0 paths finished, 16 rollouts lost, all of them: the connection was lost"
+
+
 def test_rounds_are_reported_as_they_close() -> None:
     seen: list[int] = []
     solve(on_round=lambda happened: seen.append(happened.index))
@@ -233,6 +244,17 @@ async def test_solve_works_inside_a_running_loop() -> None:
         *(rollwise.solve_async(QUESTION, budget=4, policy=Scripted(), reward="dial(0)", seed=seed) for seed in range(3))
     )
     assert all(solution.right for solution in many)
+
+
+def test_an_edited_allocator_is_the_new_one_in_the_same_process(tmp_path: FilePath) -> None:
+    file = tmp_path / "mine.py"
+    fields = {"policy": "demonstrator", "reward": "dial(0)", "world": "stories", "strategy": f"{file}:one"}
+    problem = find_world("stories").problem(1, 0)
+    for taken in (0, 1):
+        file.write_text(f"def one(candidates, width):\n    return [width * (at == {taken}) for at in range(4)]\n")
+        solution = rollwise.solve(problem, budget=4, **fields)
+        first = next(event for event in solution.events if isinstance(event, Allocated))
+        assert first.allocation.counts.tolist() == [4 * (at == taken) for at in range(4)]
 
 
 def test_unknown_fields_are_refused() -> None:

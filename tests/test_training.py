@@ -603,11 +603,14 @@ def test_relatives_are_found_by_name_or_say_how_they_are_made(world: str, monkey
     assert [bundled(world, "reward", name).name for name in FAMILY["reward"]] == ["reward", "reward-weak"]
     monkeypatch.setattr("rollwise.registry.bundled", lambda *_: FilePath("nowhere"))
     for size in ("small", "large"):
-        with pytest.raises(InputError, match=rf"no {size} policy.*world train {world} --part policy --size {size}`"):
+        with pytest.raises(
+            InputError, match=rf"no {size} policy.*world train {world} --part policy --size {size}`"
+        ) as raised:
             find_policy(size, world)
+        assert ("--policy 'demonstrator'" in str(raised.value)) == (find_world(world).demonstrator() is not None)
     with pytest.raises(InputError, match=rf"no weak reward.*world train {world}`"):
         find_reward("weak", world)
-    with pytest.raises(InputError, match="trained, weak, the folder"):
+    with pytest.raises(InputError, match=r"trained, weak, dial\(SIZE,SHARED\), or the folder"):
         find_reward("strong", world)
 
 

@@ -13,6 +13,7 @@ import pytest
 from rollwise.core import Problem, World
 from rollwise.errors import InputError
 from rollwise.registry import WORLDS, find_world
+from rollwise.rewards.dial import DialReward
 from rollwise.runner import Config, Runner
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.demonstrator import Habits
@@ -177,8 +178,8 @@ def test_the_curriculum_names_kinds_that_there_are_in_shares(name: str) -> None:
 
 @each_world
 def test_answers_are_voted_on_where_they_cannot_be_checked(name: str) -> None:
-    world = find_world(name)
-    config = Config.of(world=name, reward="dial", policy=object(), directions="state")
+    world, reward = find_world(name), DialReward(find_world(name), 0.2, 0.0)
+    config = Config.of(world=name, reward=reward, policy=reward, directions="state")
     assert Runner(config).vote == ("verified" if world.checkable else "weighted_majority")
     if not world.checkable:
         with pytest.raises(InputError, match=r"cannot be checked.*weighted_majority"):

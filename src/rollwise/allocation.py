@@ -13,6 +13,9 @@ from rollwise.directions import check_directions, contiguous_order, take, unique
 from rollwise.errors import AllocationError, InputError
 from rollwise.numerics import apportion, check_rounding, keyed_generator, largest_remainder, softmax
 
+LARGEST = 10**8
+"""The largest width and the largest number of children a path."""
+
 
 def _require_at_least(name: str, value: float, least: float) -> None:
     if not value >= least:
@@ -32,6 +35,8 @@ class TreeOptions:
 
     def __post_init__(self) -> None:
         _require_at_least("beam_width", self.beam_width, 1)
+        if self.beam_width > LARGEST:
+            raise InputError(f"beam_width has to be at most {LARGEST:,}")
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,8 @@ class Strategy:
             raise InputError("there is nothing to allocate among; give at least one score")
         if width < 0 or int(width) != width:
             raise InputError(f"the width is how many rollouts to hand out, a whole number of at least 0, not {width}")
+        if width > LARGEST:
+            raise InputError(f"the width has to be at most {LARGEST:,}; hand out so many in several allocations")
         if len(set(candidates.paths)) != count:
             raise InputError("two candidates carry the same path key; keys name candidates, make them differ")
         if candidates.rewards.shape != (count,) or not np.all(np.isfinite(candidates.rewards)):
@@ -249,10 +256,21 @@ def _build_options(kind: type, given: dict[str, Any], name: str) -> Any:
         if key not in known:
             raise InputError(f"strategy {name!r} has no option {key!r}; it has: {', '.join(known) or 'none'}")
         wanted = known[key]
-        right = isinstance(value, str) if wanted == "str" else isinstance(value, int | float)
-        if not right or isinstance(value, bool) or (wanted == "int" and not float(value).is_integer()):
-            raise InputError(f"option {key!r} of strategy {name!r} is a {wanted}, not {value!r}")
-    return kind(**{key: int(value) if known[key] == "int" else value for key, value in given.items()})
+        right = isinstance(value, str) if wanted == "str" else _is_number(value, whole=wanted == "int")
+        if not right:
+            raise InputError(f"option {key!r} of strategy {name!r} is a {wanted}, not {value!r:.60}")
+    numbers: dict[str, type] = {"int": int, "float": float}
+    return kind(**{key: numbers.get(known[key], lambda same: same)(value) for key, value in given.items()})
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    """Whether a value is a number that a float can hold; with `whole`, a whole one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return float(value).is_integer() or not whole
+    except OverflowError:
+        return False
 
 
 STRATEGIES = {

@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import FAMILY, bundled, find_world, key_values
+from rollwise.registry import FAMILY, bundled, find_world, key_values, refuse_idle_directions
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -28,6 +28,7 @@ from rollwise.summary import Summary, summarise
 FILE = "results.db"
 _GRID_SETS = ("world", "strategy", "options", "budget", "seed")
 _READING = {"baseline", "in_flight"}
+_DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 _COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
 _COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
@@ -134,6 +135,9 @@ class Grid(BaseModel):
         same. Raises InputError.
         """
         variants = [read_variant(label) for label in self.strategies]
+        for variant in variants:
+            if "directions" in variant.fields:
+                refuse_idle_directions(variant.strategy, variant.label)
         return {
             Cell(variant.label, budget, seed): Config.of(
                 **{"vote": "weighted_majority"} | self.search | variant.fields,
@@ -217,7 +221,7 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
         config=grid.model_dump(mode="json"),
         config_hash=_digest(json.dumps(grid.deciding(), sort_keys=True).encode()),
         version=rollwise.__version__,
-        cells={cell: config.model_dump(mode="json") for cell, config in configs.items()},
+        cells={cell: json.loads(config.model_dump_json()) for cell, config in configs.items()},
         problems=problems,
         sources=_sources(configs.values()),
         environment=_environment(),
@@ -292,13 +296,13 @@ def _digest(content: bytes) -> str:
 
 
 def _sources(configs: Iterable[Config]) -> dict[str, str]:
-    """Digests of the files that decide the results beside the config: the models' weights, allocators of one's own."""
+    """Digests of the files that decide the results beside the config: the models' folders, allocators of one's own."""
     named: dict[str, list[Path]] = {}
     for config in configs:
         for part in ("policy", "reward"):
             name = getattr(config, part)
             folder = bundled(config.world, part, name) if name in FAMILY[part] else Path(name)
-            named[f"{part} {name}"] = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+            named[f"{part} {name}"] = sorted(file for kind in _DECIDING for file in folder.glob(kind))
         file = Path(config.strategy.rpartition(":")[0])
         named[str(file)] = [file] if file.is_file() else []
     return {name: _digest(b"".join(map(Path.read_bytes, files))) for name, files in named.items() if files}

@@ -7,11 +7,11 @@ import importlib.util
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rollwise.allocation import STRATEGIES, Strategy
+from rollwise.allocation import STRATEGIES, NoOptions, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
 
@@ -40,7 +40,7 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
             raise InputError(f"give an option as name=value, like reward_temperature=0.2, not {pair!r}")
         try:
             values[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[name] = value
     return values
 
@@ -58,11 +58,28 @@ def find_strategy(name: str | Function | Strategy) -> Strategy:
     raise UnknownNameError("strategy", name, [*STRATEGIES, "file.py:function"])
 
 
+def refuse_idle_directions(name: str | Function | Strategy, where: str) -> None:
+    """Raise InputError where directions are chosen for a strategy that does not read any."""
+    if "directions" not in find_strategy(name).needs:
+        raise InputError(f"{where}: this strategy reads no directions, so they would change nothing; leave them out")
+
+
 def _own_strategy(function: Function) -> Strategy:
-    takes_options = len(inspect.signature(function).parameters) > 2
-    allocate = function if takes_options else lambda candidates, width, options: function(candidates, width)
-    needs: Iterable[str] = getattr(function, "needs", ())
-    return Strategy(getattr(function, "__name__", "own"), allocate, None, frozenset(needs))
+    name, needs = getattr(function, "__name__", "own"), frozenset(getattr(function, "needs", ()))
+    if _takes(function, 3):
+        return Strategy(name, function, None, needs)
+    if _takes(function, 2):
+        return Strategy(name, lambda candidates, width, options: function(candidates, width), NoOptions, needs)
+    raise InputError(f"allocator {name!r} has to take (candidates, width) or (candidates, width, options)")
+
+
+def _takes(function: Function, count: int) -> bool:
+    """Whether a function can be called with so many arguments by position."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _load_function(name: str) -> Function:
@@ -72,10 +89,10 @@ def _load_function(name: str) -> Function:
         raise InputError(f"{file} does not exist; give your own allocator as path/to/file.py:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
-    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        # not by the loader: its bytecode cache takes an edit within a second that keeps the file's size for no edit
+        exec(compile(path.read_bytes(), file, "exec"), module.__dict__)
     except Exception as error:
         raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
     function = getattr(module, attribute, None)
@@ -151,20 +168,24 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
 
 
 def _folder(name: str, world: str, part: str) -> Path:
-    others = {"policy": "demonstrator", "reward": "dial(SIZE,SHARED)"}
+    other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
+    has_other = part == "reward" or find_world(world).demonstrator() is not None
     if name in FAMILY[part]:
         folder = bundled(world, part, name)
         if not folder.is_dir():
             sized = f" --part policy --size {name}" if name in ("small", "large") else ""
             raise InputError(
                 f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
-                f"and give its folder, or give --{part} '{others[part]}'"
+                f"and give its folder" + (f", or give --{part} '{other}'" if has_other else "")
             )
         return folder
     if not Path(name).is_dir():
-        known = f"{', '.join(FAMILY[part])}, the folder of a model, or {others[part]}"
-        raise InputError(f"no {part} is called {name!r}: give {known}")
+        known = [*FAMILY[part], *([other] if has_other else []), "or the folder of a model"]
+        raise InputError(f"no {part} is called {name!r}: give {', '.join(known)}")
     return Path(name)
+
+
+DIRECTIONS = ("hidden", "state", "minilm")
 
 
 @functools.cache
@@ -179,4 +200,4 @@ def find_directions(name: str, world: str) -> DirectionFinder:
             return embedders.TrueStates(find_world(world))
         case "minilm":
             return embedders.MiniLM()
-    raise UnknownNameError("direction finder", name, ["hidden", "state", "minilm"])
+    raise UnknownNameError("direction finder", name, [*DIRECTIONS])

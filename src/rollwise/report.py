@@ -19,6 +19,7 @@ from rollwise.summary import MEASURES, Difference, Measure, Row, Summary
 
 _SHOWN = 8
 _NAMED, _TOLD = 7, 10
+_SUPPORT = {"weighted_majority": "of the vote's weight", "verified": "of the answers are right"}
 _WORDS = {"level", "strategy", "measure", "role"}
 _SETTING = re.compile(r"[:,](?=\s*\w+=)")
 
@@ -48,11 +49,13 @@ def verdict_text(solution: Solution) -> Text:
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
         checked = "wrong" if not solution.right else "checked to be right" if solution.vote == "verified" else "right"
-        word = "of the finished paths agree" if solution.vote != "weighted_majority" else "of the vote's weight"
-        if solution.vote == "verified":
-            word = "of the answers are right"
+        word = _SUPPORT.get(solution.vote, "of the answers agree")
         text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({checked})")
         return text.append(f"\nsupport {solution.support:.0%} {word}; {ledger}")
+    if solution.attempt is None and lost and not finished:
+        (reason, count), *_ = Counter(solution.failures).most_common(1)
+        most = "all of them" if count == lost else f"{count} of them"
+        return Text(f"no path reached an answer; {ledger}, {most}: {reason}")
     if solution.attempt is None:
         return Text(f"no path reached an answer; {ledger}. Raise --budget, or --max-tokens if paths were cut off.")
     text = Text.assemble("no path verified", style="yellow")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
@@ -34,7 +33,7 @@ from rollwise.core import (
 )
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.ledger import Ledger
-from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
+from rollwise.registry import DIRECTIONS, find_directions, find_policy, find_reward, find_strategy, find_world
 from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
@@ -54,28 +53,38 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
         raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
 
 
-class Config(BaseModel):
-    """Everything that decides a search. Unknown keys are refused."""
+def _named_or_made(given: Any) -> Any:
+    if (given and isinstance(given, str)) or (not isinstance(given, str) and callable(getattr(given, "open", None))):
+        return given
+    raise ValueError(f"give a name, or an object that can be opened, not {given!r:.60}")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+Part = Annotated[Any, AfterValidator(_named_or_made)]
+"""A part of a search: its name, or the part itself."""
+
+
+class Config(BaseModel):
+    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
 
     world: str = "countdown"
     strategy: Any = "dora"
     options: dict[str, Any] = Field(default_factory=dict)
     budget: int = Field(64, ge=1)
     seed: int = Field(0, ge=0)
-    temperature: float = Field(0.8, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
+    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
     max_step_tokens: int = Field(256, ge=1)
     max_tokens: int = Field(2048, ge=1)
     max_steps: int = Field(40, ge=1)
     constant_width: bool = False
     aggregate: str = "last"
     vote: str = "auto"
-    policy: Any = "trained"
-    reward: Any = "trained"
-    directions: Any = "hidden"
-    dtype: str | None = None
+    policy: Part = "trained"
+    reward: Part = "trained"
+    directions: Part = "hidden"
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
 
     @classmethod
     def of(cls, **fields: Any) -> Config:
@@ -152,6 +161,8 @@ class Runner:
         self.policy: Policy = _part(config.policy, lambda name: find_policy(name, config.world, config.dtype))
         self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
         self.finder: DirectionFinder | None = None
+        if isinstance(config.directions, str) and config.directions not in DIRECTIONS:
+            raise UnknownNameError("direction finder", config.directions, [*DIRECTIONS])
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world))
 
@@ -304,17 +315,6 @@ def _finite(result: Any) -> float | None:
         return None
 
 
-@functools.lru_cache(maxsize=8)
-def _cached_runner(config_json: str) -> Runner:
-    return Runner(Config.model_validate_json(config_json))
-
-
-def build(config: Config) -> Runner:
-    """A runner for a config; one that names all its parts is built once."""
-    plain = all(isinstance(getattr(config, name), str) for name in ("strategy", "policy", "reward", "directions"))
-    return _cached_runner(config.model_dump_json()) if plain else Runner(config)
-
-
 async def solve_async(
     question: str | Problem,
     strategy: Any = "dora",
@@ -329,7 +329,7 @@ async def solve_async(
     `directions` are names or objects of the protocols in `rollwise.core`; the other fields are those of
     `rollwise.Config`. Raises InputError for what cannot be used.
     """
-    runner = build(Config.of(strategy=strategy, budget=budget, **fields))
+    runner = Runner(Config.of(strategy=strategy, budget=budget, **fields))
     problem = runner.world.parse(question) if isinstance(question, str) else question
     return await runner.solve(problem, on_round)
 

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from rollwise.errors import RollwiseError
+
+
+class _Commands(TyperGroup):
+    """Commands of which an interrupt is told in one line, with exit status 130."""
+
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            print("rollwise: interrupted", file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def build_app() -> typer.Typer:
@@ -15,6 +28,7 @@ def build_app() -> typer.Typer:
 
     app = typer.Typer(
         name="rollwise",
+        cls=_Commands,
         help="Spend a fixed budget of LLM rollouts where it raises the chance of a right answer most.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
@@ -28,12 +42,18 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """The entry point: a user's mistake is one line and exit status 2, an interrupt exit status 130."""
+    """The entry point: a user's mistake is one line and exit status 2."""
     try:
         build_app()()
     except RollwiseError as error:
         print(f"rollwise: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("rollwise: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:
+        print(f"rollwise: {_told(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _told(error: OSError) -> str:
+    if error.filename is None:
+        return " ".join(str(error).split())
+    return f"{error.filename}: {error.strerror}; give another path"

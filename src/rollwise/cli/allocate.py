@@ -23,11 +23,11 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     strategy: str = "dora"
-    scores: list[float | int]
-    embeddings: list[list[float | int]] | None = None
-    similarity: list[list[float | int]] | None = None
+    scores: list[float]
+    embeddings: list[list[float]] | None = None
+    similarity: list[list[float]] | None = None
     directions: list[int | str] | None = None
-    lineage: list[int] | None = None
+    lineage: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
     paths: list[list[int]] | None = None
     width: int | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -118,11 +118,11 @@ def _read(file: str) -> Request:
         raise InputError(f"cannot read {file}: {error.strerror}; give a JSON file, or - for standard input") from None
     except UnicodeDecodeError:
         raise InputError(f"{file} is not UTF-8 text; save the JSON as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file} is not JSON: {error}; see rollwise allocate --help for an example") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"][:2]) or "the request"
         known = ", ".join(Request.model_fields)
         hint = f"; the fields are: {known}" if first["type"] in ("extra_forbidden", "missing", "model_type") else ""
         raise InputError(f"{field}: {first['msg'].lower()}{hint}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON to work with: {error}; see rollwise allocate --help") from None

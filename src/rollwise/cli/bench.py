@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from rollwise.cli.options import whole_numbers
+from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.registry import key_values
@@ -71,7 +71,7 @@ def bench(
 
     * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
     """
-    flags = {
+    flags: dict[str, Any] = {
         "world": world,
         "strategies": strategies,
         "budgets": None if budgets is None else whole_numbers(budgets, "--budgets"),
@@ -81,13 +81,13 @@ def bench(
         "first_seed": first_seed,
         "split": split,
         "baseline": baseline,
-        "search": key_values(setting) if setting else None,
         "events": events or None,
         "in_flight": in_flight,
     }
+    check_folder(out, "--out")
     given = _read(config)
-    if setting and isinstance(given.get("search"), dict):
-        flags["search"] = given["search"] | key_values(setting)
+    if setting:
+        flags["search"] = _search_of(given) | key_values(setting)
     given |= {name: value for name, value in flags.items() if value is not None}
     if report:
         _refuse_running(given, resume)
@@ -98,6 +98,8 @@ def bench(
     found = read(out, given.get("baseline"))
     _write(out, found)
     _print(out, found.summary, as_json)
+    if not report:
+        _fail_if_all_raised(found.summary)
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -107,8 +109,15 @@ def _read(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}; give a TOML file to --config") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not TOML: {error}") from None
+
+
+def _search_of(given: dict[str, Any]) -> dict[str, Any]:
+    search = given.get("search", {})
+    if not isinstance(search, dict):
+        raise InputError(f"search: a table of fields, like [search] and then vote = 'majority', not {search!r}")
+    return search
 
 
 def _refuse_running(given: dict[str, Any], resume: bool) -> None:
@@ -140,6 +149,13 @@ def _run_aloud(running: Bench) -> None:
             show("bench", done, running.size, f"{errors} raised" if errors else "")
 
         run_to_end(running.run(on_result))
+
+
+def _fail_if_all_raised(summary: Summary) -> None:
+    if summary.results and sum(row.errors for row in summary.rows) == summary.results:
+        told = f"every search raised, the first: {summary.errors[0]}; mend that and begin in another --out"
+        print(f"rollwise: {told}", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _write(out: Path, found: Found) -> None:

@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from rollwise.cli.options import check_writable
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
-from rollwise.registry import key_values
+from rollwise.registry import key_values, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
-from rollwise.runner import Config, Runner, Solution, build, run_to_end
+from rollwise.runner import Config, Runner, Solution, run_to_end
 
 
 def solve(
@@ -23,7 +24,7 @@ def solve(
         str | None, typer.Argument(help="A question of the world; without one, --level and --seed draw one.")
     ] = None,
     world: Annotated[str, typer.Option(help="The world the question belongs to.")] = "countdown",
-    level: Annotated[int, typer.Option(help="Level of a drawn question.")] = 5,
+    level: Annotated[int | None, typer.Option(help="Level of a drawn question.", show_default="5")] = None,
     seed: Annotated[int, typer.Option(help="Draws the question and all randomness of the search.")] = 0,
     strategy: Annotated[
         str,
@@ -47,7 +48,9 @@ def solve(
             help="trained, weak, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."
         ),
     ] = "trained",
-    directions: Annotated[str, typer.Option(help="Who goes together: hidden, state or minilm.")] = "hidden",
+    directions: Annotated[
+        str | None, typer.Option(help="Who goes together: hidden, state or minilm.", show_default="hidden")
+    ] = None,
     policy: Annotated[
         str,
         typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
@@ -83,15 +86,20 @@ def solve(
         vote=vote,
         aggregate=aggregate,
         reward=reward,
-        directions=directions,
+        directions=directions or "hidden",
         policy=policy,
         max_tokens=max_tokens,
         constant_width=constant_width,
     )
-    if draw is not None and not draw.absolute().parent.is_dir():
-        raise InputError(f"--draw: the folder {draw.parent} does not exist; make it first")
-    runner = build(config)
-    problem = runner.world.problem(level, seed) if question is None else runner.world.parse(question)
+    if question is not None and level is not None:
+        raise InputError("--level is that of a question that is drawn; leave it out, or the question")
+    if draw is not None:
+        check_writable(draw, "--draw")
+    runner = Runner(config)
+    if directions is not None:
+        refuse_idle_directions(runner.strategy, f"--directions {directions}")
+    drawn = 5 if level is None else level
+    problem = runner.world.problem(drawn, seed) if question is None else runner.world.parse(question)
     console = Console(highlight=False)
     if as_json:
         solution = run_to_end(runner.solve(problem))

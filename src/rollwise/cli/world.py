@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rollwise.cli.options import whole_numbers
+from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
 from rollwise.errors import InputError
@@ -41,7 +41,8 @@ def train(
     ] = "all",
     seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
     steps: Annotated[
-        int | None, typer.Option(help="Training steps of the policy or reward model; the weak one takes a tenth.")
+        int | None,
+        typer.Option(min=1, help="Training steps of the policy or reward model; the weak one takes a tenth."),
     ] = None,
     size: Annotated[
         str | None,
@@ -75,12 +76,13 @@ def train(
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
-    chosen = PARTS if part == "all" else (part,)
+    chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / world
+    check_folder(folder, "--out")
     if threads is not None:
         use_threads(threads)
     recipe = Recipe(seed, steps, size, problems, paths, completions, prefixes)
     with progress_bars() as show:
-        facts = run_parts(find_world(world), out or Path("runs") / world, chosen, recipe, show)
+        facts = run_parts(find_world(world), folder, chosen, recipe, show)
     typer.echo(json.dumps(facts, indent=2))
 
 
@@ -141,6 +143,7 @@ def evaluate(
     from rollwise.worlds.card import write_card
     from rollwise.worlds.measure import Questions, evaluate_models
 
+    check_folder(out, "--out")
     folder = models or bundled(world, "policy").parent
     with progress_bars() as show:
 
