@@ -77,7 +77,7 @@ def _make(
 
     if part == "policy":
         size = recipe.size or "base"
-        options = replace(TrainingOptions(seed=recipe.seed), **({"steps": recipe.steps} if recipe.steps else {}))
+        options = TrainingOptions(steps=recipe.steps or TrainingOptions.steps, seed=recipe.seed)
         name = policy_name(size)
         return name, train_policy(world, folder, options, SHAPES[size], told, name)
     if part == "completions":

@@ -120,7 +120,7 @@ def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
     known = ~batch["labels"].isnan()
     worth = batch["labels"][known]
-    return torch.nn.functional.cross_entropy(logits[known], torch.stack([1 - worth, worth], dim=-1))
+    return torch.nn.functional.cross_entropy(logits[known].float(), torch.stack([1 - worth, worth], dim=-1))
 
 
 def train_reward(
@@ -145,7 +145,7 @@ def train_reward(
     config = AutoConfig.from_pretrained(trunk, num_labels=2, **trusted)
     config.classifier_dropout = 0.0
     model = AutoModelForTokenClassification.from_pretrained(
-        trunk, config=config, dtype=torch.float32, use_safetensors=True, **trusted
+        trunk, config=config, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **trusted
     )
     sampled: dict[int, list[Example]] = {level: [] for level in world.levels}
     counts = Counter[bool]()

@@ -31,7 +31,8 @@ Progress = Callable[[int, int, float], None]
 @dataclass(frozen=True)
 class TrainingOptions:
     """One training run. A batch holds examples up to `batch_tokens`; the learning rate warms up, then
-    falls on a cosine to a twentieth.
+    falls on a cosine to a twentieth. With `bfloat16` products of matrices are computed in it, everything else and the
+    weights in single precision.
     """
 
     steps: int = 7500
@@ -41,6 +42,7 @@ class TrainingOptions:
     weight_decay: float = 0.05
     seed: int = 0
     checkpoint_every: int = 500
+    bfloat16: bool = True
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
@@ -111,6 +113,7 @@ def new_policy(shape: PolicyShape, tokenizer: PreTrainedTokenizerFast, seed: int
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            attn_implementation="eager",
         )
     )
 
@@ -173,7 +176,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = options.rate_at(step)
         batch = {name: tensor.to(device) for name, tensor in batch_at(step).items()}
-        loss = loss_of(model, batch)
+        with torch.autocast(device.type, torch.bfloat16, enabled=options.bfloat16):
+            loss = loss_of(model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
