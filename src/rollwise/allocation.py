@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import Allocation, Allocator, Candidates, FloatArray, IntArray
+from rollwise.core import Allocation, Allocator, Belief, Candidates, FloatArray, IntArray
 from rollwise.directions import check_directions, contiguous_order, take, uniqueness
 from rollwise.errors import AllocationError, InputError
 from rollwise.numerics import apportion, check_rounding, keyed_generator, largest_remainder, softmax
@@ -166,7 +166,12 @@ def _subset(candidates: Candidates, order: IntArray) -> Candidates:
         depth=None if candidates.depth is None else candidates.depth[order],
         question=candidates.question,
         seed=candidates.seed,
+        belief=None if candidates.belief is None else _believed(candidates.belief, order),
     )
+
+
+def _believed(belief: Belief, order: IntArray) -> Belief:
+    return replace(belief, mean=belief.mean[order], concentration=belief.concentration[order])
 
 
 @dataclass(frozen=True)

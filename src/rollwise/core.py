@@ -134,11 +134,30 @@ class Directions:
 
 
 @dataclass(frozen=True)
+class Belief:
+    """What is believed of each candidate's chance p that one completion of it ends right: p ~ Beta(κm, κ(1 - m)).
+
+    `mean` m (k,) lies in [0, 1] and is calibrated: no share of anything; `concentration` κ (k,), above 0, is how much
+    that mean is worth, in completions seen. `correlation` ρ in (0, 1] is how much of the doubt about p is common to the
+    candidates of one direction: 1 where they share one p.
+    """
+
+    mean: FloatArray
+    concentration: FloatArray
+    correlation: float = 1.0
+
+
+Believe = Callable[[FloatArray, IntArray], Belief]
+"""(rewards (k,), depths (k,)) → belief: what a calibration makes of raw rewards."""
+
+
+@dataclass(frozen=True)
 class Candidates:
     """The k active paths that an allocator chooses among, and the evidence about them.
 
     `rewards` (k,) are raw rewards in [0, 1]; `lineage` (k,) is the index of the root copy each path descends from;
     `depth` (k,) counts grown steps. A field is None where nothing is known. `seed` is all the randomness there is.
+    `belief` is what a calibration makes of the rewards.
     """
 
     paths: tuple[PathKey, ...]
@@ -148,6 +167,7 @@ class Candidates:
     depth: IntArray | None = None
     question: str | None = None
     seed: int = 0
+    belief: Belief | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

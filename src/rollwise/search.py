@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rollwise.core import Allocation, Allocator, Candidates, Evidence, Failure, Path, PathKey, Problem, Step, Stop
+from rollwise.core import (
+    Allocation,
+    Allocator,
+    Believe,
+    Candidates,
+    Evidence,
+    Failure,
+    Path,
+    PathKey,
+    Problem,
+    Step,
+    Stop,
+)
 from rollwise.directions import from_evidence
 from rollwise.errors import InputError
 from rollwise.numerics import STEP_AGGREGATES
@@ -88,10 +100,16 @@ class Limits:
 
 
 class Search:
-    """One question's search. Replies may be told in any order; a second reply for the same path is ignored."""
+    """One question's search. Replies may be told in any order; a second reply for the same path is ignored.
 
-    def __init__(self, problem: Problem, allocate: Allocator, limits: Limits, seed: int = 0) -> None:
+    `believe` makes a belief of the rewards, for strategies that read one.
+    """
+
+    def __init__(
+        self, problem: Problem, allocate: Allocator, limits: Limits, seed: int = 0, believe: Believe | None = None
+    ) -> None:
         self.problem, self.allocate, self.limits, self.seed = problem, allocate, limits, seed
+        self.believe = believe
         self.round = 0
         self.events: list[Event] = []
         self.finished: list[Path] = []
@@ -157,14 +175,17 @@ class Search:
 
     def _allocate(self, active: Sequence[tuple[Path, Evidence]], width: int) -> None:
         paths = [path for path, _ in active]
+        rewards = np.array([self.reward(path) for path in paths])
+        depth = np.array([len(path.steps) for path in paths])
         candidates = Candidates(
             paths=tuple(path.key for path in paths),
-            rewards=np.array([self.reward(path) for path in paths]),
+            rewards=rewards,
             directions=from_evidence([evidence for _, evidence in active]),
             lineage=np.array([path.key[0] for path in paths]),
-            depth=np.array([len(path.steps) for path in paths]),
+            depth=depth,
             question=self.problem.id,
             seed=self.seed,
+            belief=self.believe(rewards, depth) if self.believe else None,
         )
         allocation = self.allocate(candidates, width)
         self.events.append(Allocated(self.round, width, candidates, allocation))
