@@ -22,7 +22,7 @@ def problem(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     level: Annotated[int, typer.Option(help="Level of the questions.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the first question.")] = 0,
-    count: Annotated[int, typer.Option(help="How many, of this seed and the next.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="How many, of this seed and the next.")] = 1,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
 ) -> None:
     """Print questions, one a line."""
@@ -51,9 +51,9 @@ def train(
             "models start from the largest there is, the weak one from the smallest."
         ),
     ] = None,
-    problems: Annotated[int, typer.Option(help="Training problems to complete prefixes of.")] = 1500,
-    paths: Annotated[int, typer.Option(help="Plain samples of each problem, whose prefixes are taken.")] = 8,
-    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.")] = 8,
+    problems: Annotated[int, typer.Option(min=1, help="Training problems to complete prefixes of.")] = 1500,
+    paths: Annotated[int, typer.Option(min=1, help="Plain samples of each problem, whose prefixes are taken.")] = 8,
+    completions: Annotated[int, typer.Option(min=1, help="Fresh completions of each distinct prefix.")] = 8,
     prefixes: Annotated[
         Path | None,
         typer.Option(help="A file of completed prefixes for the reward model, in place of the part completions."),
@@ -68,8 +68,8 @@ def train(
 ) -> None:
     """Train a world's models from nothing: policies, and reward models that learn what completions came to.
 
-    Stopped with Ctrl-C, the same command goes on where it was. On two cores the base policy takes about an hour, the
-    completions half an hour, a reward model half an hour to an hour. A GPU is used where there is one.
+    Stopped with Ctrl-C, the same command goes on where it was. On one core with bfloat16 instructions a base policy takes
+    about twenty minutes, all parts of a world about an hour and a half. A GPU is used where there is one.
     """
     from rollwise.worlds.recipe import PARTS, Recipe, run_parts
     from rollwise.worlds.training import use_threads
@@ -131,9 +131,13 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="validation while you tune, test once at the end.")] = "validation",
     first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
-    questions: Annotated[int, typer.Option(help="Questions a level.")] = 60,
-    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes reward models judge.")] = 8,
-    completions: Annotated[int, typer.Option(help="Fresh completions of each prefix, which say its worth.")] = 16,
+    questions: Annotated[int, typer.Option(min=1, help="Questions a level.")] = 60,
+    paths: Annotated[
+        int, typer.Option(min=1, help="Plain samples of each question, whose prefixes reward models judge.")
+    ] = 8,
+    completions: Annotated[
+        int, typer.Option(min=1, help="Fresh completions of each prefix, which say its worth.")
+    ] = 16,
     out: Annotated[Path, typer.Option(help="Folder for what is sampled, from which a stopped run goes on.")] = Path(
         "runs/evaluation"
     ),
