@@ -68,8 +68,8 @@ def train(
 ) -> None:
     """Train a world's models from nothing: policies, and reward models that learn what completions came to.
 
-    Stopped with Ctrl-C, the same command goes on where it was. On one core with bfloat16 instructions a base policy takes
-    about twenty minutes, all parts of a world about an hour and a half. A GPU is used where there is one.
+    Stopped with Ctrl-C, the same command goes on where it was. A base policy takes about twenty minutes on a core with
+    bfloat16 instructions, all parts of a world about an hour and a half. A GPU is used where there is one.
     """
     from rollwise.worlds.recipe import PARTS, Recipe, run_parts
     from rollwise.worlds.training import use_threads
