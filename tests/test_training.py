@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
-from math import comb
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import binom
+from scipy.stats import betabinom
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from rollwise.core import Path, Problem, Sampling, Step, Stop
@@ -326,10 +327,10 @@ def test_reward_labels_stand_at_the_ends_of_steps() -> None:
 
 
 class Fixed:
-    """A model whose log odds are given."""
+    """A model whose log odds are given, and log κ."""
 
-    def __init__(self, odds: Any) -> None:
-        self.logits = torch.stack([torch.zeros_like(odds), odds], dim=-1)
+    def __init__(self, odds: Any, log_concentration: float = 2.0) -> None:
+        self.logits = torch.stack([torch.zeros_like(odds), odds, torch.full_like(odds, log_concentration)], dim=-1)
 
     def __call__(self, **inputs: Any) -> Any:
         return self
@@ -354,6 +355,7 @@ def test_labels_are_the_worth_of_every_prefix_up_to_there() -> None:
     right, wrong, cut = encode_prefixes(TOKENIZER, problem, COMPLETED)
     assert right.labels == (0.75, 0.875, 1.0)
     assert wrong.labels == (0.75, 0.875, 0.0)
+    assert wrong.completions == (8, 8, 1)
     assert np.isnan(cut.labels[0])
     assert cut.labels[1:] == (0.25,)
     assert TOKENIZER.decode(right.tokens).endswith("".join(SOLUTION) + "<|end|>")
@@ -378,23 +380,40 @@ def test_a_label_that_is_not_known_takes_no_part_in_the_loss() -> None:
     known = ~batch["labels"].isnan()
     assert int(known.sum()) == 3 + 3 + 1
     assert torch.equal(odds.grad != 0, known)
-    worth, reward = batch["labels"][known], torch.sigmoid(odds.detach())[known]
-    expected = -(worth * reward.log() + (1 - worth) * (1 - reward).log()).mean()
+    count = batch["completions"][known].numpy()
+    right, reward = batch["labels"][known].numpy() * count, torch.sigmoid(odds.detach())[known].double().numpy()
+    assert sorted(count) == [1, 1, 8, 8, 8, 8, 8]
+    expected = -(log_chance(right, count, reward, np.exp(2.0)) - np.log(binom(count, right))).sum() / count.sum()
     assert float(loss.detach()) == pytest.approx(float(expected), abs=1e-6)
 
 
-@pytest.mark.parametrize("worth", [0.1, 0.5, 0.85])
-def test_the_expected_loss_is_least_at_the_true_worth(worth: float) -> None:
-    """Over all counts that 8 completions can come to, whatever was seen of one prefix."""
-    chance = [comb(8, right) * worth**right * (1 - worth) ** (8 - right) for right in range(9)]
-    rewards = np.linspace(0.01, 0.99, 99)
-    expected = np.zeros(99)
-    for right, weight in enumerate(chance):
-        for at, reward in enumerate(rewards):
-            batch = {"input_ids": torch.zeros(1, 1), "labels": torch.tensor([[right / 8]])}
-            model: Any = Fixed(torch.tensor([[np.log(reward / (1 - reward))]], dtype=torch.float32))
-            expected[at] += weight * float(label_loss(model, batch))
-    assert rewards[expected.argmin()] == pytest.approx(worth)
+def log_chance(right: Any, count: Any, mean: Any, concentration: float) -> Any:
+    return betabinom.logpmf(right, count, concentration * mean, concentration * (1 - mean))
+
+
+@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize(("worth", "concentration"), [(0.1, 1.0), (0.5, 8.0), (0.85, 30.0)])
+def test_the_expected_loss_is_least_at_the_true_belief(worth: float, concentration: float, count: int) -> None:
+    """Over all counts that completions can come to. One completion tells of the mean only."""
+    rights = np.arange(count + 1)
+    chance = np.exp(log_chance(rights, count, worth, concentration))
+    labels = torch.tensor([(rights / count).tolist()])
+    batch = {"input_ids": torch.zeros(1, 1), "completions": torch.full(labels.shape, float(count))}
+
+    def expected(mean: float, log_concentration: float) -> float:
+        model: Any = Fixed(torch.tensor([[np.log(mean / (1 - mean))]], dtype=torch.float64), log_concentration)
+        losses = [float(label_loss(model, one)) for one in singles]
+        return float(chance @ losses)
+
+    singles = [{**batch, "labels": labels[:, [at]], "completions": batch["completions"][:, [at]]} for at in rights]
+    means = np.linspace(0.05, 0.95, 19)
+    logs = np.log(concentration) + np.linspace(-1.5, 1.5, 7)
+    found = np.array([[expected(mean, log) for log in logs] for mean in means])
+    assert means[found.min(axis=1).argmin()] == pytest.approx(worth)
+    if count == 1:
+        assert found == pytest.approx(np.repeat(found[:, :1], len(logs), axis=1))
+    else:
+        assert logs[found.min(axis=0).argmin()] == pytest.approx(np.log(concentration))
 
 
 def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> None:
@@ -440,11 +459,11 @@ def test_a_reward_model_is_trained_from_the_policy_and_loads_by_auto(
     assert (facts["prefixes"], facts["finished"]) == (ended.count(False), ended.count(True))
     model = AutoModelForTokenClassification.from_pretrained(tmp_path / "reward", local_files_only=True)
     assert model.dtype == torch.float16
-    assert model.config.num_labels == 2
+    assert [*model.config.id2label.values()] == ["wrong", "right", "log_concentration"]
     assert model.dropout.p == 0
     ids = torch.tensor([TOKENIZER(WORLD.problem(1, 0).question)["input_ids"]])
     with torch.no_grad():
-        assert model.float()(ids).logits.shape == (1, ids.shape[1], 2)
+        assert model.float()(ids).logits.shape == (1, ids.shape[1], 3)
 
 
 def test_a_reward_checkpoint_of_other_completions_is_refused(
@@ -478,9 +497,9 @@ def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> N
     for step in (0, 2500, 4999):
         drawn = draw_examples(WORLD, TOKENIZER, {}, REWARD_OPTIONS, step)
         assert {label for example in drawn for label in example.labels} <= {0, 1}
-        whole = [Example(one.tokens, one.ends, tuple(map(int, one.labels))) for one in drawn]
+        whole = [Example(one.tokens, one.ends, tuple(map(int, one.labels)), one.completions) for one in drawn]
         digest.update(repr(whole).encode())
-    assert digest.hexdigest() == "bb724366f5d11b818ed282217cb1d1daebd9eda8419b85ceef88ff16024579f9"
+    assert digest.hexdigest() == "17a2b60bcce8f68bf1ee994316e8c3494ff42e39714ef42ffd35b4d9164f6e66"
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("small", 0.5e6), ("base", 2.4e6), ("large", 5e6)])

@@ -19,12 +19,14 @@ from rollwise.errors import InputError
 class LocalReward:
     """A token classifier of two labels: the reward is the probability of label 1 at the step's last token.
 
-    That is the layout of TRL's process reward models. A finished path is scored at its end-of-text token. Raises
-    InputError for another number of labels.
+    That is the layout of TRL's process reward models. A third label called "log_concentration" is no alternative to
+    them but tells how sure the reward is. A finished path is scored at its end-of-text token. Raises InputError for
+    other labels.
     """
 
     def __init__(self, model: Any, tokenizer: Any, rows: int = 32) -> None:
-        if model.config.num_labels != 2:
+        names = [*model.config.id2label.values()]
+        if len(names) != 2 and names[2:] != ["log_concentration"]:
             raise InputError(
                 f"a reward model has two labels, wrong and right, and this one has {model.config.num_labels}"
             )
@@ -111,7 +113,7 @@ class LocalReward:
         if not nodes:
             return []
         logits = self.model.score(torch.stack([node.hidden for node in nodes])).double()
-        return torch.softmax(logits, dim=-1)[:, 1].tolist()
+        return torch.softmax(logits[:, :2], dim=-1)[:, 1].tolist()
 
 
 def _length(parent: Node | None, tokens: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""Training a process reward model: the policy's trunk, a head of two labels, the worth of each step as target."""
+"""Training a process reward model: the policy's trunk, and a head that tells each step's worth and how sure it is."""
 
 from __future__ import annotations
 
@@ -23,21 +23,34 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
+LABELS = ("wrong", "right", "log_concentration")
+LOG_CONCENTRATIONS = (-3.0, 7.0)
+"""The range of log κ: from a coin that has all but landed to a chance known as if from a thousand completions."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A solution as tokens, with the positions of its step ends and the label in [0, 1] at each, NaN where unknown."""
+    """A solution as tokens, with the positions of its step ends, the label in [0, 1] at each, NaN where unknown, and
+    how many completions the label is the mean of.
+    """
 
     tokens: tuple[int, ...]
     ends: tuple[int, ...]
     labels: tuple[float, ...]
+    completions: tuple[int, ...]
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, problem: Problem, steps: Sequence[str], ended: bool, labels: Sequence[float]
+    tokenizer: PreTrainedTokenizerFast,
+    problem: Problem,
+    steps: Sequence[str],
+    ended: bool,
+    labels: Sequence[float],
+    completions: Sequence[int] | None = None,
 ) -> Example:
-    """A solution as the reward model reads it: prompt, steps, and the end-of-text token where the solution ended."""
+    """A solution as the reward model reads it: prompt, steps, and the end-of-text token where the solution ended. A
+    label is a single completion's unless said otherwise.
+    """
     messages = [{"role": "user", "content": problem.question}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     tokens = list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -47,18 +60,20 @@ def encode(
         if ended and index == len(steps) - 1:
             tokens.append(tokenizer.eos_token_id)
         ends.append(len(tokens) - 1)
-    return Example(tuple(tokens), tuple(ends), tuple(map(float, labels)))
+    return Example(tuple(tokens), tuple(ends), tuple(map(float, labels)), tuple(completions or [1] * len(steps)))
 
 
 def encode_prefixes(tokenizer: PreTrainedTokenizerFast, problem: Problem, prefixes: Sequence[Prefix]) -> list[Example]:
     """The longest of a problem's prefixes, each labelled at every step with the worth of what it is up to there."""
-    worth = {(prefix.steps, prefix.ended): prefix.worth for prefix in prefixes}
+    known = {(prefix.steps, prefix.ended): prefix for prefix in prefixes}
     inner = {prefix.steps[:-1] for prefix in prefixes}
     examples = []
     for prefix in prefixes:
         if prefix.ended or prefix.steps not in inner:
-            before = [worth.get((prefix.steps[:depth], False), math.nan) for depth in range(1, prefix.depth)]
-            examples.append(encode(tokenizer, problem, prefix.steps, prefix.ended, [*before, prefix.worth]))
+            there = [*(known.get((prefix.steps[:depth], False)) for depth in range(1, prefix.depth)), prefix]
+            worth = [math.nan if one is None else one.worth for one in there]
+            completions = [1 if one is None else one.completions for one in there]
+            examples.append(encode(tokenizer, problem, prefix.steps, prefix.ended, worth, completions))
     return examples
 
 
@@ -101,26 +116,41 @@ def _steps(texts: Sequence[str], separator: str) -> Iterator[Step]:
 
 
 def to_batch(examples: Sequence[Example], padding: int) -> Batch:
-    """Tokens (rows, length) and labels (rows, length), NaN where no step ends."""
+    """Tokens (rows, length), labels (rows, length), NaN where no step ends, and the completions behind each label."""
     import torch
 
     longest = max(len(example.tokens) for example in examples)
     tokens = torch.full((len(examples), longest), padding)
-    labels = torch.full((len(examples), longest), math.nan)
+    labels, completions = torch.full((2, len(examples), longest), math.nan)
     for row, example in enumerate(examples):
         tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
         labels[row, list(example.ends)] = torch.tensor(example.labels)
-    return {"input_ids": tokens, "labels": labels}
+        completions[row, list(example.ends)] = torch.tensor(example.completions, dtype=completions.dtype)
+    return {"input_ids": tokens, "labels": labels, "completions": completions}
 
 
 def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """Cross entropy between worth and reward at the step ends, whose expectation is least at the true worth."""
+    """-log of the beta-binomial chance of the right completions at the step ends, by completion.
+
+    c of n are right with chance ∝ B(c + κμ, n - c + κ(1 - μ)) / B(κμ, κ(1 - μ)). The mean μ is the softmax of the first
+    two labels, log κ the third. A single completion tells of μ alone: its term is the cross entropy, whose expectation
+    is least at the true worth.
+    """
     import torch
 
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
     known = ~batch["labels"].isnan()
-    worth = batch["labels"][known]
-    return torch.nn.functional.cross_entropy(logits[known].float(), torch.stack([1 - worth, worth], dim=-1))
+    count = batch["completions"][known].double()
+    right = batch["labels"][known] * count
+    told = logits[known].double()
+    mean = torch.softmax(told[:, :2], dim=-1)[:, 1].clamp(1e-6, 1 - 1e-6)
+    concentration = told[:, 2].clamp(*LOG_CONCENTRATIONS).exp()
+
+    def log_beta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+    a, b = concentration * mean, concentration * (1 - mean)
+    return -(log_beta(a + right, b + count - right) - log_beta(a, b)).sum() / count.sum()
 
 
 def train_reward(
@@ -142,7 +172,7 @@ def train_reward(
     _, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM")
     torch.manual_seed(options.seed)
     trusted = {"trust_remote_code": False, "local_files_only": True}
-    config = AutoConfig.from_pretrained(trunk, num_labels=2, **trusted)
+    config = AutoConfig.from_pretrained(trunk, id2label=dict(enumerate(LABELS)), **trusted)
     config.classifier_dropout = 0.0
     model = AutoModelForTokenClassification.from_pretrained(
         trunk, config=config, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **trusted
