@@ -505,7 +505,7 @@ def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> N
 @pytest.mark.parametrize(("size", "parameters"), [("small", 0.5e6), ("base", 2.4e6), ("large", 5e6)])
 def test_the_sizes_are_one_family(size: str, parameters: float) -> None:
     shape = SHAPES[size]
-    model: Any = new_policy(shape, build_tokenizer(find_world("stories").literals), 0)
+    model: Any = new_policy(shape, build_tokenizer(WORLD.literals), 0)
     assert model.num_parameters() == pytest.approx(parameters, rel=0.1)
     assert shape.hidden // shape.heads == 32
 

@@ -18,7 +18,6 @@ from rollwise.numerics import keyed_generator
 from rollwise.worlds.demonstrator import DemonstratorPolicy, Habits, demonstrate, success
 from rollwise.worlds.story import (
     ANSWER_PREFIX,
-    LARGEST_TOKEN,
     SEPARATOR,
     Clause,
     Kind,
@@ -169,7 +168,7 @@ class Stories:
     checkable = False
     curriculum = CURRICULUM
     literals = (
-        *map(str, range(LARGEST_TOKEN + 1)),
+        *"0123456789",
         *NAMES,
         *(f" {things}" for things in THINGS),
         *(" has ", " more than ", " fewer than ", " times as many as ", " and ", " together", "How many has ", "?"),
