@@ -171,7 +171,8 @@ def _subset(candidates: Candidates, order: IntArray) -> Candidates:
 
 
 def _believed(belief: Belief, order: IntArray) -> Belief:
-    return replace(belief, mean=belief.mean[order], concentration=belief.concentration[order])
+    spent = None if belief.spent is None else belief.spent[order]
+    return replace(belief, mean=belief.mean[order], concentration=belief.concentration[order], spent=spent)
 
 
 @dataclass(frozen=True)
