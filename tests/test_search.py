@@ -30,7 +30,7 @@ def begin(budget: int, strategy: str = "temperature", options: dict[str, Any] | 
 
 def sure(rewards: FloatArray, depths: IntArray) -> Belief:
     """A belief that takes rewards for chances, and is surer the deeper."""
-    return Belief(rewards, 1.0 + depths, correlation=0.6)
+    return Belief(rewards, 1 + depths.astype(np.float64), correlation=0.6)
 
 
 def drive(search: Search, reply: Reply, order: Order = list) -> Search:

@@ -86,7 +86,7 @@ class _Shared:
         self.mean = mean
         self.common, self.own = sharing(concentration, correlation)
         self.first, self.chances = 0, np.zeros(1)  # log P(first + index are fresh)
-        self.moments = log_expected_failure(mean, self.common, np.arange(64))
+        self.moments = self._log_moments(16)
 
     def add(self, before: int) -> None:
         """One more rollout of a member that had so many before."""
@@ -108,8 +108,14 @@ class _Shared:
     def _terms(self) -> FloatArray:
         end = self.first + len(self.chances)
         if end > len(self.moments):
-            self.moments = log_expected_failure(self.mean, self.common, np.arange(2 * end))
+            self.moments = self._log_moments(2 * end)
         return self.chances + self.moments[self.first : end]
+
+    def _log_moments(self, count: int) -> FloatArray:
+        """Log E[u^n] for n below `count`: that of n + 1 is that of n plus log(1 - κ_j m / (κ_j + n))."""
+        with np.errstate(divide="ignore"):
+            steps = np.log1p(-self.mean / (1 + np.arange(count - 1) / self.common))
+        return np.append(0.0, np.cumsum(steps))
 
     def _trim(self) -> None:
         """Leave out the ends that weigh nothing, neither now nor in the limit where E[u^n] no longer tells n apart."""
