@@ -90,13 +90,12 @@ class _Shared:
 
     def add(self, before: int) -> None:
         """One more rollout of a member that had so many before."""
-        stale = before / self.own
-        if stale == 0:
+        if before / self.own == 0:
             self.first += 1
         else:
-            fresh = np.append(-np.inf, self.chances) - math.log1p(stale)
-            kept = np.append(self.chances, -np.inf) + math.log(stale) - math.log1p(stale)
-            self.chances = np.logaddexp(fresh, kept)
+            fresh = np.append(-np.inf, self.chances) - math.log1p(before / self.own)
+            stale = np.append(self.chances, -np.inf) - math.log1p(self.own / before)
+            self.chances = np.logaddexp(fresh, stale)
         if len(self.chances) % 64 == 0:
             self._trim()
 
