@@ -14,7 +14,7 @@ LEVELS = [
     {"errors"},
     {"core"},
     {"numerics"},
-    {"directions", "voting"},
+    {"estimation", "calibration", "fitting", "directions", "voting"},
     {"allocation"},
     {"search"},
     {"answers", "ledger", "registry", "events"},
@@ -23,7 +23,7 @@ LEVELS = [
     {"bench", "summary", "report", "drawing"},
     {"cli"},
 ]
-MATHEMATICS = {"numerics", "directions", "voting", "allocation", "search"}
+MATHEMATICS = {"numerics", "estimation", "calibration", "fitting", "directions", "voting", "allocation", "search"}
 HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
 
 
