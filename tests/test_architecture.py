@@ -17,10 +17,10 @@ LEVELS = [
     {"estimation", "calibration", "fitting", "directions", "voting"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "events"},
+    {"answers", "ledger", "registry", "belief_files", "events"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store"},
-    {"bench", "summary", "report", "drawing"},
+    {"bench", "summary", "report", "drawing", "belief_report"},
     {"cli"},
 ]
 MATHEMATICS = {"numerics", "estimation", "calibration", "fitting", "directions", "voting", "allocation", "search"}

@@ -92,6 +92,24 @@ class Source:
     command: str = ""
 
 
+def remarks_on(fitted: Source, used: Source) -> list[str]:
+    """Where a belief was fitted on something else than what a search uses, as far as both are known.
+
+    Models that are the same file by file are the same under any name.
+    """
+    told = []
+    for name in ("world", "policy", "reward", "temperature"):
+        before, now = getattr(fitted, name), getattr(used, name)
+        marks = [getattr(one, f"{name}_digest", "") for one in (fitted, used)]
+        if before in ("", None) or now in ("", None) or (marks[0] and marks[0] == marks[1]):
+            continue
+        if before != now:
+            told.append(f"the belief was fitted for the {name} {before}, the search uses {now}")
+        elif all(marks):
+            told.append(f"the belief was fitted for another {name} that was called {before} too")
+    return told
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A belief for any reward at any depth, with how it was fitted.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rollwise.core import BoolArray, FloatArray, IntArray
 from rollwise.errors import InputError
 
-SMALLEST, LARGEST = 0.05, 1000.0
+SMALLEST, LARGEST = 0.01, 1000.0
 """The bounds of an estimated κ. Where prefixes differ no more than chance makes them, κ is LARGEST."""
 SMALLEST_CORRELATION = 0.01
 """What an estimated correlation of 0 or below becomes: a belief's lies in (0, 1]."""
@@ -143,35 +143,42 @@ def concentration_of(excess: NDArray[Any], scale: NDArray[Any]) -> FloatArray:
 
 
 def moment_sums(seen: Observations, means: FloatArray) -> FloatArray:
-    """By problem (in their order) the sums (problems, 6) that moments are made of; e = c - nm, v = m(1 - m).
-
-    0, 1: Σ e² - nv and Σ n(n - 1)v, whose ratio is ρ̂ = 1 / (κ + 1). 2, 3: Σ e_i e_j and Σ n_i n_j √(v_i v_j) over
-    ordered pairs within a direction, whose ratio is ρ̂ times the correlation; 4, 5: the same over pairs of the same
-    problem and depth in different directions.
+    """By problem (in their order) Σ (c - nm)² - nm(1 - m) and Σ n(n - 1)m(1 - m), (problems, 2), whose ratio is
+    ρ̂ = 1 / (κ + 1).
     """
+    n, v = seen.completions, means * (1 - means)
     _, number = np.unique(seen.problem, return_inverse=True)
-    count = int(number.max()) + 1
-    n, v = seen.completions.astype(np.float64), means * (1 - means)
-    error, reach = seen.right - n * means, n * np.sqrt(v)
+    excess, scale = (seen.right - n * means) ** 2 - n * v, n * (n - 1) * v
+    return np.column_stack([np.bincount(number, excess), np.bincount(number, scale)])
+
+
+def sharing_sums(seen: Observations, means: FloatArray) -> FloatArray:
+    """By problem (in their order) what two correlations are ratios of, (problems, 4).
+
+    0, 1: Σ e_i ē_i and Σ u_i over prefixes i with others in their direction; e = c/n - m, ē_i the mean e of these
+    others, u = c(c - 1)/(n(n - 1)) - 2mc/n + m², whose mean is (p - m)² whatever m: so the ratio is 1 where directions
+    share p and m. 2, 3: the same with the prefixes of other directions of the same problem and depth as the others.
+    """
+    n, c, m = seen.completions, seen.right, means
+    problem, number = np.unique(seen.problem, return_inverse=True)
     known = seen.direction >= 0
-    level = np.unique(np.column_stack([number, seen.depth]), axis=0, return_inverse=True)[1].reshape(-1)
+    share = (c / n)[known]
+    error = share - m[known]
+    square = (c * (c - 1) / (n * (n - 1)))[known] - 2 * m[known] * share + m[known] ** 2
+    direction = np.unique(seen.direction[known], return_inverse=True)[1]
+    levels = np.column_stack([number, seen.depth])[known]
+    level = np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
+    inside, around = (np.bincount(group, error)[group] for group in (direction, level))
+    members, neighbours = (np.bincount(group)[group] for group in (direction, level))
+    columns = []
+    for others, count in ((inside - error, members - 1), (around - inside, neighbours - members)):
+        held = count > 0
+        products = np.divide(error * others, count, out=np.zeros(len(error)), where=held)
+        columns += [np.bincount(number[known], each, minlength=len(problem)) for each in (products, square * held)]
+    return np.column_stack(columns)
 
-    def pairs(values: FloatArray, group: IntArray) -> FloatArray:
-        """By problem: Σ_ij x_i x_j over ordered pairs i ≠ j of a group, whose members share a problem."""
-        label = np.unique(group, return_inverse=True)[1]
-        chosen = values[known]
-        total = np.bincount(label, chosen) ** 2 - np.bincount(label, chosen**2)
-        home = np.zeros(len(total), dtype=np.int64)
-        home[label] = number[known]
-        return np.bincount(home, total, minlength=count).astype(np.float64)
 
-    within = [pairs(values, seen.direction[known]) for values in (error, reach)]
-    level_pairs = [pairs(values, level[known]) for values in (error, reach)]
-    own = [np.bincount(number, values, minlength=count) for values in (error**2 - n * v, n * (n - 1) * v)]
-    return np.column_stack([*own, *within, level_pairs[0] - within[0], level_pairs[1] - within[1]])
-
-
-GRID = np.geomspace(SMALLEST, LARGEST, 120)
+GRID = np.geomspace(SMALLEST, LARGEST, 140)
 
 
 def likelihood_sums(seen: Observations, means: FloatArray) -> FloatArray:

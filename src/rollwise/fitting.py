@@ -26,6 +26,7 @@ from rollwise.estimation import (
     one_step,
     resamples,
     score_bins,
+    sharing_sums,
     size_effect,
 )
 from rollwise.numerics import keyed_generator
@@ -37,16 +38,16 @@ def calibrate(
     seen: Observations,
     source: Source = NOTHING_KNOWN,
     least: int = 100,
-    method: Method = "moments",
+    method: Method = "likelihood",
     seed: int = 0,
 ) -> Calibration:
     """Fit a Calibration on completed prefixes, those of ended solutions left out by the caller.
 
     By runs of depths that hold at least `least` prefixes of 10 problems (fewer where there are fewer): the mean by
     isotonic regression, κ by moments, ρ̂ = Σ[(c - nm)² - nm(1 - m)] / Σ[n(n - 1)m(1 - m)], κ = 1 / ρ̂ - 1, and by
-    beta-binomial likelihood, both with means fitted on other problems; the correlation from products of residuals of
-    pairs; α by logistic regression on log size. Intervals resample the problems, `seed` keys them; the means are not
-    fitted anew. Raises InputError where there is nothing to fit κ on.
+    beta-binomial likelihood, both with means fitted on other problems; the correlation from products of residuals in
+    a direction; α by logistic regression on log size. `method` says which κ a belief takes. Intervals resample the
+    problems, keyed by `seed`; the means are not fitted anew. Raises InputError where there is nothing to fit κ on.
     """
     problems = len(np.unique(seen.problem))
     if problems < 2:
@@ -63,16 +64,14 @@ def calibrate(
     for index in range(len(runs)):
         means[run == index] = held_out_means(seen.take(run == index))
     drawn = resamples(problems, keyed_generator(seed, "calibration"))
-    sums = np.stack([_by_problem(moment_sums, seen, means, run == index) for index in range(len(runs))])
-    fits = tuple(
-        _fit_depth(seen, means, run == index, runs[index], sums[index], drawn, method) for index in range(len(runs))
-    )
+    shared = sharing_sums(seen, means)
+    fits = tuple(_fit_depth(seen, means, run == index, runs[index], drawn, method) for index in range(len(runs)))
     truths = seen.right / seen.completions
     return Calibration(
         depths=fits,
         method=method,
-        correlation=_correlation(sums, drawn, 2, SMALLEST_CORRELATION),
-        correlation_across=_correlation(sums, drawn, 4, -1.0),
+        correlation=_correlation(shared[:, 0], shared[:, 1], drawn, SMALLEST_CORRELATION),
+        correlation_across=_correlation(shared[:, 2], shared[:, 3], drawn, -1.0),
         size_exponent=_size_exponent(seen, means, run, drawn),
         before=_reliability(seen.reward, truths, seen.completions),
         after=_reliability(means, truths, seen.completions),
@@ -96,14 +95,13 @@ def _fit_depth(
     means: FloatArray,
     inside: BoolArray,
     depths: tuple[int, int],
-    sums: FloatArray,
     drawn: FloatArray,
     method: Method,
 ) -> DepthFit:
     here = seen.take(inside)
     curve = mean_curve(here)
-    likely = _by_problem(likelihood_sums, seen, means, inside)
-    excess, scale = sums[:, 0], sums[:, 1]
+    likely, sums = (_by_problem(each, seen, means, inside) for each in (likelihood_sums, moment_sums))
+    excess, scale = sums.T
     moments = _estimate(
         float(concentration_of(excess.sum(), scale.sum())), concentration_of(drawn @ excess, drawn @ scale)
     )
@@ -120,22 +118,13 @@ def _fit_depth(
     )
 
 
-def _correlation(sums: FloatArray, drawn: FloatArray, place: int, least: float) -> Estimate | None:
-    """The correlation from moment sums (runs, problems, 6): Σ products of pairs over Σ of their scale times ρ̂ of the
-    run; None without pairs, or where no run's chances vary.
-    """
-
-    def ratio(weights: FloatArray) -> FloatArray:
-        totals = np.einsum("rpm,bp->brm", sums, weights)
-        share = np.divide(totals[..., 0], totals[..., 1], out=np.zeros(totals.shape[:2]), where=totals[..., 1] > 0)
-        reach = (totals[..., place + 1] * np.maximum(share, 0)).sum(axis=1)
-        products = totals[..., place].sum(axis=1)
-        return np.divide(products, reach, out=np.full(len(reach), np.nan), where=reach > 1e-9)
-
-    value, resampled = ratio(np.ones((1, sums.shape[1])))[0], ratio(drawn)
-    if np.isnan(value):
+def _correlation(products: FloatArray, squares: FloatArray, drawn: FloatArray, least: float) -> Estimate | None:
+    """A correlation from its sums by problem (problems,); None where there are no pairs whose chances vary."""
+    if squares.sum() <= 0:
         return None
-    return _estimate(float(np.clip(value, least, 1)), np.clip(resampled[~np.isnan(resampled)], least, 1))
+    reach = drawn @ squares
+    resampled = (drawn @ products)[reach > 0] / reach[reach > 0]
+    return _estimate(float(np.clip(products.sum() / squares.sum(), least, 1)), np.clip(resampled, least, 1))
 
 
 def _size_exponent(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:
