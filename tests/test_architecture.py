@@ -14,7 +14,9 @@ LEVELS = [
     {"errors"},
     {"core"},
     {"numerics"},
-    {"estimation", "calibration", "fitting", "directions", "voting"},
+    {"beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
+    {"strategies"},
+    {"optimal"},
     {"allocation"},
     {"search"},
     {"answers", "ledger", "registry", "belief_files", "events"},
@@ -23,7 +25,10 @@ LEVELS = [
     {"bench", "summary", "report", "drawing", "belief_report"},
     {"cli"},
 ]
-MATHEMATICS = {"numerics", "estimation", "calibration", "fitting", "directions", "voting", "allocation", "search"}
+MATHEMATICS = {
+    *{"numerics", "beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
+    *{"strategies", "optimal", "allocation", "search"},
+}
 HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
 
 

@@ -12,18 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rollwise.allocation import STRATEGIES, NoOptions, Strategy
+from rollwise.allocation import STRATEGIES, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.strategies import NoOptions
 
 Function = Callable[..., Any]
 
 
 def strategy_needs(*needs: str) -> Callable[[Function], Function]:
-    """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage"."""
-    unknown = set(needs) - {"rewards", "directions", "lineage"}
+    """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage", "belief"."""
+    unknown = set(needs) - {"rewards", "directions", "lineage", "belief"}
     if unknown:
-        raise InputError(f"an allocator can need rewards, directions and lineage, not {', '.join(sorted(unknown))}")
+        known = "rewards, directions, lineage and belief"
+        raise InputError(f"an allocator can need {known}, not {', '.join(sorted(unknown))}")
 
     def mark(function: Function) -> Function:
         function.needs = frozenset(needs)  # type: ignore[attr-defined]
@@ -218,12 +220,14 @@ def _folder(name: str, world: str, part: str) -> Path:
     return Path(name)
 
 
-DIRECTIONS = ("hidden", "state", "minilm")
+DIRECTIONS = ("hidden", "state", "lineage", "minilm")
 
 
 @functools.cache
 def find_directions(name: str, world: str) -> DirectionFinder:
-    """A direction finder: "hidden" states of the policy, the world's true "state", or "minilm" embeddings."""
+    """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), or
+    "minilm" embeddings.
+    """
     from rollwise import embedders
 
     match name:
@@ -231,6 +235,8 @@ def find_directions(name: str, world: str) -> DirectionFinder:
             return embedders.HiddenStates()
         case "state":
             return embedders.TrueStates(find_world(world))
+        case "lineage":
+            return embedders.Lineage()
         case "minilm":
             return embedders.MiniLM()
     raise UnknownNameError("direction finder", name, [*DIRECTIONS])
