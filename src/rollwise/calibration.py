@@ -49,6 +49,8 @@ class DepthFit:
             raise InputError(
                 f"depth {self.first}: a curve rises with the reward, between 0 and 1, a mean for each reward"
             )
+        if not self.first <= self.last:
+            raise InputError(f"depths run from the first to the last, not from {self.first} to {self.last}")
         if not self.concentration > 0:
             raise InputError(f"depth {self.first}: a concentration is above 0, not {self.concentration}")
 

@@ -99,7 +99,6 @@ def _fit_depth(
     method: Method,
 ) -> DepthFit:
     here = seen.take(inside)
-    curve = mean_curve(here)
     likely, sums = (_by_problem(each, seen, means, inside) for each in (likelihood_sums, moment_sums))
     excess, scale = sums.T
     moments = _estimate(
@@ -111,7 +110,7 @@ def _fit_depth(
         last=depths[1],
         prefixes=len(here),
         problems=len(np.unique(here.problem)),
-        curve=Curve(_rounded(curve.rewards), _rounded(curve.means)),
+        curve=_rounded_curve(mean_curve(here)),
         concentration=(moments if method == "moments" else likelihood).value,
         moments=moments,
         likelihood=likelihood,
@@ -146,6 +145,12 @@ def _reliability(scores: FloatArray, truths: FloatArray, completions: IntArray) 
     )
     error, brier = _rounded((calibration_error(scores, truths), np.average(squares, weights=completions)))
     return Reliability(error, None if np.isnan(area) else _rounded((area,))[0], brier, bins)
+
+
+def _rounded_curve(curve: Curve) -> Curve:
+    """The curve with rounded knots, of those that become equal the last."""
+    knots = dict(zip(_rounded(curve.rewards), _rounded(curve.means), strict=True))
+    return Curve(tuple(knots), tuple(knots.values()))
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:
