@@ -150,6 +150,17 @@ def test_the_exponent_of_size_is_recovered(truth: float) -> None:
     assert sum(holds(one, truth) for one in made) >= 5
 
 
+def test_large_directions_of_easy_problems_say_nothing_of_size() -> None:
+    seen, means = simulated(4, 0.7, 0.0, 8, 3, problems=150)
+    easy = np.bincount(seen.problem, seen.right - 16 * means)[seen.problem] > 0
+    confounded = replace(seen, size=np.where(easy, 10 * seen.size, seen.size))
+    found, plain = (size_effect(one, means, np.zeros(len(seen), dtype=np.int64)) for one in (confounded, seen))
+    assert found is not None
+    assert plain is not None
+    assert found[0] == pytest.approx(plain[0], abs=0.05)
+    assert holds(calibrate(confounded).size_exponent, 0.0)
+
+
 def test_means_are_recovered_and_what_is_left_is_calibrated() -> None:
     seen, means = simulated(8, problems=200)
     assert np.abs(held_out_means(seen) - means).mean() < 0.02
@@ -286,15 +297,16 @@ def test_the_likeliest_concentration_is_that_of_an_optimiser(truth: float) -> No
 def test_the_exponent_is_that_of_an_optimiser() -> None:
     seen, means = simulated(6, 0.8, 0.5, 6, 2, problems=30)
     run = (seen.problem % 2).astype(np.int64)
-    sizes = np.bincount(seen.direction, seen.size)[seen.direction]
+    logs = np.log(np.bincount(seen.direction, seen.size))
+    around = logs.reshape(30, 6).mean(axis=1)[seen.problem]
 
     def loss(values: FloatArray) -> float:
-        log_odds = np.log(means / (1 - means)) + values[run] + values[2] * np.log(sizes)
+        log_odds = np.log(means / (1 - means)) + values[run] + values[2] * around + values[3] * logs[seen.direction]
         return float((0.5 * (seen.completions * np.logaddexp(0, log_odds) - seen.right * log_odds)).sum())
 
     found = size_effect(seen, means, run)
     assert found is not None
-    assert found[0] == pytest.approx(minimize(loss, np.zeros(3)).x[2], abs=1e-4)
+    assert found[0] == pytest.approx(minimize(loss, np.zeros(4)).x[3], abs=1e-4)
     assert np.abs(found[1].sum(axis=0)).max() < 1e-5
     assert size_effect(replace(seen, size=np.ones(len(seen), dtype=np.int64)), means, run) is None
     assert size_effect(replace(seen, direction=np.full(len(seen), -1)), means, run) is None

@@ -41,8 +41,8 @@ def belief_notes(made: Calibration) -> list[str]:
         )
     if made.size_exponent is not None:
         notes.append(
-            f"Twice the paths change a direction's odds by a factor of 2^α, α = {_with_interval(made.size_exponent)} "
-            "(size_exponent)."
+            "Of two directions of a problem, the one with twice the paths has 2^α times the odds, "
+            f"α = {_with_interval(made.size_exponent)} (size_exponent)."
         )
     if any(fit.concentration >= LARGEST for fit in made.depths):
         notes.append(

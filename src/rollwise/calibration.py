@@ -118,7 +118,8 @@ class Calibration:
 
     `correlation` ρ is the share of the doubt that prefixes of one direction have in common, `correlation_across` the
     same for different directions of one problem and depth; `size_exponent` α is how much a direction's log-odds rise
-    with the log of its size, given the rewards. They are None where the prefixes do not tell.
+    with the log of its size among those of one problem and depth, given the rewards. They are None where the prefixes
+    do not tell.
     """
 
     depths: tuple[DepthFit, ...]

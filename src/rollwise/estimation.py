@@ -214,20 +214,23 @@ def size_effect(seen: Observations, means: FloatArray, run: IntArray) -> tuple[f
     """How a direction's size bears on its success given its members' rewards: (α, gradients, informations), the latter
     by problem, (problems, d) and (problems, d, d), at the fit, for `one_step`; α is the last of the d.
 
-    logit P(right) = logit m + a_run + α · log size, by maximum likelihood, each direction counting once. The a_run, one
-    a run of depths, take out what all directions of a depth have in common, so α compares within depths. None where no
-    two directions of a run differ in size.
+    logit P(right) = logit m + a_run + b · (mean log size of the problem's directions at this depth) + α · log size, by
+    maximum likelihood, each direction counting once. The a, one a run of depths, and b take out what depths and
+    problems differ by: easy problems have few directions, and large ones. So α compares directions of one problem and
+    depth. None where no two of these differ in size.
     """
     known = seen.direction >= 0
     if not known.any():
         return None
     number = np.unique(seen.problem, return_inverse=True)[1]
     direction, runs = (np.unique(each[known], return_inverse=True)[1] for each in (seen.direction, run))
-    sizes = np.bincount(direction, seen.size[known])
-    design = np.column_stack([np.eye(runs.max() + 1)[runs], np.log(sizes)[direction]])
+    logs, weights = np.log(np.bincount(direction, seen.size[known]))[direction], 1 / np.bincount(direction)[direction]
+    levels = np.column_stack([number, seen.depth])[known]
+    level = np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
+    around = (np.bincount(level, weights * logs) / np.bincount(level, weights))[level]
+    design = np.column_stack([np.eye(runs.max() + 1)[runs], around, logs])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    weights = 1 / np.bincount(direction)[direction]
     offset = np.log(means[known] / (1 - means[known]))
     answer, gradient, information = _newton(design, offset, seen.right[known], seen.completions[known], weights)
     sums = np.zeros((number.max() + 1, *gradient.shape[1:])), np.zeros((number.max() + 1, *information.shape[1:]))
