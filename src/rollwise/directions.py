@@ -151,7 +151,7 @@ def pool(
     with np.errstate(invalid="ignore"):
         weights = np.where(np.isinf(largest)[labels], np.isinf(concentration), concentration / largest[labels])
     average = np.clip(_average(mean, weights, labels), 0, 1)
-    worth = np.bincount(labels, concentration / np.bincount(labels)[labels])
+    worth = np.bincount(labels, concentration / np.bincount(labels)[labels]).astype(np.float64)
     if pooling == "mean":
         return average, worth
     inside = np.clip(mean, 1e-300, 1 - 1e-16)
