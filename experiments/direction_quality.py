@@ -16,8 +16,8 @@ import numpy as np
 
 from rollwise.core import Evidence, FloatArray, Path, Sampling, Step, Stop, whole_steps
 from rollwise.directions import from_embeddings, from_labels, uniqueness
+from rollwise.estimation import area_under_curve
 from rollwise.registry import find_directions, find_policy, find_world
-from rollwise.worlds.evaluation import area_under_curve
 
 
 async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, list[object]]]]:

@@ -14,18 +14,21 @@ LEVELS = [
     {"errors"},
     {"core"},
     {"numerics"},
-    {"beliefs", "directions", "voting"},
+    {"beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
     {"strategies"},
     {"optimal"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "events"},
+    {"answers", "ledger", "registry", "belief_files", "events"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store"},
-    {"bench", "summary", "report", "drawing"},
+    {"bench", "summary", "report", "drawing", "belief_report"},
     {"cli"},
 ]
-MATHEMATICS = {"numerics", "beliefs", "directions", "voting", "strategies", "optimal", "allocation", "search"}
+MATHEMATICS = {
+    *{"numerics", "beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
+    *{"strategies", "optimal", "allocation", "search"},
+}
 HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
 
 

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollwise.worlds.evaluation import (
-    Judged,
-    area_under_curve,
-    calibrated,
-    calibration_error,
-    isotonic,
-    prefix_figures,
-    solved_share,
-)
+from rollwise.estimation import area_under_curve, calibration_error, isotonic
+from rollwise.worlds.evaluation import Judged, calibrated, prefix_figures, solved_share
 
 
 @pytest.mark.parametrize(("samples", "right", "budget"), [(6, 0, 2), (6, 1, 2), (6, 2, 4), (6, 6, 1), (5, 3, 3)])

@@ -18,11 +18,12 @@ from rollwise.core import Problem, Sampling
 from rollwise.errors import InputError
 from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward, LocalRewardSession
-from rollwise.worlds import measure
+from rollwise.worlds import scoring
 from rollwise.worlds.card import render_card, write_card
 from rollwise.worlds.completions import Prefix, complete_prefixes
-from rollwise.worlds.measure import Questions, evaluate_models, score_prefixes
+from rollwise.worlds.measure import Questions, evaluate_models
 from rollwise.worlds.recipe import Recipe, run_parts
+from rollwise.worlds.scoring import score_prefixes
 from rollwise.worlds.tokenizer import build_tokenizer
 from rollwise.worlds.training import SHAPES, PolicyShape
 
@@ -307,7 +308,7 @@ def test_prefixes_are_keyed_apart() -> None:
         return Prefix(steps, 1, 0, 1, "", True, True, ended)
 
     many = [prefix("a", "b"), prefix("a"), prefix("a", "b", ended=True), prefix("c", "b"), prefix("a", "b", "c")]
-    paths = measure._as_paths(many)
+    paths = scoring._as_paths(many)
     assert len({path.key for path in paths}) == 5
     assert [len(path.key) for path in paths] == [2, 1, 2, 2, 3]
     assert paths[0].key[:1] == paths[2].key[:1] == paths[1].key

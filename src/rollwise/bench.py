@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -17,10 +16,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import rollwise
+from rollwise.belief_files import belief_file
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import FAMILY, bundled, find_world, key_values, refuse_idle_directions
+from rollwise.registry import (
+    digest_of,
+    digest_of_files,
+    find_strategy,
+    find_world,
+    key_values,
+    part_files,
+    refuse_idle_belief,
+    refuse_idle_directions,
+)
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -28,7 +37,6 @@ from rollwise.summary import Summary, summarise
 FILE = "results.db"
 _GRID_SETS = ("world", "strategy", "options", "budget", "seed")
 _READING = {"baseline", "in_flight"}
-_DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 _COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
 _COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
@@ -138,6 +146,8 @@ class Grid(BaseModel):
         for variant in variants:
             if "directions" in variant.fields:
                 refuse_idle_directions(variant.strategy, variant.label)
+            if "belief" in variant.fields:
+                refuse_idle_belief(variant.strategy, variant.label)
         return {
             Cell(variant.label, budget, seed): Config.of(
                 **{"vote": "weighted_majority"} | self.search | variant.fields,
@@ -219,7 +229,7 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
     store = Store(out / FILE)
     experiment = store.begin(
         config=grid.model_dump(mode="json"),
-        config_hash=_digest(json.dumps(grid.deciding(), sort_keys=True).encode()),
+        config_hash=digest_of(json.dumps(grid.deciding(), sort_keys=True).encode()),
         version=rollwise.__version__,
         cells={cell: json.loads(config.model_dump_json()) for cell, config in configs.items()},
         problems=problems,
@@ -291,21 +301,21 @@ def plain_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
 def _sources(configs: Iterable[Config]) -> dict[str, str]:
-    """Digests of the files that decide the results beside the config: the models' folders, allocators of one's own."""
+    """Digests of the files that decide the results beside the config: the models' folders, beliefs that are read,
+    allocators of one's own.
+    """
     named: dict[str, list[Path]] = {}
     for config in configs:
         for part in ("policy", "reward"):
             name = getattr(config, part)
-            folder = bundled(config.world, part, name) if name in FAMILY[part] else Path(name)
-            named[f"{part} {name}"] = sorted(file for kind in _DECIDING for file in folder.glob(kind))
+            named[f"{part} {name}"] = part_files(config.world, part, name)
+        belief = belief_file(config.belief, config.world, config.policy, config.reward)
+        if belief is not None and "belief" in find_strategy(config.strategy).needs:
+            named[f"belief {config.belief}"] = [belief]
         file = Path(config.strategy.rpartition(":")[0])
         named[str(file)] = [file] if file.is_file() else []
-    return {name: _digest(b"".join(map(Path.read_bytes, files))) for name, files in named.items() if files}
+    return {name: digest_of_files(files) for name, files in named.items() if files}
 
 
 def _environment() -> dict[str, Any]:

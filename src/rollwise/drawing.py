@@ -1,12 +1,16 @@
-"""Where the rollouts went: events folded into bands (directions) by round and the flows between them, and drawn."""
+"""Where the rollouts went: events folded into bands (directions) by round and the flows between them, and drawn; and
+the picture of a calibration.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from rollwise.calibration import Calibration
 from rollwise.core import PathKey, Stop
 from rollwise.search import Event, Grown, Round, rounds
 
@@ -218,3 +222,59 @@ def _shade(reward: float) -> str:
     mix = min(1.0, max(0.0, reward))
     low, high = (205, 208, 214), (24, 78, 160)
     return "#" + "".join(f"{round(a + (b - a) * mix):02x}" for a, b in zip(low, high, strict=True))
+
+
+def belief_svg(made: Calibration) -> str:
+    """A calibration as an SVG picture: on the left how scores compare with the share right, raw and calibrated, with a
+    dot a tenth of the scores, larger for more prefixes; on the right κ by depth, on a log scale, with its intervals.
+    """
+    fits = made.depths
+    low = math.floor(math.log10(min(one.low for fit in fits for one in (fit.moments, fit.likelihood))))
+    high = math.ceil(math.log10(max(one.high for fit in fits for one in (fit.moments, fit.likelihood))))
+    left, top, side = 60.0, 60.0, 310.0
+    start, width = 490.0, 390.0
+
+    def up(share: float) -> float:
+        return top + side * (1 - share)
+
+    def rise(concentration: float) -> float:
+        return up((math.log10(concentration) - low) / max(1, high - low))
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+        *(_frame(x, top, wide, side) for x, wide in ((left, side), (start, width))),
+        f'<path d="M{left},{top + side} L{left + side},{top}" stroke="#bbb" stroke-dasharray="4 4"/>',
+        _text(left, 36, "share right by score · grey: raw reward · blue: calibrated", "start", "#222"),
+        _text(start, 36, "κ by depth · filled: likelihood · hollow: moments", "start", "#222"),
+    ]
+    for tick in (0.0, 0.5, 1.0):
+        parts.append(_text(left + side * tick, top + side + 16, f"{tick:g}", "middle", "#666"))
+        parts.append(_text(left - 8, up(tick) + 4, f"{tick:g}", "end", "#666"))
+    for power in range(low, high + 1):
+        parts.append(_text(start - 8, rise(10.0**power) + 4, f"{10.0**power:g}", "end", "#666"))
+    for found, colour in ((made.before, "#9a9fa8"), (made.after, "#184ea0")):
+        most = max(one.prefixes for one in found.bins)
+        for one in found.bins:
+            size = 3 + 7 * math.sqrt(one.prefixes / most)
+            tip = f"{one.prefixes} prefixes: score {one.score:.2f}, right {one.share:.2f}"
+            parts.append(_dot(left + side * one.score, up(one.share), size, colour, 0.75, tip))
+    for index, fit in enumerate(fits):
+        middle = start + width * (index + 0.5) / len(fits)
+        name = str(fit.first) if fit.first == fit.last else f"{fit.first}–{fit.last}"
+        parts.append(_text(middle, top + side + 16, name, "middle", "#666"))
+        for kappa, x, opacity in ((fit.moments, middle - 4, 0.0), (fit.likelihood, middle + 4, 1.0)):
+            parts.append(f'<path d="M{x:.1f},{rise(kappa.low):.1f} V{rise(kappa.high):.1f}" stroke="#184ea0"/>')
+            tip = f"depth {name}, {fit.prefixes} prefixes: κ {kappa.value:.3g} ({kappa.low:.3g} to {kappa.high:.3g})"
+            parts.append(_dot(x, rise(kappa.value), 4, "#184ea0", opacity, tip))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _frame(x: float, y: float, width: float, height: float) -> str:
+    return f'<rect x="{x}" y="{y}" width="{width}" height="{height}" fill="none" stroke="#ddd"/>'
+
+
+def _dot(x: float, y: float, size: float, colour: str, opacity: float, tip: str) -> str:
+    shape = f'cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}" stroke="{colour}"'
+    fill = f'fill="{colour}" fill-opacity="{opacity}"' if opacity else 'fill="white"'
+    return f"<circle {shape} {fill}><title>{escape(tip)}</title></circle>"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rollwise.core import FloatArray, IntArray, PathKey, key_text
+from rollwise.core import Belief, FloatArray, IntArray, PathKey, key_text
 from rollwise.search import Allocated, Event, Failed, Finished, Grown
 
 
@@ -41,10 +41,18 @@ def _fields(event: Event) -> dict[str, Any]:
                 "paths": [key_text(path) for path in candidates.paths],
                 "labels": _plain(labels),
                 "rewards": _plain(candidates.rewards),
+                "belief": _believed(candidates.belief),
                 "uniqueness": _plain(allocation.uniqueness),
                 "weights": _plain(allocation.weights),
                 "counts": _plain(allocation.counts),
             }
+
+
+def _believed(belief: Belief | None) -> dict[str, Any] | None:
+    if belief is None:
+        return None
+    told = {"mean": _plain(belief.mean), "concentration": _plain(belief.concentration)}
+    return told | {"correlation": belief.correlation}
 
 
 def _plain(array: FloatArray | IntArray | None) -> list[float] | None:

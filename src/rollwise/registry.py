@@ -1,13 +1,14 @@
-"""Name → component. What is heavy loads when it is asked for by name, and once."""
+"""Name → component, and the files behind it. What is heavy loads when it is asked for by name, and once."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def refuse_idle_directions(name: str | Function | Strategy, where: str) -> None:
     """Raise InputError where directions are chosen for a strategy that does not read any."""
     if "directions" not in find_strategy(name).needs:
         raise InputError(f"{where}: this strategy reads no directions, so they would change nothing; leave them out")
+
+
+def refuse_idle_belief(name: str | Function | Strategy, where: str) -> None:
+    """Raise InputError where a belief is given to a strategy that does not read one."""
+    if "belief" not in find_strategy(name).needs:
+        raise InputError(f"{where}: this strategy reads no belief, so it would change nothing; leave it out")
 
 
 def _own_strategy(function: Function) -> Strategy:
@@ -131,6 +138,32 @@ FAMILY = {
 def bundled(world: str, part: str, name: str = "trained") -> Path:
     """The folder of a world's bundled model, whether it is there or not; part and name as in FAMILY."""
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
+
+
+_DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+
+
+def part_files(world: str, part: str, name: str) -> list[Path]:
+    """The files in a model's folder that decide what it does; none where a name stands for no folder."""
+    folder = bundled(world, part, name) if name in FAMILY[part] else Path(name)
+    return sorted(file for kind in _DECIDING for file in folder.glob(kind))
+
+
+def digest_of(content: bytes) -> str:
+    """Sixteen hexadecimal digits that name a content."""
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def digest_of_files(files: Iterable[Path]) -> str:
+    """The digest of files one after the other; "" where there are none."""
+    contents = [file.read_bytes() for file in files]
+    return digest_of(b"".join(contents)) if contents else ""
+
+
+@functools.cache
+def part_digest(world: str, part: str, name: str) -> str:
+    """The digest of a model's folder, "" where a name stands for none. Taken once: models are loaded once too."""
+    return digest_of_files(part_files(world, part, name))
 
 
 @functools.cache

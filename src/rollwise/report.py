@@ -20,7 +20,7 @@ from rollwise.summary import MEASURES, Difference, Measure, Row, Summary
 _SHOWN = 8
 _NAMED, _TOLD = 7, 10
 _SUPPORT = {"weighted_majority": "of the vote's weight", "verified": "of the answers are right"}
-_WORDS = {"level", "strategy", "measure", "role"}
+_WORDS = {"level", "strategy", "measure", "role", "depth", "score"}
 _SETTING = re.compile(r"[:,](?=\s*\w+=)")
 
 

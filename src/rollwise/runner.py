@@ -15,7 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
+from rollwise.belief_files import belief_file, mismatches, read_belief, source_of
 from rollwise.core import (
+    Believe,
     DirectionFinder,
     DirectionSession,
     Evidence,
@@ -63,8 +65,18 @@ Part = Annotated[Any, AfterValidator(_named_or_made)]
 """A part of a search: its name, or the part itself."""
 
 
+def _file_or_function(given: Any) -> Any:
+    if (given and isinstance(given, str)) or callable(given):
+        return given
+    raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
+
+
 class Config(BaseModel):
-    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity"."""
+    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
+
+    `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
+    that a world has for its own policy and reward. Only strategies that need a belief read it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
 
@@ -84,6 +96,7 @@ class Config(BaseModel):
     policy: Part = "trained"
     reward: Part = "trained"
     directions: Part = "hidden"
+    belief: Annotated[Any, AfterValidator(_file_or_function)] = "auto"
     dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
 
     @classmethod
@@ -147,7 +160,10 @@ class Solution:
 
 
 class Runner:
-    """The built parts of a config. Many questions may be solved at once; they share the models' batches."""
+    """The built parts of a config. Many questions may be solved at once; they share the models' batches.
+
+    `remarks` say where the belief was fitted on something else than what the search uses.
+    """
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -165,6 +181,7 @@ class Runner:
             raise UnknownNameError("direction finder", config.directions, [*DIRECTIONS])
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world))
+        self.believe, self.remarks = _believed(config, self.strategy)
 
     def _vote(self, name: str) -> str:
         known = [*VOTES, "verified"]
@@ -188,7 +205,7 @@ class Runner:
         reward = self.reward.open(problem, config.seed)
         finder = self.finder.open(problem, policy) if self.finder else None
         limits = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
-        search = Search(problem, self.allocate, limits, config.seed)
+        search = Search(problem, self.allocate, limits, config.seed, self.believe)
         try:
             while not search.done:
                 seen = len(search.events)
@@ -235,6 +252,25 @@ class Runner:
 
 def _part(given: Any, find: Callable[[str], Any]) -> Any:
     return find(given) if isinstance(given, str) else given
+
+
+def _believed(config: Config, strategy: Strategy) -> tuple[Believe | None, tuple[str, ...]]:
+    """The belief that a strategy reads, and remarks on it. Raises InputError where it needs one and there is none."""
+    needed = "belief" in strategy.needs
+    if not isinstance(config.belief, str):
+        return (config.belief if needed else None), ()
+    parts = config.policy, config.reward
+    file = belief_file(config.belief, config.world, *parts)
+    calibration = None if file is None else read_belief(file)
+    if not needed:
+        return None, ()
+    if calibration is None:
+        raise InputError(
+            f"strategy {strategy.name!r} needs a belief, which says what a reward is worth: fit one by `rollwise "
+            "calibrate` on completed prefixes of this policy and give its file by --belief FILE"
+        )
+    used = source_of(config.world, config.temperature, *parts)
+    return calibration.belief, tuple(mismatches(calibration, used, config.aggregate))
 
 
 def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any, weights: Any) -> tuple[Ballot, ...]:

@@ -131,6 +131,8 @@ def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
 
     try:
         running = benches.resume(out, given) if resume else benches.begin(out, given)
+        for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.remarks):
+            print(f"rollwise: note: {remark}", file=sys.stderr)
         _run_aloud(running)
     except KeyboardInterrupt:
         kept = f", finished searches are kept; go on with: rollwise bench --out {out} --resume"

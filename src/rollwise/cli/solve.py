@@ -14,7 +14,7 @@ from rollwise.cli.options import check_writable
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.errors import InputError
-from rollwise.registry import key_values, refuse_idle_directions
+from rollwise.registry import key_values, refuse_idle_belief, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Config, Runner, Solution, run_to_end
 
@@ -54,6 +54,10 @@ def solve(
     directions: Annotated[
         str | None, typer.Option(help="Who goes together: hidden, state, lineage or minilm.", show_default="hidden")
     ] = None,
+    belief: Annotated[
+        str | None,
+        typer.Option(help="What a reward is worth: a file made by rollwise calibrate.", show_default="the world's own"),
+    ] = None,
     policy: Annotated[
         str,
         typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
@@ -90,6 +94,7 @@ def solve(
         aggregate=aggregate,
         reward=reward,
         directions=directions or "hidden",
+        belief="auto" if belief is None else belief,
         policy=policy,
         max_tokens=max_tokens,
         constant_width=constant_width,
@@ -101,6 +106,8 @@ def solve(
     runner = Runner(config)
     if directions is not None:
         refuse_idle_directions(runner.strategy, f"--directions {directions}")
+    if belief is not None:
+        refuse_idle_belief(runner.strategy, f"--belief {belief}")
     drawn = 5 if level is None else level
     problem = runner.world.problem(drawn, seed) if question is None else runner.world.parse(question)
     console = Console(highlight=False)
@@ -118,6 +125,8 @@ def solve(
 def _solve_aloud(runner: Runner, problem: Problem, console: Console) -> Solution:
     console.print(problem.question, style="bold")
     if remark := runner.world.remark(problem):
+        console.print(f"note: {remark}", style="yellow")
+    for remark in runner.remarks:
         console.print(f"note: {remark}", style="yellow")
     return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
 
@@ -146,6 +155,8 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
 
 def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:
     shown: dict[str, object] = solution.as_dict()
+    if runner.remarks:
+        shown["remarks"] = list(runner.remarks)
     if explain:
         columns = _flow(solution, runner).columns
         shown["rounds"] = [[{**vars(band), "label": str(band.label)} for band in column] for column in columns]

@@ -10,18 +10,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
+from typing import Any
 
 from rollwise.answers import on_course
 from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
 from rollwise.errors import InputError
-from rollwise.worlds.rollouts import collect_lines, grow_to_end, load_lines, sample_solutions
+from rollwise.worlds.rollouts import collect_lines, grow_to_end, load_lines, load_source, sample_solutions
 
 
 @dataclass(frozen=True)
 class Prefix:
     """A partial solution: its steps as generated; `size`, how many of the sampled paths stood at it; of `completions`
     fresh completions how many ended right; its true state; whether all its steps are valid; whether a right answer is
-    still within reach. One that `ended` is its own only completion.
+    still within reach. One that `ended` is its own only completion. `reward` is what a reward model said of it, if one
+    was asked.
     """
 
     steps: tuple[str, ...]
@@ -32,6 +34,7 @@ class Prefix:
     valid: bool
     reachable: bool
     ended: bool = False
+    reward: float | None = None
 
     @property
     def worth(self) -> float:
@@ -106,13 +109,30 @@ def collect_prefixes(
 
 
 def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
-    """The problems of a file with their prefixes. Raises InputError where a line lacks a field, or counts are amiss."""
-    known = {field.name for field in fields(Prefix)}
+    """The problems of a file with their prefixes. Raises InputError where fields are missing or numbers amiss."""
+    known = {field.name for field in fields(Prefix)} - {"reward"}
     for problem, records in load_lines(file, "prefixes"):
-        if any(set(record) != known for record in records):
-            raise InputError(f"{file}: a prefix of {problem.id!r} has to hold exactly {', '.join(sorted(known))}")
+        if any(set(record) - {"reward"} != known for record in records):
+            raise InputError(
+                f"{file}: a prefix of {problem.id!r} has to hold exactly {', '.join(sorted(known))}, "
+                "and may hold reward"
+            )
         if any(not 0 <= record["right"] <= record["completions"] or record["completions"] < 1 for record in records):
             raise InputError(
                 f"{file}: a prefix of {problem.id!r} needs at least 1 completion, and right ones among those"
             )
+        if not all(_is_reward(record.get("reward")) for record in records):
+            raise InputError(f"{file}: the reward of a prefix of {problem.id!r} has to be a number in [0, 1]")
         yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]
+
+
+def _is_reward(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1)
+
+
+def prefix_source(file: FilePath) -> dict[str, Any]:
+    """What the prefixes of a file were made from, as its first line tells: world, policy, counts and sampling.
+
+    Empty where the file does not tell.
+    """
+    return load_source(file, "prefixes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import comb
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollwise.core import FloatArray, IntArray, Problem
+from rollwise.estimation import area_under_curve, calibration_error, isotonic
 from rollwise.numerics import wilson_interval
 from rollwise.worlds.rollouts import Rollout
 
@@ -43,37 +44,6 @@ def policy_figures(sampled: Sampled, budgets: Sequence[int] = (1, 16, 64)) -> di
         low, high = wilson_interval(solved, len(many))
         figures[str(level)][f"interval_at_{largest}"] = [round(low, 3), round(high, 3)]
     return figures
-
-
-def area_under_curve(scores: FloatArray, truths: NDArray[Any], weights: FloatArray | None = None) -> float:
-    """The chance that a true one scores above a false one, ties counting half; NaN where one kind is missing.
-
-    `truths` (n,) may be shares in [0, 1]: then each entry counts as that much true and the rest false. `weights` (n,).
-    """
-    heavy = np.ones(len(scores)) if weights is None else weights
-    _, place = np.unique(scores, return_inverse=True)
-    true = np.bincount(place, heavy * truths)
-    false = np.bincount(place, heavy * (1 - truths))
-    total = true.sum() * false.sum()
-    below = np.cumsum(false) - false
-    return float((true * (below + false / 2)).sum() / total) if total > 0 else float("nan")
-
-
-def calibration_error(scores: FloatArray, truths: NDArray[Any], bins: int = 10) -> float:
-    """Expected calibration error: over equal bins of the score, the mean gap between score and truth, by size."""
-    place = np.minimum((scores * bins).astype(np.int64), bins - 1)
-    gaps = [abs(float((scores - truths)[place == one].sum())) for one in range(bins)]
-    return sum(gaps) / len(scores)
-
-
-def isotonic(scores: FloatArray, truths: FloatArray, weights: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    """The non-decreasing map from score to truth of least weighted squared error, linear between the scores seen."""
-    from scipy.optimize import isotonic_regression
-
-    seen, place = np.unique(scores, return_inverse=True)
-    heavy = np.bincount(place, weights)
-    fitted = isotonic_regression(np.bincount(place, weights * truths) / heavy, weights=heavy).x
-    return lambda given: np.interp(given, seen, fitted)
 
 
 @dataclass(frozen=True)

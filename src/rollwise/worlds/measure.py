@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, Sampling, Step, Stop, World
+from rollwise.core import Failure, Problem, Sampling, World
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
 from rollwise.registry import FAMILY
@@ -20,6 +19,7 @@ from rollwise.worlds.completions import Prefix, collect_prefixes, load_prefixes
 from rollwise.worlds.evaluation import Judged, policy_figures, prefix_figures
 from rollwise.worlds.recipe import TEMPERATURE, options_text
 from rollwise.worlds.rollouts import collect, load
+from rollwise.worlds.scoring import score_prefixes
 from rollwise.worlds.training import SHAPES, digest_of, policy_name
 
 SAMPLES = 64
@@ -148,36 +148,3 @@ def _judged(rows: Sequence[Scored]) -> Judged:
         worth=np.array([prefix.worth for _, _, prefix, _ in rows], dtype=np.float64),
         completions=np.array([prefix.completions for _, _, prefix, _ in rows], dtype=np.float64),
     )
-
-
-async def score_prefixes(reward: RewardModel, problem: Problem, prefixes: Sequence[Prefix]) -> list[float | Failure]:
-    """The reward after each prefix's last step, in the order given.
-
-    Asked for depth by depth, so that a prefix is read from where the one it grew from was kept.
-    """
-    session = reward.open(problem, 0)
-    found: dict[int, float | Failure] = {}
-    paths = sorted(enumerate(_as_paths(prefixes)), key=lambda pair: len(pair[1].steps))
-    for _, group in groupby(paths, key=lambda pair: len(pair[1].steps)):
-        places, level = zip(*group, strict=True)
-        found |= zip(places, await session.score(level), strict=True)
-        session.retain({path.key for path in level})
-    await session.close()
-    return [found[place] for place in range(len(prefixes))]
-
-
-def _as_paths(prefixes: Sequence[Prefix]) -> list[Path]:
-    """Each prefix as a path whose key continues that of the prefix it grew from."""
-    keys: dict[tuple[tuple[str, ...], bool], PathKey] = {((), False): ()}
-
-    def key_of(steps: tuple[str, ...], ended: bool) -> PathKey:
-        if (steps, ended) not in keys:
-            keys[steps, ended] = (*key_of(steps[:-1], False), len(keys))
-        return keys[steps, ended]
-
-    def step_of(prefix: Prefix, index: int) -> Step:
-        return Step(prefix.steps[index], 0, Stop.END if prefix.ended and index == prefix.depth - 1 else Stop.STEP)
-
-    return [
-        Path(key_of(one.steps, one.ended), tuple(step_of(one, index) for index in range(one.depth))) for one in prefixes
-    ]

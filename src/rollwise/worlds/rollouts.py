@@ -141,7 +141,8 @@ def _held(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
 
 
 def _plain(record: Any) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+    values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _records(file: FilePath, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
@@ -167,6 +168,14 @@ def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[s
     """The problems of a file with what stands under `name`. Raises InputError for a line that has nothing there."""
     for problem, record in _records(file, name):
         yield problem, record[name]
+
+
+def load_source(file: FilePath, name: str) -> dict[str, Any]:
+    """The source of a file's first line, empty where there is none. Raises InputError as `load_lines` does."""
+    for _, record in _records(file, name):
+        source = record.get("source")
+        return source if isinstance(source, dict) else {}
+    return {}
 
 
 def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:

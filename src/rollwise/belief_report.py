@@ -1,0 +1,69 @@
+"""What a calibration found, as tables and sentences."""
+
+from __future__ import annotations
+
+from rollwise.calibration import Calibration, DepthFit, Estimate, Reliability
+from rollwise.estimation import LARGEST
+from rollwise.report import Sheet
+
+
+def belief_sheets(made: Calibration) -> list[Sheet]:
+    """The tables of a calibration: κ by depth, and how well rewards are chances before and after."""
+    fits = tuple(
+        (
+            depths_text(fit),
+            str(fit.prefixes),
+            str(fit.problems),
+            f"{fit.curve.means[0]:.2f}–{fit.curve.means[-1]:.2f}",
+            *(_with_interval(one) for one in (fit.moments, fit.likelihood)),
+        )
+        for fit in made.depths
+    )
+    before, after = ("raw reward", *_figures(made.before)), ("calibrated", *_figures(made.after))
+    columns = ("depth", "prefixes", "problems", "chance", "κ by moments", "κ by likelihood")
+    return [
+        Sheet("what a reward is worth, with 95 % intervals", columns, fits, 1),
+        Sheet("as chances, on held-out problems", ("score", "ECE", "AUC", "Brier"), (before, after), 1),
+    ]
+
+
+def belief_notes(made: Calibration) -> list[str]:
+    """What else was found, and what to beware of."""
+    notes = []
+    if made.correlation is None:
+        notes.append("No two prefixes share a direction: paths of a direction are taken to share their chance wholly.")
+    else:
+        notes.append(f"Paths of one direction share {_with_interval(made.correlation)} of the doubt (correlation ρ).")
+    if made.correlation_across is not None and made.correlation_across.low > 0.1:
+        notes.append(
+            f"Directions of one problem share {_with_interval(made.correlation_across)} of it too: some problems are "
+            "harder than their rewards say, which no strategy here takes into account."
+        )
+    if made.size_exponent is not None:
+        notes.append(
+            "Of two directions of a problem, the one with twice the paths has 2^α times the odds, "
+            f"α = {_with_interval(made.size_exponent)} (size_exponent)."
+        )
+    if any(fit.concentration >= LARGEST for fit in made.depths):
+        notes.append(
+            f"κ = {LARGEST:g} is the largest there is: at that depth prefixes of like reward differ no more than "
+            "chance makes them."
+        )
+    if min(fit.problems for fit in made.depths) < 30:
+        notes.append("Some depths rest on fewer than 30 problems: the intervals are rough. Complete prefixes of more.")
+    return notes
+
+
+def depths_text(fit: DepthFit) -> str:
+    """The depths of a fit as people read them: 3, or 4–6."""
+    return str(fit.first) if fit.first == fit.last else f"{fit.first}–{fit.last}"
+
+
+def _with_interval(one: Estimate) -> str:
+    value, low, high = (f"{number:.0f}" if abs(number) >= 100 else f"{number:.2g}" for number in vars(one).values())
+    return f"{value} ({low} to {high})"
+
+
+def _figures(found: Reliability) -> tuple[str, str, str]:
+    area = "-" if found.area is None else f"{found.area:.3f}"
+    return f"{found.error:.3f}", area, f"{found.brier:.3f}"
