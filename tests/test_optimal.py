@@ -233,20 +233,26 @@ def test_pooling_takes_certain_members(pooling: str) -> None:
 
 
 def test_the_size_exponent_adds_to_the_log_odds() -> None:
-    odds = 0.3 / 0.7 * 3**0.5
-    crowd = Belief(np.array([0.3, 0.3, 0.3, 0.4]), np.full(4, 5.0))
-    made = allocate("optimal_directions", crowd, 30, [0, 0, 0, 1], size_exponent=0.5)
-    expected = allocate("optimal", Belief(np.array([odds / (1 + odds), 0.4]), np.full(2, 5.0)), 30)
-    np.testing.assert_allclose([made.weights[:3].sum(), made.weights[3]], expected.weights)
+    """By how much larger a direction is than the directions on average, here by √3 and by 1/√3."""
+    mean, labels = np.array([0.3, 0.3, 0.3, 0.4]), [0, 0, 0, 1]
+    odds = np.array([0.3 / 0.7, 0.4 / 0.6]) * np.array([3**0.5, 3**-0.5]) ** 0.5
+    expected = allocate("optimal", Belief(odds / (1 + odds), np.full(2, 5.0)), 30)
+    for crowd, options in (
+        (Belief(mean, np.full(4, 5.0)), {"size_exponent": 0.5}),
+        (Belief(mean, np.full(4, 5.0), size_exponent=0.5), {}),
+        (Belief(mean, np.full(4, 5.0), size_exponent=3.0), {"size_exponent": 0.5}),
+    ):
+        made = allocate("optimal_directions", crowd, 30, labels, **options)
+        np.testing.assert_allclose([made.weights[:3].sum(), made.weights[3]], expected.weights)
 
 
 def test_a_huge_size_exponent_makes_crowds_certain() -> None:
     belief, labels = Belief(np.array([0.3, 0.3, 0.9, 0.0, 0.0]), np.full(5, 5.0)), [0, 0, 1, 2, 2]
     crowds = allocate("optimal_directions", belief, 6, labels, size_exponent=1e300)
     loners = allocate("optimal_directions", belief, 6, labels, size_exponent=-1e300)
-    certain = allocate("optimal", Belief(np.array([1.0, 0.9, 0.0]), np.full(3, 5.0)), 6).counts.tolist()
-    assert [crowds.counts[:2].sum(), crowds.counts[2], crowds.counts[3:].sum()] == certain
-    assert loners.counts.tolist() == [0, 0, 6, 0, 0]
+    for made, mean in ((crowds, [1.0, 0.0, 0.0]), (loners, [0.0, 1.0, 0.0])):
+        certain = allocate("optimal", Belief(np.array(mean), np.full(3, 5.0)), 6).counts.tolist()
+        assert [made.counts[:2].sum(), made.counts[2], made.counts[3:].sum()] == certain
 
 
 def test_a_similarity_is_cut_into_directions() -> None:

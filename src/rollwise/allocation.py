@@ -117,15 +117,18 @@ def _restore(made: Allocation, order: IntArray) -> Allocation:
 
 def _build_options(kind: type, given: dict[str, Any], name: str) -> Any:
     known = {field.name: str(getattr(field.type, "__name__", field.type)) for field in fields(kind)}
+    taken = {}
     for key, value in given.items():
         if key not in known:
             raise InputError(f"strategy {name!r} has no option {key!r}; it has: {', '.join(known) or 'none'}")
-        wanted = known[key]
+        wanted = known[key].removesuffix(" | None")
+        if value is None and wanted != known[key]:
+            continue
         right = isinstance(value, str) if wanted == "str" else _is_number(value, whole=wanted == "int")
         if not right:
             raise InputError(f"option {key!r} of strategy {name!r} is a {wanted}, not {value!r:.60}")
-    numbers: dict[str, type] = {"int": int, "float": float}
-    return kind(**{key: numbers.get(known[key], lambda same: same)(value) for key, value in given.items()})
+        taken[key] = {"int": int, "float": float, "str": str}[wanted](value)
+    return kind(**taken)
 
 
 def _is_number(value: Any, whole: bool) -> bool:

@@ -30,6 +30,8 @@ def check_belief(belief: Belief, count: int) -> None:
         raise InputError("a belief's concentration is above 0: how many completions the mean is worth")
     if not 0 < belief.correlation <= 1:
         raise InputError(f"a belief's correlation lies above 0 and up to 1, not {belief.correlation}")
+    if not math.isfinite(belief.size_exponent):
+        raise InputError(f"a belief's size exponent is a finite number, not {belief.size_exponent}")
     if belief.spent is not None and np.any(belief.spent < 0):
         raise InputError("rollouts spent are counted from 0 up")
 

@@ -142,7 +142,8 @@ class Calibration:
         """The belief about candidates of these rewards (k,) in [0, 1] and depths (k,) in steps.
 
         A depth takes the fit that holds it, else the one below; before the first it is the first, beyond the last the
-        last. The correlation is 1 where none was fitted: paths of one direction share their chance.
+        last. Where none was fitted, the correlation is 1 (paths of one direction share their chance) and the size
+        exponent 0 (their number says nothing).
         """
         firsts = [one.first for one in self.depths]
         place = np.maximum(np.searchsorted(firsts, depths, side="right") - 1, 0)
@@ -150,7 +151,9 @@ class Calibration:
         for index in np.unique(place):
             means[place == index] = self.depths[index].curve(rewards[place == index])
         concentrations = np.array([one.concentration for one in self.depths])[place]
-        return Belief(means, concentrations, 1.0 if self.correlation is None else self.correlation.value)
+        correlation = 1.0 if self.correlation is None else self.correlation.value
+        size_exponent = 0.0 if self.size_exponent is None else self.size_exponent.value
+        return Belief(means, concentrations, correlation, size_exponent=size_exponent)
 
     def as_dict(self) -> dict[str, Any]:
         """The calibration as plain values, for JSON."""

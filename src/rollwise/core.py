@@ -140,13 +140,15 @@ class Belief:
     `mean` m (k,) lies in [0, 1] and is calibrated: no share of anything; `concentration` κ (k,), above 0, is how much
     that mean is worth, in completions seen. `correlation` ρ in (0, 1] is how much of the doubt about p is common to the
     candidates of one direction: 1 where they share one p. `spent` (k,) are rollouts that a path has had already, none
-    of them known to be right; None where there are none.
+    of them known to be right; None where there are none. `size_exponent` α is how much a direction's log-odds rise with
+    the log of its size, among the directions at hand.
     """
 
     mean: FloatArray
     concentration: FloatArray
     correlation: float = 1.0
     spent: IntArray | None = None
+    size_exponent: float = 0.0
 
 
 Believe = Callable[[FloatArray, IntArray], Belief]

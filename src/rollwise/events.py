@@ -52,7 +52,7 @@ def _believed(belief: Belief | None) -> dict[str, Any] | None:
     if belief is None:
         return None
     told = {"mean": _plain(belief.mean), "concentration": _plain(belief.concentration)}
-    return told | {"correlation": belief.correlation}
+    return told | {"correlation": belief.correlation, "size_exponent": belief.size_exponent}
 
 
 def _plain(array: FloatArray | IntArray | None) -> list[float] | None:

@@ -29,24 +29,24 @@ class OptimalOptions:
 
 @dataclass(frozen=True)
 class OptimalDirectionsOptions:
-    """How directions share one chance to be right.
+    """How directions share one chance to be right; what is None is the belief's.
 
-    `correlation` ρ in (0, 1] is the members' common part of the doubt; 0 takes the belief's. `pooling` makes one mean
-    of the members' (see `pool`). `size_exponent` α adds α log k to the log-odds of a direction of k members: that the
-    policy goes there often is evidence too, which a mean calibrated path by path may not hold. 0 leaves the mean as it
-    is, 1 multiplies the odds by k, and below 0 crowds are held against. `cut` makes clusters of a similarity.
+    `correlation` ρ in (0, 1] is the members' common part of the doubt. `pooling` makes one mean of the members' (see
+    `pool`). `size_exponent` α adds α (log k - the mean of log k over the directions) to the log-odds of a direction of
+    k members: that the policy goes there more often than elsewhere is evidence too, which a mean calibrated path by
+    path may not hold. Below 0 crowds are held against. `cut` makes clusters of a similarity.
     """
 
-    correlation: float = 0.0
+    correlation: float | None = None
     pooling: str = "mean"
-    size_exponent: float = 0.0
+    size_exponent: float | None = None
     cut: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 <= self.correlation <= 1:
-            raise InputError(f"a correlation lies in (0, 1], or 0 for the belief's, not {self.correlation}")
+        if self.correlation is not None and not 0 < self.correlation <= 1:
+            raise InputError(f"a correlation lies in (0, 1], not {self.correlation}; leave it out for the belief's")
         require_one_of("pooling", self.pooling, POOLINGS)
-        if not np.isfinite(self.size_exponent):
+        if self.size_exponent is not None and not np.isfinite(self.size_exponent):
             raise InputError(f"size_exponent is a finite number, not {self.size_exponent}")
         check_cut(self.cut)
 
@@ -76,9 +76,10 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
     mean, concentration = pool(belief.mean, belief.concentration, labels, options.pooling)
-    mean = _shifted(mean, options.size_exponent * np.log(sizes))
+    exponent = belief.size_exponent if options.size_exponent is None else options.size_exponent
+    mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
     spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
-    correlation = options.correlation or belief.correlation
+    correlation = belief.correlation if options.correlation is None else options.correlation
     if correlation == 1:
         had = np.bincount(labels, spent).astype(np.int64)
         totals = optimal_counts(mean, concentration, width, spent=had)
