@@ -66,7 +66,7 @@ class Transcript:
             return ""
         text = self.reader.text(self.tokens)
         stopped = first_stop(text, self.reader.rule.strings)
-        sure = stopped[0] if stopped else len(text.rstrip("\ufffd")) - self.hold
+        sure = stopped[0] if stopped else max(0, len(text.rstrip("\ufffd")) - self.hold)
         said, self.sent = text[self.sent : sure], max(self.sent, sure)
         return said
 
