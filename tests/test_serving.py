@@ -20,13 +20,21 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import models as tokenizer_models
+from transformers import PreTrainedTokenizerFast
+from typer.testing import CliRunner
 
+from rollwise.cli import build_app
 from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.local import LocalPolicy
+from rollwise.engines.stops import StopRule, StopTable
+from rollwise.errors import InputError
 from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward
 from rollwise.serving.models import Models
 from rollwise.serving.run import Choice, load_models, running
+from rollwise.serving.text import Reader, Transcript
 
 torch.set_num_threads(1)
 
@@ -101,7 +109,7 @@ def info(client: httpx.Client) -> Any:
 async def test_a_greedy_completion_is_the_local_engines_greedy_path(models: Models, post: Post) -> None:
     policy = models.policy
     local = LocalPolicy(policy.model, policy.tokenizer, WORLD.separator, rows=2)
-    for seed in range(4):
+    for seed in range(2):
         problem = question(seed)
         prompt = encode(models, prompt_text(problem))
         reply = post("/v1/completions", prompt=prompt, max_tokens=200, temperature=0, return_token_ids=True)
@@ -198,13 +206,13 @@ def test_log_probabilities_are_those_of_a_plain_forward(models: Models, post: Po
 
 def test_child_i_of_a_seed_is_the_completion_of_seed_plus_i(models: Models, post: Post) -> None:
     prompt = prompt_text(question(40))
-    options = {"prompt": prompt, "max_tokens": 40, "temperature": 1.3}
+    options = {"prompt": prompt, "max_tokens": 16, "temperature": 1.3}
     several = [post("/v1/completions", n=4, seed=7, **options) for _ in range(2)]
     texts = [[choice["text"] for choice in reply["choices"]] for reply in several]
     alone = [post("/v1/completions", seed=7 + child, **options)["choices"][0]["text"] for child in range(4)]
     assert texts == [alone, alone]
     assert len(set(alone)) > 1
-    free = {post("/v1/completions", **options)["choices"][0]["text"] for _ in range(6)}
+    free = {post("/v1/completions", **options)["choices"][0]["text"] for _ in range(5)}
     assert len(free) > 1
     greedy = post("/v1/completions", **(options | {"temperature": 0}))["choices"][0]["text"]
     assert post("/v1/completions", top_p=1e-9, **options)["choices"][0]["text"] == greedy
@@ -313,6 +321,26 @@ def test_a_stream_says_what_the_whole_response_says(client: httpx.Client, post: 
         assert [delta["finish_reason"] for delta in mine] == [None] * (len(mine) - 1) + [choice["finish_reason"]]
         assert mine[-1]["stop_reason"] == choice["stop_reason"]
         assert len(mine) == len(choice["token_ids"]) + 1
+
+
+def test_what_a_stream_says_is_the_text_from_its_beginning() -> None:
+    """Byte tokens: characters come in parts, and stop strings are held back until they are none."""
+    reader = byte_reader(("=→", "never"))
+    for text, stopped in (("a=→b", "a"), ("é→ nev=é", "é→ nev=é"), ("=", "=")):
+        transcript, said = Transcript(reader), ""
+        for token in reader.tokenizer(text)["input_ids"]:
+            said += transcript.add(token)
+            assert stopped.startswith(said)
+        rest, ending = transcript.end()
+        assert said + rest == ending.text == stopped
+
+
+def byte_reader(strings: tuple[str, ...]) -> Reader:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(tokenizer_models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False)
+    return Reader(tokenizer, StopTable(tokenizer, len(alphabet)).pieces, StopRule(strings), include=False)
 
 
 def test_a_streamed_chat_says_its_message(client: httpx.Client, post: Post) -> None:
@@ -428,7 +456,7 @@ async def test_requests_of_many_clients_share_the_rows(
 ) -> None:
     counter = Counter(models, monkeypatch)
     bodies = [
-        {"prompt": prompt_text(question(100 + number % 5)), "max_tokens": 20 + number % 3, "seed": number}
+        {"prompt": prompt_text(question(100 + number % 5)), "max_tokens": 12 + number % 3, "seed": number}
         | {"temperature": 0.5 * (number % 4), "stop": [WORLD.separator, " = "][: number % 3], "logprobs": number % 2}
         for number in range(32)
     ]
@@ -441,12 +469,12 @@ async def test_requests_of_many_clients_share_the_rows(
 
         together = await asyncio.gather(*map(ask, bodies))
         shared, counter.calls = counter.calls, 0
-        alone = [await ask(body) for body in bodies]
-    assert [one["choices"][0]["text"] for one in together] == [one["choices"][0]["text"] for one in alone]
-    for one, other in zip(together, alone, strict=True):
+        alone = [await ask(body) for body in bodies[::3]]
+    assert [one["choices"][0]["text"] for one in together[::3]] == [one["choices"][0]["text"] for one in alone]
+    for one, other in zip(together[::3], alone, strict=True):
         told = [each["choices"][0]["logprobs"]["token_logprobs"] for each in (one, other)]
         assert told[0] == pytest.approx(told[1], abs=1e-9)
-    assert shared < counter.calls / 3
+    assert shared < counter.calls
 
 
 def settled(client: httpx.Client) -> bool:
@@ -563,6 +591,30 @@ def test_a_key_is_asked_for_where_one_is_set(models: Models, monkeypatch: pytest
         reply = client.post("/v1/completions", json=SAY, headers={"authorization": "Bearer sesame"})
         assert reply.status_code == HTTPStatus.OK
         assert client.get("/health").status_code == HTTPStatus.OK
+
+
+def test_without_the_extra_the_command_names_it() -> None:
+    code = "sys.modules['uvicorn'] = None; from rollwise.cli import main; sys.argv[1:] = ['serve-model']; main()"
+    run = subprocess.run([sys.executable, "-c", f"import sys; {code}"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "rollwise: a server needs an extra: pip install 'rollwise[serve]'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--policy", "demonstrator"], "no model that can be served"),
+        (["--reward", "dial(0.2)"], "no model that can be served"),
+        (["--policy", "nowhere"], "no policy is called 'nowhere'"),
+        (["--embedder", "nothing", "--reward", "none"], "hidden, minilm or none"),
+        (["--dtype", "int8"], "--dtype is float32"),
+        (["--host", "203.0.113.1"], "nothing can listen at 203.0.113.1:0"),
+    ],
+)
+def test_what_cannot_be_served_is_told_before_it_is_tried(options: list[str], words: str) -> None:
+    run = CliRunner().invoke(build_app(), ["serve-model", "--port", "0", *options])
+    assert isinstance(run.exception, InputError)
+    assert words in str(run.exception)
 
 
 def test_the_command_serves_until_it_is_interrupted() -> None:

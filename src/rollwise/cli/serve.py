@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,13 +48,15 @@ def serve_model(
 
         rollwise serve-model --policy path/to/model --reward none --port 8001
     """
-    from rollwise.serving.run import Choice, listen, load_models, serve
+    from rollwise.serving.run import KEY, Choice, listen, load_models, serve
 
     if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")
     with listen(host, port) as socket:  # before minutes go into loading
         models = load_models(Choice(policy, reward, embedder, world, rows, dtype, cache_tokens))
         typer.echo(_notice(models, f"http://{host}:{socket.getsockname()[1]}"))
+        if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(KEY):
+            typer.echo(f"anyone who reaches {host} can use it: set {KEY} to ask for a key", err=True)
         serve(models, socket)
 
 

@@ -9,22 +9,24 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from rollwise.errors import InputError, MissingExtraError
+
+try:
+    import fastapi as _  # noqa: F401
+    import uvicorn
+except ImportError as error:
+    raise MissingExtraError("a server", "serve") from error
 
 from rollwise.engines.local import LocalPolicy
 from rollwise.engines.prefixes import Prefixes
-from rollwise.errors import InputError, MissingExtraError
 from rollwise.registry import find_world, model_folder
 from rollwise.rewards.local import LocalReward
-
-try:
-    import uvicorn
-
-    from rollwise.serving.app import build_app
-    from rollwise.serving.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
-    from rollwise.serving.judging import Judge
-    from rollwise.serving.models import Models
-except ImportError as error:
-    raise MissingExtraError("a server", "serve") from error
+from rollwise.serving.app import build_app
+from rollwise.serving.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
+from rollwise.serving.judging import Judge
+from rollwise.serving.models import Models
 
 KEY = "ROLLWISE_API_KEY"
 
@@ -47,15 +49,14 @@ class Choice:
 def load_models(choice: Choice) -> Models:
     """The models of a choice. Raises InputError where one is not there."""
     separator = find_world(choice.world).separator
-    folder = model_folder(choice.policy, choice.world, "policy")
+    folder = _folder(choice.policy, choice.world, "policy")
     policy = LocalPolicy.load(folder, separator, choice.dtype, choice.rows)
     prefixes = Prefixes(choice.cache_tokens)
-    name = _name(choice.policy, choice.world, "policy")
-    judge = None
+    name, judge = _name(folder, choice.world), None
     if choice.reward != "none":
-        reward = LocalReward.load(model_folder(choice.reward, choice.world, "reward"), choice.dtype, rows=1)
-        title = _name(choice.reward, choice.world, "reward")
-        judge = Judge(reward, title, separator, choice.cache_tokens, min(choice.rows, 32))
+        folder = _folder(choice.reward, choice.world, "reward")
+        reward = LocalReward.load(folder, choice.dtype, rows=1)
+        judge = Judge(reward, _name(folder, choice.world), separator, choice.cache_tokens, min(choice.rows, 32))
     return Models(name, policy, prefixes, judge, _embedder(choice, policy, prefixes, name), int(time.time()))
 
 
@@ -70,9 +71,16 @@ def _embedder(choice: Choice, policy: LocalPolicy, prefixes: Prefixes, name: str
     raise InputError(f"no embedder is called {choice.embedder!r}: give hidden, minilm or none")
 
 
-def _name(given: str, world: str, part: str) -> str:
+def _folder(given: str, world: str, part: str) -> FilePath:
+    """The folder of a model. Raises InputError for what has none, such as a demonstrator or a dial."""
+    if given == "demonstrator" or "(" in given or given in ("dial", "worth"):
+        raise InputError(f"{given!r} is no model that can be served: give trained, or the folder of a {part} model")
+    return model_folder(given, world, part)
+
+
+def _name(folder: FilePath, world: str) -> str:
     """What clients call a model: a bundled one by its world, another by its folder's last name."""
-    folder = model_folder(given, world, part).resolve()
+    folder = folder.resolve()
     return f"{world}-{folder.name}" if folder.parent.name == world else folder.name
 
 
