@@ -23,13 +23,24 @@ LEVELS = [
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store"},
     {"bench", "summary", "report", "drawing", "belief_report"},
+    {"serving"},
     {"cli"},
 ]
 MATHEMATICS = {
     *{"numerics", "beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
     *{"strategies", "optimal", "allocation", "search"},
 }
-HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
+HEAVY = [
+    "torch",
+    "transformers",
+    "httpx",
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
+    "sentence_transformers",
+    "scipy",
+    "pydantic",
+]
 
 
 def room(module: str) -> str:

@@ -179,7 +179,7 @@ def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
         return policy
     from rollwise.engines.local import LocalPolicy
 
-    return LocalPolicy.load(_folder(name, world, "policy"), find_world(world).separator, dtype)
+    return LocalPolicy.load(model_folder(name, world, "policy"), find_world(world).separator, dtype)
 
 
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
@@ -199,10 +199,13 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
         return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
     from rollwise.rewards.local import LocalReward
 
-    return LocalReward.load(_folder(name, world, "reward"), dtype)
+    return LocalReward.load(model_folder(name, world, "reward"), dtype)
 
 
-def _folder(name: str, world: str, part: str) -> Path:
+def model_folder(name: str, world: str, part: str) -> Path:
+    """The folder of a world's own policy or reward model by name, or that of another model. Raises InputError where
+    there is none.
+    """
     other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
     has_other = part == "reward" or find_world(world).demonstrator() is not None
     if name in FAMILY[part]:
