@@ -566,6 +566,7 @@ def test_a_search_reads_its_belief_and_keeps_it_in_its_events(belief: Path) -> N
                 "mean": expected.mean.tolist(),
                 "concentration": expected.concentration.tolist(),
                 "correlation": expected.correlation,
+                "size_exponent": expected.size_exponent,
             }
     plain = rollwise.solve(STORY, "rebase", 8, belief=str(belief), **SEARCH)
     assert {one["belief"] for one in event_records(plain.events, {}) if one["event"] == "allocated"} == {None}
