@@ -19,8 +19,8 @@ LEVELS = [
     {"search"},
     {"answers", "ledger", "registry", "events"},
     {"engines", "rewards", "embedders", "worlds"},
-    {"runner", "store"},
-    {"bench", "summary", "report", "drawing"},
+    {"runner", "store", "simulation"},
+    {"bench", "summary", "report", "drawing", "charts", "regrets"},
     {"cli"},
 ]
 MATHEMATICS = {"numerics", "directions", "voting", "allocation", "search"}

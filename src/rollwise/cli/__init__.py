@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, solve, world
+    from rollwise.cli import allocate, bench, simulate, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -37,6 +37,7 @@ def build_app() -> typer.Typer:
     app.command("solve")(solve.solve)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(bench.bench)
+    app.command("simulate")(simulate.simulate)
     app.add_typer(world.app, name="world")
     return app
 
