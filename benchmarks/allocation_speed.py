@@ -21,7 +21,7 @@ import numpy as np
 import scipy
 
 from rollwise.allocation import STRATEGIES
-from rollwise.core import Candidates, Evidence, FloatArray
+from rollwise.core import Belief, Candidates, Evidence, FloatArray
 from rollwise.directions import from_evidence
 
 GOAL = {"dora": 5.0}
@@ -49,6 +49,7 @@ def contender(name: str, given: argparse.Namespace) -> Callable[[], None]:
             directions=from_evidence(evidence) if "directions" in strategy.needs else None,
             lineage=np.arange(given.candidates),
             question="benchmark",
+            belief=Belief(rewards, np.full(given.candidates, 4.0), correlation=0.5),
         )
         allocate(candidates, given.candidates)
 

@@ -14,7 +14,9 @@ LEVELS = [
     {"errors"},
     {"core"},
     {"numerics"},
-    {"directions", "voting"},
+    {"beliefs", "directions", "voting"},
+    {"strategies"},
+    {"optimal"},
     {"allocation"},
     {"search"},
     {"answers", "ledger", "registry", "events"},
@@ -23,7 +25,7 @@ LEVELS = [
     {"bench", "summary", "report", "drawing", "charts", "regrets"},
     {"cli"},
 ]
-MATHEMATICS = {"numerics", "directions", "voting", "allocation", "search"}
+MATHEMATICS = {"numerics", "beliefs", "directions", "voting", "strategies", "optimal", "allocation", "search"}
 HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
 
 

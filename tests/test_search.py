@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwise.allocation import STRATEGIES
-from rollwise.core import Evidence, Failure, Path, PathKey, Problem, Step, Stop
+from rollwise.core import Belief, Evidence, Failure, FloatArray, IntArray, Path, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
 from rollwise.search import Allocated, Event, Failed, Finished, Grown, Growth, Limits, Search, rounds
 
@@ -24,7 +24,13 @@ PROBLEM = Problem("p", "a question")
 
 
 def begin(budget: int, strategy: str = "temperature", options: dict[str, Any] | None = None, **limits: Any) -> Search:
-    return Search(PROBLEM, STRATEGIES[strategy].bind(options), Limits(budget, **limits), seed=1)
+    believe = sure if "belief" in STRATEGIES[strategy].needs else None
+    return Search(PROBLEM, STRATEGIES[strategy].bind(options), Limits(budget, **limits), seed=1, believe=believe)
+
+
+def sure(rewards: FloatArray, depths: IntArray) -> Belief:
+    """A belief that takes rewards for chances, and is surer the deeper."""
+    return Belief(rewards, 1 + depths.astype(np.float64), correlation=0.6)
 
 
 def drive(search: Search, reply: Reply, order: Order = list) -> Search:

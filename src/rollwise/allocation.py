@@ -1,185 +1,41 @@
-"""Every strategy, one pure function each: candidates and a width → how many copies of each candidate go on."""
+"""Name → strategy: its function, options and needs; what it is given and what it returns are checked here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import Allocation, Allocator, Belief, Candidates, FloatArray, IntArray
-from rollwise.directions import check_directions, contiguous_order, take, uniqueness
+from rollwise.beliefs import check_belief
+from rollwise.core import Allocation, Allocator, Candidates, IntArray
+from rollwise.directions import check_directions
 from rollwise.errors import AllocationError, InputError
-from rollwise.numerics import apportion, check_rounding, keyed_generator, largest_remainder, softmax
-
-LARGEST = 10**8
-"""The largest width and the largest number of children a path."""
-
-
-def _require_at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise InputError(f"{name} has to be at least {least:g}, not {value}")
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """This strategy has no options."""
-
-
-@dataclass(frozen=True)
-class TreeOptions:
-    """Beam and DVTS: how many children each kept path has (the paper's M)."""
-
-    beam_width: int = 4
-
-    def __post_init__(self) -> None:
-        _require_at_least("beam_width", self.beam_width, 1)
-        if self.beam_width > LARGEST:
-            raise InputError(f"beam_width has to be at most {LARGEST:,}")
-
-
-@dataclass(frozen=True)
-class RebaseOptions:
-    """REBASE: the temperature T_b of the softmax over rewards, and how shares become counts."""
-
-    reward_temperature: float = 0.1
-    rounding: str = "largest_remainder"
-
-    def __post_init__(self) -> None:
-        _require_at_least("reward_temperature", self.reward_temperature, 0)
-        check_rounding(self.rounding)
-
-
-@dataclass(frozen=True)
-class DoraOptions:
-    """DORA: T_b over rewards, T_s over similarity, and how shares become counts."""
-
-    reward_temperature: float = 0.1
-    similarity_temperature: float = 0.01
-    rounding: str = "cumulative"
-
-    def __post_init__(self) -> None:
-        _require_at_least("reward_temperature", self.reward_temperature, 0)
-        _require_at_least("similarity_temperature", self.similarity_temperature, 0)
-        check_rounding(self.rounding)
-
-
-def temperature(candidates: Candidates, width: int, options: NoOptions) -> Allocation:
-    """One rollout each; a width other than k is spread evenly. Plain sampling, the baseline of every table."""
-    weights = np.full(len(candidates), 1 / len(candidates))
-    return Allocation(largest_remainder(weights * width, width), weights)
-
-
-def beam(candidates: Candidates, width: int, options: TreeOptions) -> Allocation:
-    """M rollouts to each of the ⌈width / M⌉ best rewards, the last of them what remains (Snell et al., 2408.03314).
-
-    Where fewer candidates than that exist, the width is spread evenly over all of them.
-    """
-    kept = -(-width // options.beam_width)
-    counts = np.zeros(len(candidates), dtype=np.int64)
-    best = _best_first(candidates.rewards)[:kept]
-    if len(best) < kept:
-        counts[best] = largest_remainder(np.full(len(best), width / len(best)), width)
-    else:
-        counts[best] = options.beam_width
-        counts[best[-1:]] -= kept * options.beam_width - width
-    return Allocation(counts, _shares(counts))
-
-
-def dvts(candidates: Candidates, width: int, options: TreeOptions) -> Allocation:
-    """Subtree = root index // M; each subtree's remaining rollouts go to its best path (Beeching et al., 2024).
-
-    A subtree's remaining rollouts are its active paths; a width other than k is spread over subtrees in proportion.
-    """
-    assert candidates.lineage is not None
-    trees, members = np.unique(candidates.lineage // options.beam_width, return_inverse=True)
-    sizes = np.bincount(members)
-    slots = largest_remainder(sizes.astype(np.float64) * (width / len(candidates)), width)
-    best_first = _best_first(candidates.rewards)
-    counts = np.zeros(len(candidates), dtype=np.int64)
-    for tree in range(len(trees)):
-        counts[best_first[members[best_first] == tree][0]] = slots[tree]
-    return Allocation(counts, _shares(counts))
-
-
-def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Allocation:
-    """Shares softmax(R / T_b) of the width (REBASE, Wu et al., arXiv 2408.00724, section 3). Reads no directions: the
-    cumulative roundings go along the paths' keys.
-    """
-    weights = softmax(candidates.rewards, options.reward_temperature)
-    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), _generator(candidates))
-    return Allocation(counts, weights)
-
-
-def dora(candidates: Candidates, width: int, options: DoraOptions) -> Allocation:
-    """Shares w·γ / Σw·γ, w = softmax(R / T_b), γ the uniqueness of each candidate's direction (DORA, Wang et al.,
-    arXiv 2506.15707, section 4), so that a direction is paid for its quality and not for its size.
-    """
-    unique, weights = _direction_weights(candidates, options)
-    order = contiguous_order(candidates.directions, len(candidates))
-    counts = apportion(weights, width, options.rounding, order, _generator(candidates))
-    return Allocation(counts, weights, unique)
-
-
-def dora_two_stage(candidates: Candidates, width: int, options: DoraOptions) -> Allocation:
-    """What DORA's released code does instead of the paper: REBASE's counts prune first, then DORA's weights, with the
-    softmax and the uniqueness taken anew among the survivors.
-
-    With rounding "paper" the first counts are rounded half to even as there; otherwise by largest remainder.
-    """
-    shares = softmax(candidates.rewards, options.reward_temperature) * width
-    first = np.round(shares).astype(np.int64) if options.rounding == "paper" else largest_remainder(shares, width)
-    survivors = np.flatnonzero(first) if first.any() else np.arange(len(candidates))
-    second = dora(_subset(candidates, survivors), width, options)
-    counts, weights, unique = np.zeros_like(first), np.zeros(len(first)), np.zeros(len(first))
-    counts[survivors], weights[survivors] = second.counts, second.weights
-    unique[survivors] = second.uniqueness
-    return Allocation(counts, weights, unique, first_counts=first)
-
-
-def _direction_weights(candidates: Candidates, options: DoraOptions) -> tuple[FloatArray, FloatArray]:
-    assert candidates.directions is not None
-    unique = uniqueness(candidates.directions, options.similarity_temperature)
-    weights = softmax(candidates.rewards, options.reward_temperature) * unique
-    return unique, weights / weights.sum()
-
-
-def _best_first(rewards: FloatArray) -> IntArray:
-    return np.argsort(-rewards, kind="stable")
-
-
-def _shares(counts: IntArray) -> FloatArray:
-    return counts / max(1, int(counts.sum()))
-
-
-def _generator(candidates: Candidates) -> np.random.Generator:
-    return keyed_generator(candidates.seed, candidates.question, candidates.paths[0], "rounding")
-
-
-def _subset(candidates: Candidates, order: IntArray) -> Candidates:
-    return Candidates(
-        paths=tuple(candidates.paths[index] for index in order),
-        rewards=candidates.rewards[order],
-        directions=take(candidates.directions, order),
-        lineage=None if candidates.lineage is None else candidates.lineage[order],
-        depth=None if candidates.depth is None else candidates.depth[order],
-        question=candidates.question,
-        seed=candidates.seed,
-        belief=None if candidates.belief is None else _believed(candidates.belief, order),
-    )
-
-
-def _believed(belief: Belief, order: IntArray) -> Belief:
-    return replace(belief, mean=belief.mean[order], concentration=belief.concentration[order])
+from rollwise.optimal import OptimalDirectionsOptions, OptimalOptions, optimal, optimal_directions
+from rollwise.strategies import (
+    LARGEST,
+    DoraOptions,
+    NoOptions,
+    RebaseOptions,
+    TreeOptions,
+    beam,
+    dora,
+    dora_two_stage,
+    dvts,
+    rebase,
+    shares_of,
+    subset,
+    temperature,
+)
 
 
 @dataclass(frozen=True)
 class Strategy:
     """A named allocator, the dataclass of its options (None: any mapping), and what evidence it reads.
 
-    `needs` is a subset of {"rewards", "directions", "lineage"}. Directions that are not needed are not looked for;
-    every path is scored all the same, since the vote reads the rewards.
+    `needs` is a subset of {"rewards", "directions", "lineage", "belief"}. Directions that are not needed are not looked
+    for; every path is scored all the same, since the vote reads the rewards.
     """
 
     name: str
@@ -197,7 +53,7 @@ class Strategy:
         def run(candidates: Candidates, width: int) -> Allocation:
             self._check_evidence(candidates, width)
             order = np.array(sorted(range(len(candidates)), key=lambda index: candidates.paths[index]), dtype=np.int64)
-            made = self.allocate(_subset(candidates, order), width, bound)
+            made = self.allocate(subset(candidates, order), width, bound)
             return _restore(self._check_result(made, len(candidates), width), order)
 
         return run
@@ -219,7 +75,9 @@ class Strategy:
                 raise InputError(f"{count} scores need {count} {name} entries, not {known.shape}")
         if candidates.directions is not None:
             check_directions(candidates.directions, count)
-        for name in ("directions", "lineage"):
+        if candidates.belief is not None:
+            check_belief(candidates.belief, count)
+        for name in _EVIDENCE:
             if name in self.needs and getattr(candidates, name) is None:
                 raise InputError(f"strategy {self.name!r} needs {_EVIDENCE[name]}")
 
@@ -231,7 +89,7 @@ class Strategy:
         if int(counts.sum()) != width:
             raise AllocationError(f"strategy {self.name!r} handed out {int(counts.sum())} rollouts of {width}")
         if not isinstance(made, Allocation):
-            return Allocation(counts, _shares(counts))
+            return Allocation(counts, shares_of(counts))
         reasons = (made.weights, made.uniqueness, made.first_counts)
         if any(reason is not None and reason.shape != (count,) for reason in reasons):
             raise AllocationError(f"strategy {self.name!r} has to return weights for each of {count} candidates")
@@ -241,6 +99,8 @@ class Strategy:
 _EVIDENCE = {
     "directions": "directions: give embeddings, similarity or direction labels",
     "lineage": "the lineage: give the index of the root copy that each path descends from",
+    "belief": "a belief: for each score a calibrated mean and its concentration; for a search, make one by "
+    "`rollwise calibrate` and give it as --belief FILE",
 }
 
 
@@ -287,5 +147,9 @@ STRATEGIES = {
         Strategy("rebase", rebase, RebaseOptions, frozenset({"rewards"})),
         Strategy("dora", dora, DoraOptions, frozenset({"rewards", "directions"})),
         Strategy("dora_two_stage", dora_two_stage, DoraOptions, frozenset({"rewards", "directions"})),
+        Strategy("optimal", optimal, OptimalOptions, frozenset({"belief"})),
+        Strategy(
+            "optimal_directions", optimal_directions, OptimalDirectionsOptions, frozenset({"belief", "directions"})
+        ),
     )
 }

@@ -139,12 +139,14 @@ class Belief:
 
     `mean` m (k,) lies in [0, 1] and is calibrated: no share of anything; `concentration` κ (k,), above 0, is how much
     that mean is worth, in completions seen. `correlation` ρ in (0, 1] is how much of the doubt about p is common to the
-    candidates of one direction: 1 where they share one p.
+    candidates of one direction: 1 where they share one p. `spent` (k,) are rollouts that a path has had already, none
+    of them known to be right; None where there are none.
     """
 
     mean: FloatArray
     concentration: FloatArray
     correlation: float = 1.0
+    spent: IntArray | None = None
 
 
 Believe = Callable[[FloatArray, IntArray], Belief]

@@ -40,6 +40,116 @@ def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
     return from_embeddings(np.stack(embeddings))
 
 
+DIRECTION_WEIGHTS = ("gamma", "magnitude", "clusters")
+
+
+def direction_weights(
+    directions: Directions, kind: str = "gamma", similarity_temperature: float = 0.01, cut: float = 0.05
+) -> FloatArray:
+    """How much each candidate (k,) stands for its direction alone; the weights of one direction sum to about 1.
+
+    "gamma": `uniqueness`, as DORA. "magnitude": w ≥ 0 with K w nearest to 1, K = exp((S - 1) / T_s), which repairs the
+    leak of γ between directions of unlike size (Leinster's magnitude). "clusters": 1 / size of the candidate's
+    cluster, see `hard_labels`. For labels all three are 1 / size. Weights are taken as they are, so that only "gamma"
+    reads them. Raises InputError for another kind.
+    """
+    if kind not in DIRECTION_WEIGHTS:
+        raise InputError(f"direction weights are one of {', '.join(DIRECTION_WEIGHTS)}, not {kind!r}")
+    if kind == "gamma":
+        return uniqueness(directions, similarity_temperature)
+    if kind == "clusters":
+        return uniqueness(Directions(labels=hard_labels(directions, cut)))
+    if directions.weights is not None:
+        raise InputError("direction weights that are given leave nothing to compute: leave weights=magnitude out")
+    if directions.labels is not None:
+        return uniqueness(directions)
+    return _magnitude(_kernel(_similarity(directions), similarity_temperature))
+
+
+_RIDGE = 1e-9  # of equal candidates none is told apart: the smallest solution shares alike among them
+
+
+def _magnitude(kernel: FloatArray) -> FloatArray:
+    """The w ≥ 0 that makes |K w - 1|² + ridge |w|² least; strictly above 0, so that every candidate keeps a share."""
+    count = len(kernel)
+    rows = np.vstack([kernel, np.sqrt(_RIDGE) * np.eye(count)])
+    target = np.concatenate([np.ones(count), np.zeros(count)])
+    weights = np.linalg.lstsq(rows, target)[0]
+    if weights.min() < 0:
+        from scipy.optimize import nnls
+
+        weights = nnls(rows, target)[0]
+    return np.maximum(weights, _RIDGE)
+
+
+def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:
+    """Directions as labels (k,), numbered as they appear: labels as they are; for a similarity the clusters of average
+    linkage on 1 - S, where two clusters are one if their members' mean distance is at most `cut`.
+
+    Raises InputError for directions given as weights, which do not say who goes together.
+    """
+    if directions.weights is not None:
+        raise InputError("direction weights do not say who goes together; give labels, embeddings or similarity")
+    labels = directions.labels
+    if labels is None:
+        labels = _clusters(_similarity(directions), cut)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def _clusters(similarity: FloatArray, cut: float) -> IntArray:
+    check_cut(cut)
+    if len(similarity) < 2:
+        return np.zeros(len(similarity), dtype=np.int64)
+    from scipy.cluster.hierarchy import fcluster
+
+    return np.asarray(fcluster(_linkage(similarity), cut, criterion="distance"), dtype=np.int64)
+
+
+def check_cut(cut: float) -> None:
+    """Raises InputError unless `cut` is a cosine distance."""
+    if not 0 <= cut <= 2:
+        raise InputError(f"a cut is a cosine distance between 0 and 2, not {cut}")
+
+
+POOLINGS = ("mean", "logit", "max")
+
+
+def pool(
+    mean: FloatArray, concentration: FloatArray, labels: IntArray, pooling: str = "mean"
+) -> tuple[FloatArray, FloatArray]:
+    """One mean and one concentration for each direction (J,), from those of its members (k,); labels are 0 to J - 1.
+
+    "mean": Σκm / Σκ, the members' pseudo-counts averaged. "logit": the mean of the members' logits, each weighing its
+    precision κm(1 - m), so that a member at 0 or 1 says nothing unless all are. "max": the best member's. The
+    concentration is the members' mean, for "max" the best member's: that many members say the same is no new evidence.
+    Raises InputError for another pooling.
+    """
+    if pooling not in POOLINGS:
+        raise InputError(f"pooling is one of {', '.join(POOLINGS)}, not {pooling!r}")
+    if pooling == "max":
+        best_first = np.lexsort((np.arange(len(mean)), -mean, labels))
+        best = best_first[np.searchsorted(labels[best_first], np.arange(labels.max() + 1))]
+        return mean[best], concentration[best]
+    certain = np.isinf(concentration)
+    weights = np.where((np.bincount(labels, certain) > 0)[labels], certain, concentration)
+    average = np.clip(_average(mean, weights, labels), 0, 1)
+    worth = np.bincount(labels, concentration) / np.bincount(labels)
+    if pooling == "mean":
+        return average, worth
+    inside = np.clip(mean, 1e-300, 1 - 1e-16)
+    precision = weights * mean * (1 - mean)
+    logits = _average(np.log(inside / (1 - inside)), np.where(precision > 0, precision, 0), labels)
+    known = np.bincount(labels, precision) > 0
+    return np.where(known, 1 / (1 + np.exp(-logits)), average), worth
+
+
+def _average(values: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
+    """The weighted mean of each direction (J,); 0 where nothing weighs."""
+    total = np.bincount(labels, weights)
+    return np.bincount(labels, values * weights) / np.where(total > 0, total, 1)
+
+
 def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> FloatArray:
     """γ (k,): how little each candidate's direction is shared; Σγ is an effective number of directions.
 
@@ -52,13 +162,16 @@ def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> 
     if directions.labels is not None:
         _, inverse, sizes = np.unique(directions.labels, return_inverse=True, return_counts=True)
         return 1.0 / sizes[inverse]
-    similarity = _similarity(directions)
+    return 1.0 / _kernel(_similarity(directions), similarity_temperature).sum(axis=1)
+
+
+def _kernel(similarity: FloatArray, similarity_temperature: float) -> FloatArray:
     if similarity_temperature == 0:
         kernel = (similarity >= 1.0 - 1e-12).astype(np.float64)
     else:
         kernel = np.exp((np.minimum(similarity, 1.0) - 1.0) / similarity_temperature)
     np.fill_diagonal(kernel, 1.0)
-    return 1.0 / kernel.sum(axis=1)
+    return kernel
 
 
 def contiguous_order(directions: Directions | None, count: int) -> IntArray:
@@ -72,11 +185,16 @@ def contiguous_order(directions: Directions | None, count: int) -> IntArray:
     if directions.labels is not None:
         _, first, inverse = np.unique(directions.labels, return_index=True, return_inverse=True)
         return np.lexsort((np.arange(count), first[inverse]))
-    from scipy.cluster.hierarchy import average, leaves_list
+    from scipy.cluster.hierarchy import leaves_list
+
+    return leaves_list(_linkage(_similarity(directions))).astype(np.int64)
+
+
+def _linkage(similarity: FloatArray) -> FloatArray:
+    from scipy.cluster.hierarchy import average
     from scipy.spatial.distance import squareform
 
-    distance = np.round(1.0 - _similarity(directions), 9)
-    return leaves_list(average(squareform(distance, checks=False))).astype(np.int64)
+    return average(squareform(np.round(1.0 - similarity, 9), checks=False))
 
 
 def take(directions: Directions | None, order: IntArray) -> Directions | None:

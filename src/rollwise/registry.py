@@ -11,18 +11,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rollwise.allocation import STRATEGIES, NoOptions, Strategy
+from rollwise.allocation import STRATEGIES, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.strategies import NoOptions
 
 Function = Callable[..., Any]
 
 
 def strategy_needs(*needs: str) -> Callable[[Function], Function]:
-    """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage"."""
-    unknown = set(needs) - {"rewards", "directions", "lineage"}
+    """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage", "belief"."""
+    unknown = set(needs) - {"rewards", "directions", "lineage", "belief"}
     if unknown:
-        raise InputError(f"an allocator can need rewards, directions and lineage, not {', '.join(sorted(unknown))}")
+        known = "rewards, directions, lineage and belief"
+        raise InputError(f"an allocator can need {known}, not {', '.join(sorted(unknown))}")
 
     def mark(function: Function) -> Function:
         function.needs = frozenset(needs)  # type: ignore[attr-defined]

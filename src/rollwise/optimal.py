@@ -1,0 +1,118 @@
+"""The strategies that read a belief: the counts that make the chance of no right answer least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rollwise.beliefs import fill_evenly, greedy_counts, optimal_counts, relaxed_counts, shared_log_failures
+from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
+from rollwise.directions import POOLINGS, check_cut, hard_labels, pool
+from rollwise.errors import InputError
+from rollwise.strategies import require_at_least, require_one_of, shares_of
+
+
+@dataclass(frozen=True)
+class OptimalOptions:
+    """The least and the most rollouts that any path may get; a cap of 0 is none."""
+
+    floor: int = 0
+    cap: int = 0
+
+    def __post_init__(self) -> None:
+        require_at_least("floor", self.floor, 0)
+        require_at_least("cap", self.cap, 0)
+        if 0 < self.cap < self.floor:
+            raise InputError(f"a cap of {self.cap} is below the floor of {self.floor}; raise it, or 0 for none")
+
+
+@dataclass(frozen=True)
+class OptimalDirectionsOptions:
+    """How directions share one chance to be right.
+
+    `correlation` ρ in (0, 1] is the members' common part of the doubt; 0 takes the belief's. `pooling` makes one mean
+    of the members' (see `pool`). `size_exponent` α adds α log k to the log-odds of a direction of k members: that the
+    policy goes there often is evidence too, which a mean calibrated path by path may not hold. 0 leaves the mean as it
+    is, 1 multiplies the odds by k, and below 0 crowds are held against. `cut` makes clusters of a similarity.
+    """
+
+    correlation: float = 0.0
+    pooling: str = "mean"
+    size_exponent: float = 0.0
+    cut: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correlation <= 1:
+            raise InputError(f"a correlation lies in (0, 1], or 0 for the belief's, not {self.correlation}")
+        require_one_of("pooling", self.pooling, POOLINGS)
+        if not np.isfinite(self.size_exponent):
+            raise InputError(f"size_exponent is a finite number, not {self.size_exponent}")
+        check_cut(self.cut)
+
+
+def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allocation:
+    """The exact least of Π E[(1 - p_i)^B_i] over counts, the paths' p_i ~ Beta(κm, κ(1 - m)) independent: the chance
+    that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
+    """
+    belief = _belief(candidates)
+    floors = np.full(len(candidates), options.floor, dtype=np.int64)
+    caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
+    told = belief.mean, belief.concentration, width, floors, caps, belief.spent
+    return Allocation(optimal_counts(*told), _normalised(relaxed_counts(*told)))
+
+
+def optimal_directions(candidates: Candidates, width: int, options: OptimalDirectionsOptions) -> Allocation:
+    """The exact least of Π_j E[failure of the S_j rollouts of direction j] over the directions' totals S_j, where the
+    members of a direction share their chance to end right, wholly (ρ = 1) or in part (see `sharing`).
+
+    A direction has one mean and one κ, pooled from its members. Its rollouts are spread evenly over them, with those
+    each has had already, the better mean first: best for exchangeable members where ρ < 1, and of no matter to the
+    objective where ρ = 1. `weights` are the directions' shares, spread evenly: where rollouts can be divided for
+    ρ = 1, those of the totals for ρ < 1, where there is no such form. `uniqueness` is 1 / size.
+    """
+    assert candidates.directions is not None
+    belief = _belief(candidates)
+    labels = hard_labels(candidates.directions, options.cut)
+    sizes = np.bincount(labels)
+    mean, concentration = pool(belief.mean, belief.concentration, labels, options.pooling)
+    mean = _shifted(mean, options.size_exponent * np.log(sizes))
+    spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
+    correlation = options.correlation or belief.correlation
+    if correlation == 1:
+        had = np.bincount(labels, spent).astype(np.int64)
+        totals = optimal_counts(mean, concentration, width, spent=had)
+        shares = _normalised(relaxed_counts(mean, concentration, width, spent=had))
+    else:
+        members = [spent[labels == label].tolist() for label in range(len(sizes))]
+        told = zip(mean.tolist(), concentration.tolist(), members, strict=True)
+        totals = greedy_counts([shared_log_failures(m, k, correlation, had) for m, k, had in told], width)
+        shares = shares_of(totals)
+    counts = _spread(totals, labels, belief.mean, spent)
+    return Allocation(counts, (shares / sizes)[labels], (1 / sizes)[labels])
+
+
+def _belief(candidates: Candidates) -> Belief:
+    assert candidates.belief is not None
+    return candidates.belief
+
+
+def _normalised(counts: FloatArray) -> FloatArray:
+    total = float(counts.sum())
+    return counts / total if total > 0 else counts
+
+
+def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
+    """The mean with so much added to its log-odds; 0 and 1 stay."""
+    odds = np.exp(log_odds)
+    return np.where(log_odds == 0, mean, mean * odds / (1 - mean + mean * odds))
+
+
+def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:
+    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier."""
+    order = np.lexsort((np.arange(len(labels)), -mean, labels))
+    counts = np.zeros(len(labels), dtype=np.int64)
+    for members in np.split(order, np.cumsum(np.bincount(labels))[:-1]):
+        total, had = int(totals[labels[members[0]]]), spent[members]
+        counts[members] = fill_evenly(had, had + total, int(had.sum()) + total) - had
+    return counts
