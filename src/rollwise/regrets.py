@@ -102,7 +102,7 @@ def _rows(found: Sequence[Found], tell: Callable[[Line], str]) -> list[tuple[str
 
 
 def _percent(mean: Mean) -> str:
-    return f"{100 * mean.mean:.1f}" + _half(mean)
+    return f"{100 * mean.mean:z.1f}" + _half(mean)
 
 
 def _signed(mean: Mean | None) -> str:

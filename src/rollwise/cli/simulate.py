@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,7 +120,8 @@ def simulate(
     else:
         console = Console(highlight=False)
         for sheet in simulation_sheets(found, swept, str(study.baseline)):
-            console.print(sheet_table(sheet))
+            console.print(sheet.title, style="italic", soft_wrap=True)
+            console.print(sheet_table(replace(sheet, title="")))
             console.print()
     if draw is not None and found:
         draw.write_text(simulation_svg(found, swept), encoding="utf-8")

@@ -179,8 +179,8 @@ def fitted(world: OneShot, seed: int, count: int) -> Fitted:
     """The belief that a calibration on very many completions would find for a world's scores.
 
     m is the isotonic regression of the true means on the scores of `CALIBRATION` other instances. With r = p - m̂, the
-    moments are 1 / (κ̂ + 1) = E[r²] / E[m̂(1 - m̂)] and, over pairs of paths of one direction, ρ̂ = E[r r'] / E[r²]; of p
-    given the true mean the moments are known, so none of them is sampled.
+    moments are 1 / (κ̂ + 1) = E[r²] / E[m̂(1 - m̂)] over paths and ρ̂ = E[r r'] / E[r²] over pairs of paths of one
+    direction; of p given the true mean the moments are known, so none of them is sampled.
     """
     from scipy.optimize import isotonic_regression
 
@@ -195,22 +195,20 @@ def fitted(world: OneShot, seed: int, count: int) -> Fitted:
     means = np.clip(rising.x[np.unique(blocks, return_index=True)[1]][first], 1e-3, 1 - 1e-3)
     doubt = truth * (1 - truth) / (world.concentration + 1)
     found = np.interp(scores, at, means)
-    square = float(np.mean((truth - found) ** 2 + doubt))
-    product = _pair_product(instances, truth - found, world.correlation * doubt)
-    share = min(1.0, max(1e-3, product / square))
-    return Fitted(at, means, max(1e-3, float(np.mean(found * (1 - found))) / square - 1), share)
+    spread, square = float(np.mean(found * (1 - found))), float(np.mean((truth - found) ** 2 + doubt))
+    share = _pair_correlation(instances, truth - found, doubt, world.correlation)
+    return Fitted(at, means, max(1e-3, spread / square - 1), min(1.0, max(1e-3, share)))
 
 
-def _pair_product(instances: Sequence[Instance], error: FloatArray, common: FloatArray) -> float:
-    """The mean over pairs of different paths of one direction of error · error' plus the common variance."""
-    total, pairs, start = 0.0, 0.0, 0
-    for one in instances:
-        sizes = np.bincount(one.labels)
-        part = slice(start, start + len(one.labels))
-        sums = np.bincount(one.labels, error[part])
-        squares = np.bincount(one.labels, error[part] ** 2)
-        both = np.bincount(one.labels, common[part]) * (sizes - 1)
-        total += float((sums**2 - squares + both).sum())
-        pairs += float((sizes * (sizes - 1)).sum())
-        start += len(one.labels)
-    return total / pairs if pairs else 0.0
+def _pair_correlation(instances: Sequence[Instance], error: FloatArray, doubt: FloatArray, correlation: float) -> float:
+    """E[r r'] / E[r²] over the ordered pairs of different paths of one direction; 0 where there are none.
+
+    r = m - m̂ + (p - m): the first part is `error`, the second has variance `doubt`, of which `correlation` is common.
+    """
+    sizes = np.concatenate([np.bincount(one.labels)[one.labels] for one in instances])
+    starts = np.cumsum([0, *(len(one.means) for one in instances)])[:-1]
+    rows = np.concatenate([start + one.labels for start, one in zip(starts.tolist(), instances, strict=True)])
+    others = np.bincount(rows, error)[rows] - error
+    square = float(((sizes - 1) * (error**2 + doubt)).sum())
+    product = float((error * others + correlation * (sizes - 1) * doubt).sum())
+    return product / square if square > 0 else 0.0
