@@ -40,8 +40,9 @@ def check_belief(belief: Belief, count: int) -> None:
 def log_expected_failure(mean: ArrayLike, concentration: ArrayLike, rollouts: ArrayLike) -> FloatArray:
     """Log E[(1 - p)^B] for p ~ Beta(κm, κ(1 - m)): the log chance that B rollouts of one p all fail.
 
-    It is betaln(κm, κ(1 - m) + B) - betaln(κm, κ(1 - m)), put so that a large κ or B costs no digits. κ = inf is
-    B log(1 - m); m = 0 is 0, and m = 1 is -inf from the first rollout on. Arguments broadcast; B may be any real ≥ 0.
+    It is betaln(κm, κ(1 - m) + B) - betaln(κm, κ(1 - m)), put so that a large κ costs no digits and a B of a million
+    leaves nine. κ = inf is B log(1 - m); m = 0 is 0, and m = 1 is -inf from the first rollout on. Arguments
+    broadcast; B may be any real ≥ 0.
     """
     known = (np.asarray(part, dtype=np.float64) for part in (mean, concentration, rollouts))
     m, kappa, b = np.broadcast_arrays(*known)
@@ -90,13 +91,12 @@ class _Shared:
 
     def add(self, before: int) -> None:
         """One more rollout of a member that had so many before."""
-        stale = before / self.own
-        if stale == 0:
+        if before / self.own == 0:
             self.first += 1
         else:
-            fresh = np.append(-np.inf, self.chances) - math.log1p(stale)
-            kept = np.append(self.chances, -np.inf) + math.log(stale) - math.log1p(stale)
-            self.chances = np.logaddexp(fresh, kept)
+            fresh = np.append(-np.inf, self.chances) - math.log1p(before / self.own)
+            stale = np.append(self.chances, -np.inf) - math.log1p(self.own / before)
+            self.chances = np.logaddexp(fresh, stale)
         if len(self.chances) % 64 == 0:
             self._trim()
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from rollwise.core import Directions, Evidence, FloatArray, IntArray
+from rollwise.core import Directions, Evidence, FloatArray, IntArray, PathKey
 from rollwise.errors import InputError
 from rollwise.numerics import cosine_similarity
 
@@ -20,6 +20,21 @@ def from_labels(labels: Sequence[Hashable]) -> Directions:
 def from_embeddings(embeddings: FloatArray) -> Directions:
     """Soft directions by the cosine of embeddings (k, d)."""
     return Directions(similarity=cosine_similarity(embeddings))
+
+
+def lineage_embeddings(paths: Sequence[PathKey]) -> FloatArray:
+    """Each path as the steps that it consists of, shared ones included: (k, number of distinct steps), entries 0 and 1.
+
+    Two paths share the steps up to where they part, so their cosine is (steps in common) / √(steps of one · of the
+    other): the kernel of the prefix tree. Read from the keys, it costs nothing, and says only who shares a past. With
+    this similarity a step in d is 1/d of the way: choose T_s or the cut accordingly, such as 0.5.
+    """
+    steps: dict[PathKey, int] = {}
+    columns = [[steps.setdefault(path[:length], len(steps)) for length in range(1, len(path) + 1)] for path in paths]
+    embeddings = np.zeros((len(paths), len(steps)))
+    for row, chosen in enumerate(columns):
+        embeddings[row, chosen] = 1.0
+    return embeddings
 
 
 def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
@@ -131,10 +146,12 @@ def pool(
         best_first = np.lexsort((np.arange(len(mean)), -mean, labels))
         best = best_first[np.searchsorted(labels[best_first], np.arange(labels.max() + 1))]
         return mean[best], concentration[best]
-    certain = np.isinf(concentration)
-    weights = np.where((np.bincount(labels, certain) > 0)[labels], certain, concentration)
+    largest = np.zeros(int(labels.max()) + 1)
+    np.maximum.at(largest, labels, concentration)
+    with np.errstate(invalid="ignore"):
+        weights = np.where(np.isinf(largest)[labels], np.isinf(concentration), concentration / largest[labels])
     average = np.clip(_average(mean, weights, labels), 0, 1)
-    worth = np.bincount(labels, concentration) / np.bincount(labels)
+    worth = np.bincount(labels, concentration / np.bincount(labels)[labels]).astype(np.float64)
     if pooling == "mean":
         return average, worth
     inside = np.clip(mean, 1e-300, 1 - 1e-16)

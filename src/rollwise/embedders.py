@@ -1,4 +1,4 @@
-"""Where the evidence for directions comes from: hidden states, true states, or embeddings of the text."""
+"""Where the evidence for directions comes from: hidden states, true states, descent, or embeddings of the text."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from rollwise.core import (
     World,
     whole_steps,
 )
+from rollwise.directions import lineage_embeddings
 from rollwise.errors import MissingExtraError
 
 
@@ -60,6 +61,24 @@ class _StateSession:
     async def find(self, paths: Sequence[Path]) -> list[Evidence]:
         split = self.world.separator
         return [Evidence(label=self.world.state(self.problem, whole_steps(path.text, split))) for path in paths]
+
+
+class Lineage:
+    """The steps that a path shares with others by descent: see `lineage_embeddings`. It costs nothing."""
+
+    parameters = 0
+
+    def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
+        """A session for one question."""
+        return _LineageSession()
+
+
+class _LineageSession:
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
+        return [Evidence(embedding=row) for row in lineage_embeddings([path.key for path in paths])]
 
 
 class MiniLM:

@@ -84,12 +84,25 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
         totals = optimal_counts(mean, concentration, width, spent=had)
         shares = _normalised(relaxed_counts(mean, concentration, width, spent=had))
     else:
+        _refuse_many(width + int(spent.sum()))
         members = [spent[labels == label].tolist() for label in range(len(sizes))]
         told = zip(mean.tolist(), concentration.tolist(), members, strict=True)
         totals = greedy_counts([shared_log_failures(m, k, correlation, had) for m, k, had in told], width)
         shares = shares_of(totals)
     counts = _spread(totals, labels, belief.mean, spent)
     return Allocation(counts, (shares / sizes)[labels], (1 / sizes)[labels])
+
+
+LARGEST_SHARED = 10**6
+"""The most rollouts, had and to come, that directions may share in part: they are gone through one by one."""
+
+
+def _refuse_many(rollouts: int) -> None:
+    if rollouts > LARGEST_SHARED:
+        raise InputError(
+            f"a correlation below 1 takes time for each of {rollouts:,} rollouts and is computed for up to "
+            f"{LARGEST_SHARED:,}; set correlation to 1, or lower the width and what is spent"
+        )
 
 
 def _belief(candidates: Candidates) -> Belief:
@@ -104,8 +117,9 @@ def _normalised(counts: FloatArray) -> FloatArray:
 
 def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
     """The mean with so much added to its log-odds; 0 and 1 stay."""
-    odds = np.exp(log_odds)
-    return np.where(log_odds == 0, mean, mean * odds / (1 - mean + mean * odds))
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        shifted = 1 / (1 + (1 - mean) / mean * np.exp(-log_odds))
+    return np.where((log_odds == 0) | (mean == 0) | (mean == 1), mean, shifted)
 
 
 def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:

@@ -209,12 +209,14 @@ def _folder(name: str, world: str, part: str) -> Path:
     return Path(name)
 
 
-DIRECTIONS = ("hidden", "state", "minilm")
+DIRECTIONS = ("hidden", "state", "lineage", "minilm")
 
 
 @functools.cache
 def find_directions(name: str, world: str) -> DirectionFinder:
-    """A direction finder: "hidden" states of the policy, the world's true "state", or "minilm" embeddings."""
+    """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), or
+    "minilm" embeddings.
+    """
     from rollwise import embedders
 
     match name:
@@ -222,6 +224,8 @@ def find_directions(name: str, world: str) -> DirectionFinder:
             return embedders.HiddenStates()
         case "state":
             return embedders.TrueStates(find_world(world))
+        case "lineage":
+            return embedders.Lineage()
         case "minilm":
             return embedders.MiniLM()
     raise UnknownNameError("direction finder", name, [*DIRECTIONS])

@@ -11,7 +11,7 @@ import numpy as np
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rollwise.core import Allocation, Candidates, Directions
+from rollwise.core import Allocation, Belief, Candidates, Directions
 from rollwise.directions import check_directions, from_embeddings, from_labels, uniqueness
 from rollwise.errors import InputError
 from rollwise.registry import find_strategy
@@ -30,6 +30,8 @@ class Request(BaseModel):
     lineage: list[Annotated[int, Field(ge=0, lt=2**63)]] | None = None
     paths: list[list[int]] | None = None
     width: int | None = None
+    concentration: float | list[float] | None = None
+    spent: list[Annotated[int, Field(ge=0, lt=2**31)]] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -37,13 +39,15 @@ def advise(request: Request) -> dict[str, Any]:
     """The allocation that a request asks for, as plain values.
 
     `options.seed` keys the randomness of systematic rounding; the other options are the strategy's. The width is the
-    number of scores unless given. `uniqueness` is null where the request holds no evidence on directions.
+    number of scores unless given. Strategies that need a belief take the scores for its means.
+    `uniqueness` is null where the request holds no evidence on directions.
     """
     options = dict(request.options)
     seed = options.pop("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise InputError(f"option 'seed' is a whole number, not {seed!r}")
     count = len(request.scores)
+    strategy = find_strategy(request.strategy)
     directions = _directions(request)
     candidates = Candidates(
         paths=tuple(map(tuple, request.paths)) if request.paths else tuple((index,) for index in range(count)),
@@ -51,12 +55,27 @@ def advise(request: Request) -> dict[str, Any]:
         directions=directions,
         lineage=None if request.lineage is None else np.array(request.lineage, dtype=np.int64),
         seed=seed,
+        belief=_belief(request) if "belief" in strategy.needs else None,
     )
     if len(candidates.paths) != count:
         raise InputError(f"{count} scores need {count} paths, not {len(candidates.paths)}")
-    allocate = find_strategy(request.strategy).bind(options)
-    made = allocate(candidates, count if request.width is None else request.width)
+    made = strategy.bind(options)(candidates, count if request.width is None else request.width)
     return _reply(made, directions)
+
+
+def _belief(request: Request) -> Belief:
+    if request.concentration is None:
+        raise InputError(
+            f"strategy {request.strategy!r} takes scores for chances and needs their concentration: give a number, or "
+            "one for each score; it is how many completions a score is worth"
+        )
+    count, spent = len(request.scores), request.spent
+    known = request.concentration if isinstance(request.concentration, list) else [request.concentration] * count
+    return Belief(
+        mean=np.array(request.scores, dtype=np.float64),
+        concentration=np.array(known, dtype=np.float64),
+        spent=None if spent is None else np.array(spent, dtype=np.int64),
+    )
 
 
 def _directions(request: Request) -> Directions | None:
@@ -99,11 +118,18 @@ def allocate(
 
     Fields: **strategy**, **scores**, one of **embeddings**, **similarity**, **directions** (labels), **lineage** (root
     index of each path, for dvts), **paths** (keys that break ties), **width** (default: the number of scores),
-    **options** (reward_temperature 0.1, similarity_temperature 0.01, beam_width 4, rounding, seed).
+    **options** (reward_temperature 0.1, similarity_temperature 0.01, beam_width 4, rounding, seed; for dora also
+    weights, quality, size_exponent, cut).
 
-    Example, with the request in request.json:
+    **optimal** and **optimal_directions** take scores for calibrated chances to end right and need their
+    **concentration**: how many completions each is worth, one number or one for each score. **spent** are the rollouts
+    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), pooling, size_exponent, cut.
+
+    Examples, with the request in request.json:
 
     * `{"strategy": "dora", "scores": [0.95, 0.95, 0.95, 0.95], "directions": [1, 1, 1, 2], "width": 12}`
+
+    * `{"strategy": "optimal", "scores": [0.6, 0.3, 0.05], "concentration": 4, "width": 12}`
 
     * `rollwise allocate request.json`
     """

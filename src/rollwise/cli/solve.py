@@ -28,7 +28,10 @@ def solve(
     seed: Annotated[int, typer.Option(help="Draws the question and all randomness of the search.")] = 0,
     strategy: Annotated[
         str,
-        typer.Option(help="temperature, beam, dvts, rebase, dora, dora_two_stage, or your own as file.py:function."),
+        typer.Option(
+            help="temperature, beam, dvts, rebase, dora, dora_two_stage, optimal, optimal_directions, or your own as "
+            "file.py:function."
+        ),
     ] = "dora",
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the strategy as name=value, e.g. reward_temperature=0.2.")
@@ -49,7 +52,7 @@ def solve(
         ),
     ] = "trained",
     directions: Annotated[
-        str | None, typer.Option(help="Who goes together: hidden, state or minilm.", show_default="hidden")
+        str | None, typer.Option(help="Who goes together: hidden, state, lineage or minilm.", show_default="hidden")
     ] = None,
     policy: Annotated[
         str,
