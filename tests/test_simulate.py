@@ -17,6 +17,7 @@ from rollwise.directions import from_labels
 from rollwise.errors import InputError
 from rollwise.simulation.branching import Branching, Luck, grow_tree, search
 from rollwise.simulation.failure import allocation_failures, even_log_failures, least_failure, log_failures
+from rollwise.simulation.informed import expected_log_failures, informed_failure, spread_evenly
 from rollwise.simulation.oneshot import CALIBRATION, OneShot, draw, fitted
 from rollwise.simulation.planning import Tree, can_plan, compositions, reachability_bound
 from rollwise.simulation.planning import least_failure as least_tree_failure
@@ -32,8 +33,9 @@ def test_failure_is_what_sampling_says() -> None:
     mean, concentration, correlation, labels = np.array([0.3, 0.6]), 3.0, 0.4, np.array([0, 0, 1])
     counts = np.array([[2, 1, 1], [0, 3, 0], [1, 1, 2]])
     joint, own = (concentration + 1) / correlation - 1, concentration / (1 - correlation)
-    shared = np.asarray(generator.beta(joint * mean, joint * (1 - mean), (200_000, 2)))[:, labels]
-    chances: FloatArray = np.asarray(generator.beta(own * shared, own * (1 - shared)))
+    joined: FloatArray = np.array(generator.beta(joint * mean, joint * (1 - mean), (200_000, 2)))
+    shared = joined[:, labels]
+    chances: FloatArray = np.array(generator.beta(own * shared, own * (1 - shared)))
     assert chances[:, 0].var() == pytest.approx(0.3 * 0.7 / (concentration + 1), rel=0.02)
     assert np.corrcoef(chances[:, :2].T)[0, 1] == pytest.approx(correlation, abs=0.01)
     exact = allocation_failures(counts, labels, mean, concentration, correlation)
@@ -219,6 +221,53 @@ def test_worlds_that_cannot_be(fields: dict[str, float], says: str) -> None:
         OneShot(**fields)  # type: ignore[arg-type]
 
 
+# The best by scores
+
+
+def test_the_best_by_scores_knows_all_without_noise_and_the_prior_in_a_flood() -> None:
+    for correlation in (1.0, 0.4):
+        still = OneShot(noise=0, candidates=9, correlation=correlation)
+        for index in range(5):
+            instance = draw(still, 0, "instance", index, 9)
+            truth = least_failure(instance.means, np.bincount(instance.labels), 12, 8.0, still.correlation)
+            assert informed_failure(still, instance, 12) == pytest.approx(truth, rel=1e-12)
+    loud = OneShot(noise=1e6, shared=0, directions=4)
+    instance = draw(loud, 0, "instance", 0, 12)
+    instance = dataclasses.replace(instance, scores=np.full(12, 0.5))
+    directions = len(instance.means)
+    even = spread_evenly(np.full(directions, 12 // directions), instance.labels)
+    assert even.sum() == 12
+    expected = allocation_failures(even[None], instance.labels, instance.means, 8.0, 1.0)[0]
+    assert informed_failure(loud, instance, 12) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("shared", "correlation", "popularity"), [(1.0, 1.0, 0.0), (0.0, 0.4, 1.0)])
+def test_the_posterior_is_that_of_sampled_worlds(shared: float, correlation: float, popularity: float) -> None:
+    """E[F(S) | scores] by likelihood weighting of means drawn from the prior, one score of three clipped."""
+    world = OneShot(worth=0.3, spread=2, noise=0.2, shared=shared, correlation=correlation, popularity=popularity)
+    scores = np.array([0.35, 0.35, 0.35]) if shared else np.array([0.35, 0.0, 0.55])
+    means = np.random.default_rng(0).beta(0.6, 1.4, 20_000)
+    odds = (3 / 2) ** popularity * means / (1 - means)
+    means = odds / (1 + odds)
+    weights = np.exp(-0.5 * ((scores[0] - means) / 0.2) ** 2)
+    if not shared:
+        weights *= np.exp(-0.5 * ((scores[2] - means) / 0.2) ** 2)
+        weights *= np.array([0.5 * math.erfc(mean / 0.2 / math.sqrt(2)) for mean in means])
+    failures = np.exp(even_log_failures(means, np.full(len(means), 3), 8.0, correlation, 6))
+    assert expected_log_failures(world, scores, 2.0, 6) == pytest.approx(
+        np.log(weights @ failures / weights.sum()), abs=0.02
+    )
+
+
+def test_no_strategy_beats_the_best_by_scores_on_average() -> None:
+    for world in (OneShot(noise=0.2, shared=0), OneShot(noise=0.2, candidates=6, told="fitted")):
+        played = [world.play(0, index, 16, ALLOCATORS) for index in range(250)]
+        gaps = np.stack([one.failure - np.float64(one.informed or math.nan) for one in played])
+        assert np.all(gaps.mean(axis=0) > -3 * gaps.std(axis=0) / math.sqrt(len(gaps)))
+        assert all((one.informed or math.nan) >= one.least * (1 - 1e-12) for one in played)
+    assert OneShot(shared=0.5).play(0, 0, 8, ALLOCATORS[:1]).informed is None
+
+
 # Trees
 
 
@@ -315,7 +364,7 @@ def exactly(tree: Tree, allocate: Allocator, width: int) -> float:
 
 def test_bound_is_below_dynamic_programming_is_below_every_strategy() -> None:
     gaps = []
-    for seed, (depth, branches, width) in enumerate([(2, 3, 3), (3, 2, 3), (3, 2, 4), (3, 3, 2)]):
+    for seed, (depth, branches, width) in enumerate([(2, 3, 3), (3, 2, 3), (3, 3, 2)]):
         tree = tree_of(seed, depth=depth, branches=branches, worth=0.1)
         bound, least = reachability_bound(tree, width), least_tree_failure(tree, width)
         assert bound <= least * (1 + 1e-12)

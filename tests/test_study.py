@@ -144,7 +144,8 @@ def test_sheets_hold_every_strategy_and_value() -> None:
     one.run()
     sheets = simulation_sheets(one.found(), "noise", "rebase")
     assert [sheet.title.split(",")[0] for sheet in sheets] == ["N = 8", "N = 8", "N = 16", "N = 16"]
-    assert [row[0] for row in sheets[0].rows] == ["temperature", "rebase", "dora", "the ceiling fails in"]
+    names = ["temperature", "rebase", "dora", "(best by scores)", "the ceiling fails in"]
+    assert [row[0] for row in sheets[0].rows] == names
     assert [row[0] for row in sheets[1].rows] == ["temperature", "dora"]
     line = one.found()[0].lines[0]
     assert sheets[0].rows[0][1] == f"{100 * line.regret.mean:.1f} ± {100 * line.regret.half:.1f}"
@@ -155,7 +156,7 @@ def test_trees_tell_the_vote() -> None:
     one = Study(sweep(Branching(depth=2), None, [], [4]), read_contenders("rebase"), 5)
     one.run()
     failures, rights = simulation_sheets(one.found(), None, "rebase")
-    assert failures.rows[0][-1] == "-"
+    assert [row[-1] for row in failures.rows] == ["-"]
     assert rights.columns == ("strategy", "right rollouts", "vote right")
     plain = Study(sweep(OneShot(), None, [], [4]), read_contenders("rebase"), 5)
     plain.run()
@@ -258,13 +259,17 @@ def test_the_speed_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "optimal_directions" in capsys.readouterr().out
 
 
-def test_the_regret_experiment_runs(
+def test_the_regret_experiment_runs_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    out = tmp_path / "regret.json"
-    importlib.import_module("regret").main(["--most", "4", "--budgets", "4", "--json", str(out)])
+    regret, out = importlib.import_module("regret"), tmp_path / "regret.json"
+    monkeypatch.setattr(regret, "NOISES", ((0.1, 1.0),))
+    regret.main(["--most", "4", "--budgets", "4", "--out", str(out)])
     told = capsys.readouterr().out
-    assert "optimal_directions" in told
-    assert "worse than both" in told
-    assert json.loads(out.read_text(encoding="utf-8"))["settings"]
+    held = json.loads(out.read_text(encoding="utf-8"))
+    assert len(held) == told.count("| 4 (±")
+    assert "optimal_directions is worse than both rebase and dora in" in told
+    monkeypatch.setattr(regret, "play", None)
+    regret.main(["--budgets", "4", "--out", str(out)])
+    assert capsys.readouterr().out == told

@@ -27,6 +27,7 @@ def simulation_svg(found: Sequence[Found], swept: str | None) -> str:
     return lines_svg(panels, marks, swept.replace("_", " "), _TITLE)
 
 
+_INFORMED = "(best by scores)"
 _TITLE = "Regret in points: how much more often every rollout fails than at the ceiling"
 
 
@@ -51,9 +52,12 @@ def _setting_sheets(found: Found, baseline: str) -> list[Sheet]:
     failures = Sheet(
         f"{about}; ceiling: {found.ceiling}, which fails in {100 * found.least:.1f}",
         ("strategy", "fails", "regret", f"regret − {baseline}'s"),
-        tuple(
-            (line.strategy, _percent(line.failure), _percent(line.regret), _signed(line.difference))
-            for line in found.lines
+        (
+            *(
+                (line.strategy, _percent(line.failure), _percent(line.regret), _signed(line.difference))
+                for line in found.lines
+            ),
+            *([] if found.informed is None else [(_INFORMED, "", _percent(found.informed), "")]),
         ),
         1,
     )
@@ -75,11 +79,12 @@ def _sweep_sheets(found: Sequence[Found], swept: str, baseline: str) -> list[She
         if _uneven(found)
         else f"N = {first.budget}, {fewest} instances"
     )
+    informed = (_INFORMED, *("-" if one.informed is None else _percent(one.informed) for one in found))
     least = ("the ceiling fails in", *(f"{100 * one.least:.1f}" for one in found))
     regret = Sheet(
         f"{about}, regret in points against {name}; ceiling: {first.ceiling}",
         columns,
-        (*_rows(found, lambda line: _percent(line.regret)), least),
+        (*_rows(found, lambda line: _percent(line.regret)), *([informed] if set(informed[1:]) != {"-"} else []), least),
         1,
     )
     versus = Sheet(

@@ -76,9 +76,15 @@ def least_failure(mean: FloatArray, sizes: IntArray, width: int, concentration: 
     direction they are in (docs/theory.md); an even split inside is best because its paths are exchangeable.
     """
     table = even_log_failures(mean, sizes, concentration, correlation, width)
+    return float(np.exp(table[np.arange(len(mean)), least_counts(table, width)].sum()))
+
+
+def least_counts(table: FloatArray, width: int) -> IntArray:
+    """The totals (J,) that sum to `width` and make Σ_j table[j, S_j] least, for rows (J, width + 1) convex in S."""
     with np.errstate(invalid="ignore"):
-        gains = np.nan_to_num(table[:, :-1] - table[:, 1:], nan=0.0, posinf=np.inf).ravel()
-    return float(np.exp(-np.partition(gains, len(gains) - width)[len(gains) - width :].sum()))
+        gains = np.nan_to_num(table[:, :-1] - table[:, 1:], nan=0.0, posinf=np.inf)
+    best = np.argsort(-gains.T.ravel(), kind="stable")[:width]
+    return np.bincount(best % len(table), minlength=len(table))
 
 
 def _used_before(counts: IntArray, labels: IntArray, totals: IntArray, directions: int) -> IntArray:

@@ -14,7 +14,8 @@ from rollwise.directions import from_labels
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.simulation.failure import allocation_failures, least_failure
-from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, zipf
+from rollwise.simulation.informed import can_inform, informed_failure
+from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, shifted, zipf
 
 CALIBRATION = 300
 """So many instances, apart from those that are played, are what a fitted belief is fitted to."""
@@ -86,6 +87,7 @@ class OneShot:
         truth = (self.concentration, self.correlation)
         return Played(
             failure=allocation_failures(counts, instance.labels, instance.means, *truth),
+            informed=informed_failure(self, instance, width) if can_inform(self) else None,
             least=least_failure(instance.means, np.bincount(instance.labels), width, *truth),
             right_share=counts @ instance.means[instance.labels] / max(1, width),
         )
@@ -139,14 +141,9 @@ def draw(world: OneShot, seed: int, purpose: str, index: int, count: int) -> Ins
     _, labels, sizes = np.unique(drawn, return_inverse=True, return_counts=True)
     means = generator.beta(world.spread * world.worth, world.spread * (1 - world.worth), len(sizes))
     if world.popularity:
-        means = _shifted(means, world.popularity * np.log(sizes / sizes.mean()))
+        means = shifted(means, world.popularity * np.log(sizes / sizes.mean()))
     scores = noisy(means[labels], common[labels], own, world.noise, world.shared, world.bias)
     return Instance(labels, scores, _told_labels(world, labels, merging, splitting), means)
-
-
-def _shifted(chances: FloatArray, log_odds: FloatArray) -> FloatArray:
-    factor = np.exp(log_odds)
-    return factor * chances / (factor * chances + 1 - chances)
 
 
 def _told_labels(world: OneShot, labels: IntArray, merging: FloatArray, splitting: FloatArray) -> IntArray:

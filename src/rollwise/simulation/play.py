@@ -17,12 +17,14 @@ from rollwise.errors import InputError
 class Played:
     """One instance under each of a allocators: the chance that no rollout is right (a,), the expected share of right
     rollouts (a,), whether the vote was right (a,) where there is one, and the `least` failure, the ceiling's.
+    `informed` is the failure of the best that can be done without knowing the truth, where that is known.
     """
 
     failure: FloatArray
     least: float
     right_share: FloatArray
     voted: FloatArray | None = None
+    informed: float | None = None
 
 
 class Laboratory(Protocol):
@@ -43,6 +45,12 @@ def noisy(
     """clip(truth + bias + noise · (√shared · common + √(1 - shared) · own), 0, 1), all (k,), as the dial's rewards."""
     error = noise * (math.sqrt(shared) * common + math.sqrt(1 - shared) * own)
     return np.clip(truth + bias + error, 0.0, 1.0)
+
+
+def shifted(chances: FloatArray, log_odds: FloatArray) -> FloatArray:
+    """Chances (n,) with so much (n,) added to their log-odds."""
+    factor = np.exp(log_odds)
+    return factor * chances / (factor * chances + 1 - chances)
 
 
 def zipf(count: int, exponent: float) -> FloatArray:

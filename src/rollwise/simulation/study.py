@@ -55,13 +55,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Found:
-    """What a setting's instances say: the budget, the swept value, the ceiling and its mean failure, and the lines."""
+    """What a setting's instances say: the budget, the swept value, the ceiling and its mean failure, the regret of the
+    best that can be done by what strategies see (None where that is not known), and the lines.
+    """
 
     budget: int
     value: float | str | None
     instances: int
     ceiling: str
     least: float
+    informed: Mean | None
     lines: tuple[Line, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -134,12 +137,14 @@ class Study:
                 continue
             setting = self.settings[number]
             least = np.array([one.least for one in played])
+            informed = [one.informed for one in played if one.informed is not None]
             yield Found(
                 setting.budget,
                 setting.value,
                 len(played),
                 setting.world.ceiling(setting.budget),
                 float(least.mean()),
+                Mean.of(np.array(informed) - least) if len(informed) == len(played) else None,
                 tuple(self._lines(played, least)),
             )
 
