@@ -245,18 +245,18 @@ def test_the_best_by_scores_knows_all_without_noise_and_the_prior_in_a_flood() -
 def test_the_posterior_is_that_of_sampled_worlds(shared: float, correlation: float, popularity: float) -> None:
     """E[F(S) | scores] by likelihood weighting of means drawn from the prior, one score of three clipped."""
     world = OneShot(worth=0.3, spread=2, noise=0.2, shared=shared, correlation=correlation, popularity=popularity)
-    scores = np.array([0.35, 0.35, 0.35]) if shared else np.array([0.35, 0.0, 0.55])
+    scores = np.array([0.8, 0.35, 0.35, 0.35]) if shared else np.array([0.8, 0.35, 0.0, 0.55])
     means = np.random.default_rng(0).beta(0.6, 1.4, 20_000)
     odds = (3 / 2) ** popularity * means / (1 - means)
     means = odds / (1 + odds)
-    weights = np.exp(-0.5 * ((scores[0] - means) / 0.2) ** 2)
+    weights = np.exp(-0.5 * ((scores[1] - means) / 0.2) ** 2)
     if not shared:
-        weights *= np.exp(-0.5 * ((scores[2] - means) / 0.2) ** 2)
+        weights *= np.exp(-0.5 * ((scores[3] - means) / 0.2) ** 2)
         weights *= np.array([0.5 * math.erfc(mean / 0.2 / math.sqrt(2)) for mean in means])
     failures = np.exp(even_log_failures(means, np.full(len(means), 3), 8.0, correlation, 6))
-    assert expected_log_failures(world, scores, 2.0, 6) == pytest.approx(
-        np.log(weights @ failures / weights.sum()), abs=0.02
-    )
+    found = expected_log_failures(world, scores, np.array([0, 1, 1, 1]), 6)
+    assert found[1] == pytest.approx(np.log(weights @ failures / weights.sum()), abs=0.02)
+    assert found[0, 6] < found[1, 6]
 
 
 def test_no_strategy_beats_the_best_by_scores_on_average() -> None:

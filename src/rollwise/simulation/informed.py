@@ -38,9 +38,7 @@ def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
     if world.noise == 0:
         table = even_log_failures(instance.means, sizes, *truth, width)
     else:
-        mean_size = len(instance.labels) / len(sizes)
-        members = [instance.scores[instance.labels == label] for label in range(len(sizes))]
-        table = np.stack([expected_log_failures(world, scores, mean_size, width) for scores in members])
+        table = expected_log_failures(world, instance.scores, instance.labels, width)
     counts = spread_evenly(least_counts(table, width), instance.labels)
     return float(allocation_failures(counts[None], instance.labels, instance.means, *truth)[0])
 
@@ -54,28 +52,36 @@ def spread_evenly(totals: IntArray, labels: IntArray) -> IntArray:
     return (totals // sizes)[labels] + (place < (totals % sizes)[labels])
 
 
-def expected_log_failures(world: OneShot, scores: FloatArray, mean_size: float, width: int) -> FloatArray:
-    """The log of E[F(S; m) | scores] of one direction for S = 0 .. width."""
-    size = 1 if world.correlation == 1 and not world.popularity else len(scores)
-    means, prior, failures = _grid(world, size, mean_size if world.popularity else 1.0, width)
-    seen = scores[:1] if world.shared == 1 else scores
-    weights = prior + _log_likelihood(seen, means + world.bias, world.noise)
-    posterior = np.exp(weights - weights.max())
-    return np.log(posterior / posterior.sum() @ failures)
+def expected_log_failures(world: OneShot, scores: FloatArray, labels: IntArray, width: int) -> FloatArray:
+    """The log of E[F_j(S; m_j) | scores of j] for S = 0 .. width: (J, width + 1), of scores (k,) and labels (k,)."""
+    sizes = np.bincount(labels)
+    same = world.correlation == 1 and not world.popularity
+    kinds = np.zeros_like(sizes) if same else sizes
+    found = np.empty((len(sizes), width + 1))
+    for kind in np.unique(kinds):
+        which = np.flatnonzero(kinds == kind)
+        mean_size = len(labels) / len(sizes) if world.popularity else 1.0
+        means, prior, failures = _grid(world, max(1, int(kind)), mean_size, width)
+        seen = np.isin(labels, which)
+        weights = prior + _log_likelihood(world, scores[seen], np.searchsorted(which, labels[seen]), means)
+        posterior = np.exp(weights - weights.max(axis=1, keepdims=True))
+        found[which] = np.log(posterior @ failures / posterior.sum(axis=1, keepdims=True))
+    return found
 
 
-def _log_likelihood(scores: FloatArray, truth: FloatArray, noise: float) -> FloatArray:
-    """Of independent scores (n,), normal around each truth (cells,) and clipped to [0, 1]: (cells,)."""
+def _log_likelihood(world: OneShot, scores: FloatArray, rows: IntArray, means: FloatArray) -> FloatArray:
+    """Of the scores (n,) of each row (n,), normal around a true mean and clipped to [0, 1]: (rows, cells)."""
     from scipy.special import log_ndtr
 
-    inside = scores[(scores > 0) & (scores < 1)]
-    found = -0.5 * (((inside[:, None] - truth) / noise) ** 2).sum(axis=0)
-    low, high = int((scores <= 0).sum()), int((scores >= 1).sum())
-    if low:
-        found += low * log_ndtr(-truth / noise)
-    if high:
-        found += high * log_ndtr((truth - 1) / noise)
-    return found
+    if world.shared == 1:
+        rows, first = np.unique(rows, return_index=True)
+        scores = scores[first]
+    truth = means + world.bias
+    each = -0.5 * ((scores[:, None] - truth) / world.noise) ** 2
+    each[scores <= 0] = log_ndtr(-truth / world.noise)
+    each[scores >= 1] = log_ndtr((truth - 1) / world.noise)
+    order = np.argsort(rows, kind="stable")
+    return np.add.reduceat(each[order], np.searchsorted(rows[order], np.arange(rows.max() + 1)), axis=0)
 
 
 @functools.lru_cache(maxsize=512)
