@@ -33,7 +33,7 @@ def _world(text: str, one_shot: Any, branching: Any = None) -> Any:
 def simulate(
     strategies: Annotated[
         str, typer.Option(help="Names, each with options if you like: rebase, dora:rounding=paper, mine.py:best_half.")
-    ] = "temperature,rebase,dora",
+    ] = "temperature,rebase,dora,optimal_directions",
     budgets: Annotated[str, typer.Option(help="Rollouts N: 16,64.")] = "16,64",
     instances: Annotated[int, typer.Option(help="Instances of each setting.")] = 1000,
     seed: Annotated[int, typer.Option(help="Names the instances; equal seed, equal numbers.")] = 0,
