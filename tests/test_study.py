@@ -273,3 +273,9 @@ def test_the_regret_experiment_runs_and_goes_on(
     monkeypatch.setattr(regret, "play", None)
     regret.main(["--budgets", "4", "--out", str(out)])
     assert capsys.readouterr().out == told
+
+
+def test_the_failure_table_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    importlib.import_module("failure_table").main(["--instances", "3", "--budget", "8"])
+    assert capsys.readouterr().out.count("\n| ") == 6
