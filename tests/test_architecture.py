@@ -21,8 +21,8 @@ LEVELS = [
     {"search"},
     {"answers", "ledger", "registry", "belief_files", "events"},
     {"engines", "rewards", "embedders", "worlds"},
-    {"runner", "store"},
-    {"bench", "summary", "report", "drawing", "belief_report"},
+    {"runner", "store", "simulation"},
+    {"bench", "summary", "report", "drawing", "belief_report", "charts", "regrets"},
     {"serving"},
     {"cli"},
 ]

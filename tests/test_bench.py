@@ -18,11 +18,12 @@ import pytest
 from typer.testing import CliRunner
 
 import rollwise
-from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, resume, split_variants
+from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, resume
 from rollwise.cli import build_app
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
+from rollwise.registry import split_variants
 from rollwise.runner import Config, Runner, run_to_end
 from rollwise.store import Cell, Outcome, Result
 

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,11 @@ from rollwise.registry import (
     digest_of_files,
     find_strategy,
     find_world,
-    key_values,
     part_files,
     refuse_idle_belief,
     refuse_idle_directions,
+    split_settings,
+    split_variants,
 )
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
@@ -37,10 +37,6 @@ from rollwise.summary import Summary, summarise
 FILE = "results.db"
 _GRID_SETS = ("world", "strategy", "options", "budget", "seed")
 _READING = {"baseline", "in_flight"}
-
-_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
-_COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
-_VARIANT = re.compile(r"(?P<strategy>.+?)(?::(?P<settings>\w+=.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -53,25 +49,15 @@ class Variant:
     fields: dict[str, Any]
 
 
-def split_variants(text: str) -> list[str]:
-    """The labels in a list such as `temperature, rebase:reward_temperature=0.2,reward=dial(0.5,1), dora`.
-
-    Commas separate, but for those in brackets; what reads name=value belongs to the strategy before it.
-    """
-    return [label.strip() for label in _COMMA_BETWEEN_VARIANTS.split(text) if label.strip()]
-
-
 def read_variant(label: str) -> Variant:
     """A variant from its label, `strategy` or `strategy:name=value,...`: names of the config's fields set these, others
     are options of the strategy. Raises InputError for a field that is the grid's.
     """
-    match = _VARIANT.fullmatch(label)
-    assert match is not None
-    settings = key_values([pair.strip() for pair in _COMMA.split(match["settings"] or "") if pair.strip()])
+    strategy, settings = split_settings(label)
     fields = {name: value for name, value in settings.items() if name in Config.model_fields}
     _refuse_grid_fields(label, fields)
     options = {name: value for name, value in settings.items() if name not in fields}
-    return Variant(label, match["strategy"], options, fields)
+    return Variant(label, strategy, options, fields)
 
 
 def _refuse_grid_fields(where: str, fields: Iterable[str]) -> None:

@@ -48,6 +48,28 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
+_COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
+_VARIANT = re.compile(r"(?P<strategy>.+?)(?::(?P<settings>\w+=.*))?", re.DOTALL)
+
+
+def split_variants(text: str) -> list[str]:
+    """The labels in a list such as `temperature, rebase:reward_temperature=0.2,reward=dial(0.5,1), dora`.
+
+    Commas separate, but for those in brackets; what reads name=value belongs to the strategy before it.
+    """
+    return [label.strip() for label in _COMMA_BETWEEN_VARIANTS.split(text) if label.strip()]
+
+
+def split_settings(label: str) -> tuple[str, dict[str, Any]]:
+    """The strategy and the settings of a label, `strategy` or `strategy:name=value,...`."""
+    match = _VARIANT.fullmatch(label)
+    assert match is not None
+    return match["strategy"], key_values(
+        [pair.strip() for pair in _COMMA.split(match["settings"] or "") if pair.strip()]
+    )
+
+
 def find_strategy(name: str | Function | Strategy) -> Strategy:
     """A strategy by name, by `file.py:function`, or made of a function (candidates, width[, options]) → counts."""
     if isinstance(name, Strategy):

@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, serve, solve, world
+    from rollwise.cli import allocate, bench, calibrate, serve, simulate, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -38,6 +38,7 @@ def build_app() -> typer.Typer:
     app.command("allocate")(allocate.allocate)
     app.command("bench")(bench.bench)
     app.command("calibrate")(calibrate.calibrate)
+    app.command("simulate")(simulate.simulate)
     app.command("serve-model")(serve.serve_model)
     app.add_typer(world.app, name="world")
     return app

@@ -1,0 +1,58 @@
+"""Allocations a second of the laboratory, by strategy: an instance drawn, allocated to, and judged exactly.
+
+    python benchmarks/simulate_speed.py --budgets 16,64 --instances 500
+
+Each strategy plays alone, so that drawing and judging an instance are paid by one allocation; `all` plays them
+together, as a study does. Processor time, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rollwise.cli.options import whole_numbers
+from rollwise.simulation.branching import Branching
+from rollwise.simulation.oneshot import OneShot
+from rollwise.simulation.play import Laboratory
+from rollwise.simulation.study import Study, read_contenders, sweep
+
+STRATEGIES = ("temperature", "rebase", "dora", "optimal", "optimal_directions")
+WORLDS: dict[str, Laboratory] = {
+    "one shot, one chance a direction": OneShot(),
+    "one shot, chances half shared": OneShot(correlation=0.5),
+    "a tree of four steps": Branching(),
+}
+
+
+def rate(world: Laboratory, names: Sequence[str], budget: int, instances: int) -> float:
+    """Allocations a second of processor time."""
+    study = Study(sweep(world, None, [], [budget]), read_contenders(",".join(names)), instances)
+    started = time.process_time()
+    study.run()
+    steps = world.depth - 1 if isinstance(world, Branching) else 1
+    return instances * len(names) * steps / (time.process_time() - started)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budgets", default="16,64")
+    parser.add_argument("--instances", type=int, default=500)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    given = parser.parse_args(arguments)
+    figures: dict[str, dict[str, float]] = {}
+    for name, world in WORLDS.items():
+        for budget in whole_numbers(given.budgets, "--budgets"):
+            row = {one: rate(world, [one], budget, given.instances) for one in STRATEGIES}
+            row["all"] = rate(world, STRATEGIES, budget, given.instances)
+            figures[f"{name}, N = {budget}"] = {one: round(found) for one, found in row.items()}
+            print(f"{name}, N = {budget}: " + ", ".join(f"{one} {found:,.0f}" for one, found in row.items()))
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""A search over a tree whose every node has a known worth: strategies allocate anew at every step, and then vote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rollwise.core import Allocator, Belief, Candidates, FloatArray, IntArray, PathKey
+from rollwise.directions import from_labels
+from rollwise.errors import InputError
+from rollwise.numerics import keyed_generator
+from rollwise.simulation.planning import Tree, can_plan, least_failure, reachability_bound
+from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, zipf
+from rollwise.voting import weighted_majority
+
+LARGEST_TREE, MOST_BRANCHES = 20_000, 8
+"""The most nodes that a tree may have at its last depth, and the most children of a node."""
+
+
+@dataclass(frozen=True)
+class Branching:
+    """A tree of `depth` steps; each node has `branches` children, and all paths at one node are one direction.
+
+    A path goes to the children by chances of Zipf's law with exponent `imbalance`, in an order drawn for every node.
+    The root has the log-odds of `worth`; each child's are its parent's plus `spread` · a standard normal +
+    `popularity` · log(its chance · branches). A leaf is right with the chance of its log-odds; the worth of a node is
+    the chance that a path through it ends right, exact from the leaves up.
+
+    A score is clip(worth + bias + noise · (√shared · z_node + √(1 - shared) · z_path), 0, 1), at leaves too, where it
+    is the path's vote. A wrong path at a leaf gives the leaf's wrong answer, one of `answers` many drawn by Zipf's law
+    with exponent `agreement`. The belief is the score as mean with `told_concentration` and `told_correlation`; the
+    truth would be a concentration without end, since worths are known chances.
+    """
+
+    depth: int = 4
+    branches: int = 4
+    imbalance: float = 1.0
+    worth: float = 0.001
+    spread: float = 1.5
+    popularity: float = 0.0
+    noise: float = 0.1
+    shared: float = 1.0
+    bias: float = 0.0
+    answers: int = 8
+    agreement: float = 1.0
+    told_concentration: float = 8.0
+    told_correlation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.depth < 2 or not 2 <= self.branches <= MOST_BRANCHES or self.answers < 1:
+            raise InputError(
+                f"a tree has a depth of at least 2, 2 to {MOST_BRANCHES} branches, and at least 1 wrong answer"
+            )
+        if self.depth * math.log(self.branches) > math.log(LARGEST_TREE):
+            raise InputError(f"{self.branches} branches to a depth of {self.depth} are too many; give fewer of either")
+        if min(self.imbalance, self.agreement, self.spread) < 0 or not 0 < self.worth < 1:
+            raise InputError("imbalance, agreement and spread are at least 0, and worth lies between 0 and 1")
+        if not all(map(math.isfinite, (self.imbalance, self.agreement, self.spread, self.popularity))):
+            raise InputError("imbalance, agreement, spread and popularity are finite numbers")
+        check_chance("shared", self.shared)
+        check_noise(self.noise, self.shared, self.bias)
+        check_told(self.told_concentration, self.told_correlation)
+
+    def ceiling(self, width: int) -> str:
+        """What regret is measured against."""
+        planned = can_plan(self.depth, self.branches, width)
+        return "the best policy that knows the worths" if planned else "the reachability bound, which none may attain"
+
+    def play(self, seed: int, index: int, width: int, allocators: Sequence[Allocator]) -> Played:
+        """Instance `index` under every allocator. The chance of failure is exact given the last allocation."""
+        luck = Luck.draw(self, seed, index, width)
+        planned = can_plan(self.depth, self.branches, width)
+        ends = [search(self, luck, allocate, width, seed, index) for allocate in allocators]
+        return Played(
+            failure=np.array([end.failure for end in ends]),
+            least=least_failure(luck.tree, width) if planned else reachability_bound(luck.tree, width),
+            right_share=np.array([end.right_share for end in ends]),
+            voted=np.array([end.voted for end in ends], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class Luck:
+    """All that an instance draws: the tree, each leaf's wrong answer, the noise of nodes and paths by depth, and the
+    uniform numbers (depth, N) by which the path in a place takes its branch; the last is for right or wrong.
+    """
+
+    tree: Tree
+    answers: IntArray
+    node_noise: tuple[FloatArray, ...]
+    path_noise: FloatArray
+    branch: FloatArray
+    right: FloatArray
+
+    @classmethod
+    def draw(cls, world: Branching, seed: int, index: int, width: int) -> Luck:
+        """Instance `index` of a world for so many rollouts."""
+        generator = keyed_generator(seed, "branching", index)
+        tree = grow_tree(world, generator)
+        leaves = len(tree.worths[-1])
+        wrong = np.cumsum(zipf(world.answers, world.agreement))[:-1]
+        return cls(
+            tree,
+            1 + np.searchsorted(wrong, generator.random(leaves), side="right"),
+            tuple(generator.standard_normal(len(worth)) for worth in tree.worths),
+            generator.standard_normal((world.depth + 1, width)),
+            generator.random((world.depth, width)),
+            generator.random(width),
+        )
+
+
+def grow_tree(world: Branching, generator: np.random.Generator) -> Tree:
+    """A tree of the world: log-odds from the root down, worths from the leaves up."""
+    shares, log_odds = zipf(world.branches, world.imbalance), np.array([math.log(world.worth / (1 - world.worth))])
+    chances = []
+    for _ in range(world.depth):
+        order = np.argsort(generator.random((len(log_odds), world.branches)), axis=1)
+        chances.append(shares[order])
+        steps = world.spread * generator.standard_normal(order.shape)
+        steps += world.popularity * np.log(shares[order] * world.branches)
+        log_odds = (log_odds[:, None] + steps).ravel()
+    worths = [1 / (1 + np.exp(-log_odds))]
+    for chance in reversed(chances):
+        worths.insert(0, (worths[0].reshape(chance.shape) * chance).sum(axis=1))
+    return Tree(tuple(chances), tuple(worths))
+
+
+@dataclass(frozen=True)
+class End:
+    """What became of a search: the chance that no path ends right and the expected share that does, both exact given
+    the last allocation; and whether the drawn paths' vote was right.
+    """
+
+    failure: float
+    right_share: float
+    voted: bool
+
+
+def search(world: Branching, luck: Luck, allocate: Allocator, width: int, seed: int, index: int) -> End:
+    """One search of `width` rollouts: grow a step, allocate, and so on to the leaves."""
+    nodes = np.zeros(width, dtype=np.int64)
+    keys: list[PathKey] = [(root,) for root in range(width)]
+    nodes = _grown(luck, nodes, 0)
+    for depth in range(1, world.depth):
+        scores = _scores(world, luck, nodes, depth)
+        counts = allocate(_candidates(world, keys, nodes, scores, depth, seed, index), width).counts
+        worths = luck.tree.worths[depth][nodes]
+        keys = [(*key, copy) for key, count in zip(keys, counts.tolist(), strict=True) for copy in range(count)]
+        nodes = _grown(luck, np.repeat(nodes, counts), depth)
+    right = luck.right < luck.tree.worths[-1][nodes]
+    labels = np.where(right, 0, luck.answers[nodes])
+    verdict = weighted_majority(labels, _scores(world, luck, nodes, world.depth))
+    return End(float(np.prod((1 - worths) ** counts)), float(worths @ counts) / width, verdict.label == 0)
+
+
+def _grown(luck: Luck, nodes: IntArray, depth: int) -> IntArray:
+    chances = luck.tree.chances[depth]
+    edges = np.cumsum(chances, axis=1)[:, :-1]
+    return nodes * chances.shape[1] + (luck.branch[depth][:, None] >= edges[nodes]).sum(axis=1)
+
+
+def _scores(world: Branching, luck: Luck, nodes: IntArray, depth: int) -> FloatArray:
+    common, own = luck.node_noise[depth][nodes], luck.path_noise[depth]
+    return noisy(luck.tree.worths[depth][nodes], common, own, world.noise, world.shared, world.bias)
+
+
+def _candidates(
+    world: Branching, keys: Sequence[PathKey], nodes: IntArray, scores: FloatArray, depth: int, seed: int, index: int
+) -> Candidates:
+    count = len(nodes)
+    return Candidates(
+        paths=tuple(keys),
+        rewards=scores,
+        directions=from_labels(nodes.tolist()),
+        lineage=np.array([key[0] for key in keys]),
+        depth=np.full(count, depth),
+        question=str(index),
+        seed=seed,
+        belief=Belief(scores, np.full(count, world.told_concentration), world.told_correlation),
+    )

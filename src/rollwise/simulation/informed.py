@@ -1,0 +1,105 @@
+"""The best that anyone can do who sees the scores and the directions, and knows by what law they were drawn."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rollwise.core import FloatArray, IntArray
+from rollwise.simulation.failure import allocation_failures, even_log_failures, least_counts
+from rollwise.simulation.play import shifted
+
+if TYPE_CHECKING:
+    from rollwise.simulation.oneshot import Instance, OneShot
+
+FINEST = 0.01
+"""The smallest noise above 0 that the grid of means resolves."""
+_CELLS = 300
+
+
+def can_inform(world: OneShot) -> bool:
+    """Whether `informed_failure` can be told: noise is all common or all own, and 0 without bias or at least 0.01."""
+    return (world.noise == 0 and world.bias == 0) or (world.noise >= FINEST and world.shared in (0, 1))
+
+
+def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
+    """The chance of failure, given the true means, of the allocation that is best given scores and directions.
+
+    Given those, directions are independent, so the expected failure is Π_j E[F_j(S_j; m_j) | scores of j], and each
+    factor is log-convex in S_j whatever the posterior of m_j (Cauchy and Schwarz): greedy is exact. No strategy fails
+    less on average over instances, though one may on some. The posterior is that of the world's prior on a grid of
+    means, with the chances of scores that were clipped. Only where `can_inform` says so.
+    """
+    sizes = np.bincount(instance.labels)
+    truth = (world.concentration, world.correlation)
+    if world.noise == 0:
+        table = even_log_failures(instance.means, sizes, *truth, width)
+    else:
+        table = expected_log_failures(world, instance.scores, instance.labels, width)
+    counts = spread_evenly(least_counts(table, width), instance.labels)
+    return float(allocation_failures(counts[None], instance.labels, instance.means, *truth)[0])
+
+
+def spread_evenly(totals: IntArray, labels: IntArray) -> IntArray:
+    """Each direction's total (J,) over its paths (k,), to within one."""
+    sizes = np.bincount(labels)
+    order = np.argsort(labels, kind="stable")
+    place = np.empty(len(labels), dtype=np.int64)
+    place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return (totals // sizes)[labels] + (place < (totals % sizes)[labels])
+
+
+def expected_log_failures(world: OneShot, scores: FloatArray, labels: IntArray, width: int) -> FloatArray:
+    """The log of E[F_j(S; m_j) | scores of j] for S = 0 .. width: (J, width + 1), of scores (k,) and labels (k,)."""
+    sizes = np.bincount(labels)
+    same = world.correlation == 1 and not world.popularity
+    kinds = np.zeros_like(sizes) if same else sizes
+    found = np.empty((len(sizes), width + 1))
+    for kind in np.unique(kinds):
+        which = np.flatnonzero(kinds == kind)
+        mean_size = len(labels) / len(sizes) if world.popularity else 1.0
+        means, prior, failures = _grid(world, max(1, int(kind)), mean_size, width)
+        seen = np.isin(labels, which)
+        weights = prior + _log_likelihood(world, scores[seen], np.searchsorted(which, labels[seen]), means)
+        posterior = np.exp(weights - weights.max(axis=1, keepdims=True))
+        found[which] = np.log(posterior @ failures / posterior.sum(axis=1, keepdims=True))
+    return found
+
+
+def _log_likelihood(world: OneShot, scores: FloatArray, rows: IntArray, means: FloatArray) -> FloatArray:
+    """Of the scores (n,) of each row (n,), normal around a true mean and clipped to [0, 1]: (rows, cells)."""
+    from scipy.special import log_ndtr
+
+    if world.shared == 1:
+        rows, first = np.unique(rows, return_index=True)
+        scores = scores[first]
+    truth = means + world.bias
+    each = -0.5 * ((scores[:, None] - truth) / world.noise) ** 2
+    each[scores <= 0] = log_ndtr(-truth / world.noise)
+    each[scores >= 1] = log_ndtr((truth - 1) / world.noise)
+    order = np.argsort(rows, kind="stable")
+    return np.add.reduceat(each[order], np.searchsorted(rows[order], np.arange(rows.max() + 1)), axis=0)
+
+
+@functools.lru_cache(maxsize=512)
+def _grid(world: OneShot, size: int, mean_size: float, width: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Means (cells,), the log prior of their cells, and F(S) at each (cells, width + 1), for a direction of that size.
+
+    Cells lie between quantiles of the prior and at steps of 1/300, so that both it and the noise are resolved.
+    """
+    from scipy.special import betainc, betaincinv
+
+    shape = world.spread * world.worth, world.spread * (1 - world.worth)
+    steps = np.linspace(0, 1, _CELLS + 1)
+    edges = np.unique(np.concatenate([steps, betaincinv(*shape, steps)]))
+    mass = np.diff(betainc(*shape, edges))
+    cells = mass > 0
+    means = ((edges[1:] + edges[:-1]) / 2)[cells]
+    if world.popularity:
+        means = shifted(means, np.full(1, world.popularity * math.log(size / mean_size)))
+    sizes = np.full(len(means), size)
+    failures = even_log_failures(means, sizes, world.concentration, world.correlation, width)
+    return means, np.log(mass[cells]), np.exp(failures)
