@@ -63,10 +63,14 @@ class Situation:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Predicted and observed coverage of one strategy, and whether completions were too few."""
+    """Predicted and observed coverage of one strategy, its rollouts' mean predicted chance and share of right ones, and
+    whether completions were too few.
+    """
 
     predicted: float
     observed: float
+    chance: float
+    right: float
     short: bool
 
 
@@ -76,7 +80,7 @@ class Row:
 
     predicted: list[float] = field(default_factory=list)
     observed: list[float] = field(default_factory=list)
-    coverage: list[tuple[float, float]] = field(default_factory=list)
+    levels: list[tuple[float, float, float, float]] = field(default_factory=list)
     fits: list[tuple[float, float]] = field(default_factory=list)
     short: int = 0
 
@@ -194,7 +198,9 @@ def outcome(one: Situation, means: FloatArray, kappa: float, name: str, width: i
     shared, _ = pool(means[member], np.full(len(member), kappa), one.state[member])
     predicted = float(log_expected_failure(shared, np.full(len(shared), kappa), totals).sum())
     observed = log_none_right(one.completions, one.right, counts.astype(np.int64))
-    return Outcome(1 - np.exp(predicted), 1 - np.exp(observed), bool(np.any(counts > one.completions)))
+    chance, right = counts @ means / counts.sum(), counts @ (one.right / one.completions) / counts.sum()
+    short = bool(np.any(counts > one.completions))
+    return Outcome(1 - np.exp(predicted), 1 - np.exp(observed), float(chance), float(right), short)
 
 
 def gains(many: Sequence[Situation], width: int, sized: bool) -> dict[tuple[int, str], Row]:
@@ -210,7 +216,7 @@ def gains(many: Sequence[Situation], width: int, sized: bool) -> dict[tuple[int,
             row = rows[one.depth, name]
             row.predicted.append(100 * (here.predicted - base.predicted))
             row.observed.append(100 * (here.observed - base.observed))
-            row.coverage.append((100 * here.predicted, 100 * here.observed))
+            row.levels.append((100 * here.predicted, 100 * here.observed, 100 * here.chance, 100 * here.right))
             row.fits.append((kappa, exponent))
             row.short += here.short
     return rows
@@ -233,6 +239,8 @@ class Point:
     high: float
     coverage_predicted: float
     coverage_observed: float
+    right_predicted: float
+    right_observed: float
     short: float
 
 
@@ -241,7 +249,7 @@ def point(reward: str, belief: str, depth: int, name: str, row: Row) -> Point:
     low, high = bootstrap_interval(observed, np.random.default_rng(0), resamples=2000)
     return Point(
         reward, belief, depth, name, len(observed), *np.median(row.fits, axis=0).tolist(),
-        float(np.mean(row.predicted)), float(observed.mean()), low, high, *np.mean(row.coverage, axis=0).tolist(),
+        float(np.mean(row.predicted)), float(observed.mean()), low, high, *np.mean(row.levels, axis=0).tolist(),
         row.short / len(observed),
     )  # fmt: skip
 
@@ -304,23 +312,26 @@ def picture(points: Sequence[Point], title: str) -> str:
 
 def report(points: Sequence[Point]) -> None:
     """Print the table, and how prediction and observation agree by belief."""
-    print("| reward | belief | depth | questions | κ | α | strategy | coverage predicted | observed | gain predicted |"
-          " observed (95 %) | cut short, % |")  # fmt: skip
-    print("| --- " * 12 + "|")
+    print("| reward | belief | depth | questions | κ | α | strategy | right rollouts predicted | observed | coverage "
+          "predicted | observed | gain predicted | observed (95 %) | cut short, % |")  # fmt: skip
+    print("| --- " * 14 + "|")
     for one in points:
         print(
             f"| {one.reward} | {one.belief} | {one.depth} | {one.questions} | {one.concentration:.2f} | "
-            f"{one.exponent:.2f} | {one.strategy} | {one.coverage_predicted:.1f} | {one.coverage_observed:.1f} | "
+            f"{one.exponent:.2f} | {one.strategy} | {one.right_predicted:.1f} | {one.right_observed:.1f} | "
+            f"{one.coverage_predicted:.1f} | {one.coverage_observed:.1f} | "
             f"{one.predicted:+.2f} | {one.observed:+.2f} ({one.low:+.2f} to {one.high:+.2f}) | {100 * one.short:.0f} |"
         )
     for belief in BELIEFS:
-        drawn = [one for one in points if one.belief == belief and one.strategy != BASE]
+        here = [one for one in points if one.belief == belief]
+        drawn = [one for one in here if one.strategy != BASE]
         x, y = np.array([[one.predicted, one.observed] for one in drawn]).T
         inside = np.mean([one.low <= one.predicted <= one.high for one in drawn])
-        off = np.mean([one.coverage_predicted - one.coverage_observed for one in points if one.belief == belief])
-        print(f"\nbelief {belief}: {len(drawn)} points, correlation {np.corrcoef(x, y)[0, 1]:.2f}, slope through 0 "
-              f"{x @ y / (x @ x):.2f}, prediction inside the interval {100 * inside:.0f} %, coverage predicted − "
-              f"observed {off:+.1f} points")  # fmt: skip
+        chance = np.mean([one.right_predicted - one.right_observed for one in here])
+        off = np.mean([one.coverage_predicted - one.coverage_observed for one in here])
+        print(f"\nbelief {belief}: {len(drawn)} points, correlation of gains {np.corrcoef(x, y)[0, 1]:.2f}, "
+              f"slope through 0 {x @ y / (x @ x):.2f}, prediction inside the interval {100 * inside:.0f} %;\n    predicted − observed: "
+              f"right rollouts {chance:+.1f} points, coverage {off:+.1f} points")  # fmt: skip
         for name in COLOURS:
             pair = np.mean([[one.predicted, one.observed] for one in drawn if one.strategy == name], axis=0)
             print(f"    {name}: mean gain predicted {pair[0]:+.2f}, observed {pair[1]:+.2f}")
