@@ -59,6 +59,19 @@ def test_allocation_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "under 5" in capsys.readouterr().out
 
 
+def test_optimal_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "optimal.json"
+    load("optimal_speed").main(["--candidates", "12", "--width", "600", "--repeats", "2", "--json", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))["milliseconds"]
+    assert {name: row["rollouts"] for name, row in found.items()} == {
+        "divisor": 600,
+        "divisor, all alike": 600,
+        "heap": 6,
+        "shared": 6,
+    }
+    assert "under 50" in capsys.readouterr().out
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers as a server does that serves one model and gives every request seven tokens."""
 

@@ -40,6 +40,24 @@ def test_allocate_allows_evidence_that_is_not_needed_and_embeddings() -> None:
     assert json.loads(allocate({"strategy": "rebase", "scores": [0.1, 0.9]}).stdout)["uniqueness"] is None
 
 
+def test_allocate_by_a_belief() -> None:
+    request = {"strategy": "optimal", "scores": [0.6, 0.3, 0.05], "concentration": 4, "width": 12}
+    reply = json.loads(allocate(request).stdout)
+    assert reply["counts"] == [9, 3, 0]  # the last of them are worth 2.4 / 12 and 1.2 / 6, the next would be 2.4 / 13
+    assert reply["uniqueness"] is None
+    assert json.loads(allocate(request | {"concentration": [4, 4, 4.0]}).stdout) == reply
+    spent = json.loads(allocate(request | {"spent": [9, 0, 0], "width": 3}).stdout)
+    assert spent["counts"] == [0, 3, 0]
+    shared = request | {
+        "strategy": "optimal_directions",
+        "directions": ["a", "a", "b"],
+        "options": {"correlation": 0.5},
+    }
+    reply = json.loads(allocate(shared).stdout)
+    assert sum(reply["counts"]) == 12
+    assert reply["effective_directions"] == pytest.approx(2)
+
+
 def test_allocate_systematic_follows_the_seed() -> None:
     request = {"strategy": "rebase", "scores": [0.5] * 7, "width": 3, "options": {"rounding": "systematic", "seed": 1}}
     first, again = allocate(request), allocate(request)
@@ -70,6 +88,14 @@ def test_allocate_systematic_follows_the_seed() -> None:
         ({"strategy": "dora", "scores": [0.1, 0.2], "similarity": [[1, 0.5], [0.1, 1]]}, "symmetric"),
         ({"strategy": "dora", "scores": [0.1], "directions": [1], "similarity": [[1]]}, "one of"),
         ({"strategy": "rebase", "scores": ["a"]}, "scores"),
+        ({"strategy": "optimal", "scores": [0.1]}, "needs their concentration"),
+        ({"strategy": "optimal", "scores": [1.1], "concentration": 4}, "calibrate"),
+        ({"strategy": "optimal", "scores": [0.1, 0.2], "concentration": [4]}, "concentration for each"),
+        ({"strategy": "optimal", "scores": [0.1], "concentration": 0}, "above 0"),
+        ({"strategy": "optimal", "scores": [0.1], "concentration": 4, "spent": [-1]}, "spent.0"),
+        ({"strategy": "optimal", "scores": [0.1], "concentration": 4, "spent": [1, 2]}, "spent for each"),
+        ({"strategy": "optimal", "scores": [0.1], "concentration": 4, "options": {"correlation": 1}}, "no option"),
+        ({"strategy": "optimal_directions", "scores": [0.1], "concentration": 4}, "needs directions"),
         ({"strategy": "rebase"}, "scores"),
         ([1, 2], "the request"),
         ({"strategy": "rebase", "scores": [10**400]}, "scores.0"),
