@@ -330,8 +330,8 @@ def report(points: Sequence[Point]) -> None:
         chance = np.mean([one.right_predicted - one.right_observed for one in here])
         off = np.mean([one.coverage_predicted - one.coverage_observed for one in here])
         print(f"\nbelief {belief}: {len(drawn)} points, correlation of gains {np.corrcoef(x, y)[0, 1]:.2f}, "
-              f"slope through 0 {x @ y / (x @ x):.2f}, prediction inside the interval {100 * inside:.0f} %;\n    predicted − observed: "
-              f"right rollouts {chance:+.1f} points, coverage {off:+.1f} points")  # fmt: skip
+              f"slope through 0 {x @ y / (x @ x):.2f}, prediction inside the interval {100 * inside:.0f} %;\n    "
+              f"predicted − observed, points: right rollouts {chance:+.1f}, coverage {off:+.1f}")  # fmt: skip
         for name in COLOURS:
             pair = np.mean([[one.predicted, one.observed] for one in drawn if one.strategy == name], axis=0)
             print(f"    {name}: mean gain predicted {pair[0]:+.2f}, observed {pair[1]:+.2f}")
