@@ -1,12 +1,14 @@
 """Does it pay to allocate for the vote? One shot, directions of known chances: coverage and voted accuracy.
 
-    python experiments/vote_objective.py --width 64 --confidence 4
+    python experiments/vote_objective.py --width 16 --questions 40
+    python experiments/vote_objective.py --width 16 --questions 40 --votes majority --worlds own --assume crowd
 
 A question has paths in directions (sizes as shares 1 / rank), each direction a mean m ~ Beta(0.7, 3) and the belief
 p ~ Beta(κm, κ(1 - m)), which is true: p is drawn from it. N rollouts are handed out once. A right rollout says the
 right answer; a wrong one says, in the world "crowd", mostly one wrong answer common to all directions; "own", mostly
-one of its direction's; "scatter", one that no other says. A rollout's vote weighs 1 ("majority") or a final reward,
-Beta(5, 2) for right ones and Beta(3, 3) for wrong ones ("weighted"). A tied vote counts half.
+one of its direction's; "scatter", one that no other says; "mixed" is half crowd and half own. A rollout's vote weighs 1
+("majority") or a final reward, Beta(5, 2) for right ones and Beta(3, 3) for wrong ones ("weighted"). A tied vote counts
+half.
 
 `vote_greedy` hands out rollouts one by one to the direction with the largest gain in P(the vote is right), `vote_local`
 goes on by moving 1, 4 or 16 rollouts between directions while that helps; both know the belief and the world and count
@@ -26,7 +28,7 @@ from rollwise.core import Belief, Candidates, FloatArray, IntArray
 from rollwise.directions import from_labels
 from rollwise.numerics import bootstrap_interval
 
-WORLDS = {"crowd": (0.8, 0.0), "own": (0.0, 0.8), "scatter": (0.0, 0.0)}
+WORLDS = {"crowd": (0.8, 0.0), "own": (0.0, 0.8), "scatter": (0.0, 0.0), "mixed": (0.4, 0.4)}
 """Of wrong rollouts, the share that says the common wrong answer and the share that says the direction's."""
 PLAIN = ("temperature", "rebase", "dora", "optimal", "optimal_directions")
 RIGHT, COMMON, ALONE = 0, 1, 2  # columns of a tally; from 3 on the directions' own wrong answers
@@ -155,7 +157,7 @@ def main() -> None:
     parser.add_argument("--means", default="0.7:3", help="a:b of the directions' means, Beta(a, b)")
     parser.add_argument("--questions", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--worlds", default=",".join(WORLDS))
+    parser.add_argument("--worlds", default="crowd,own,scatter")
     parser.add_argument("--assume", choices=WORLDS)
     parser.add_argument("--votes", default="majority,weighted")
     given = parser.parse_args()
