@@ -259,7 +259,7 @@ _SIZE, _MARGIN = 560, 64
 
 def picture(points: Sequence[Point], title: str) -> str:
     """Predicted gain against observed gain, the diagonal, and a bar for each interval."""
-    ends = [value for one in points for value in (one.predicted, one.low, one.high)]
+    ends = [value for one in points for value in (one.predicted, one.observed)]
     low, high = min(0.0, *ends), max(0.0, *ends)
     pad = 0.05 * (high - low or 1.0)
     low, high = low - pad, high + pad
@@ -269,7 +269,7 @@ def picture(points: Sequence[Point], title: str) -> str:
         return _MARGIN + room * (value - low) / (high - low)
 
     def y(value: float) -> float:
-        return _SIZE - x(value)
+        return _SIZE - x(min(max(value, low), high))
 
     def text(left: float, top: float, words: str, anchor: str = "middle", colour: str = "#666") -> str:
         place = f'x="{left:.1f}" y="{top:.1f}" font-size="11" text-anchor="{anchor}" fill="{colour}"'
@@ -298,9 +298,10 @@ def picture(points: Sequence[Point], title: str) -> str:
         dot = f'<circle {place} fill="{fill}" stroke="{colour}" stroke-width="1.5"/>'
         parts.append(f"<g><title>{escape(tip)}</title>{bar}{dot}</g>")
     for index, (name, colour) in enumerate(COLOURS.items()):
-        left, top = _MARGIN + 8, 50 + 16 * index
+        left, top = _SIZE - _MARGIN - 200, _SIZE - _MARGIN - 88 + 16 * index
         parts += [f'<circle cx="{left}" cy="{top}" r="4" fill="{colour}"/>', text(left + 10, top + 4, name, "start")]
-    parts.append(text(_MARGIN + 4, 50 + 16 * len(COLOURS) + 4, "hollow: the belief does not see sizes", "start"))
+    hollow = "hollow: the belief does not see sizes"
+    parts.append(text(_SIZE - _MARGIN - 204, _SIZE - _MARGIN - 84 + 16 * len(COLOURS), hollow, "start"))
     middle = f'transform="rotate(-90 16 {_SIZE / 2})" font-size="12" text-anchor="middle" fill="#222"'
     parts += [
         text(_SIZE / 2, _SIZE - 16, "predicted gain in coverage over REBASE, points", colour="#222"),
