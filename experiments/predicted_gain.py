@@ -1,7 +1,8 @@
-"""Theory and experiment on one picture: one round's gain as the formula predicts it and as completions observe it.
+r"""Theory and experiment on one picture: one round's gain as the formula predicts it and as completions observe it.
 
-    rollwise world rollouts stories --policy demonstrator --levels 4,5 --paths 64 --completions 64 --out FILE
-    python experiments/predicted_gain.py FILE --width 16 --reward "worth(0.2,1)" --svg docs/predicted-gain.svg
+    rollwise world rollouts stories --policy demonstrator --levels 4,5 --questions 60 --paths 64 \
+        --completions 64 --out F
+    python experiments/predicted_gain.py F --width 16 --reward "worth(0.2,1)" --svg docs/predicted-gain.svg
 
 Reads completed prefixes. At every question and depth the unfinished paths are the candidates, their true states the
 directions, and each strategy hands out --width rollouts once (0: as many as there are paths). Coverage is P(any right).
@@ -222,6 +223,21 @@ def gains(many: Sequence[Situation], width: int, sized: bool) -> dict[tuple[int,
     return rows
 
 
+def spread(many: Sequence[Situation], sized: bool) -> tuple[float, float]:
+    """The variance over questions of Σ_j (worth_j - m_j) divided by that of independent states, averaged over depths;
+    and the share of situations where no state has a twentieth of its completions right.
+    """
+    sums: dict[int, list[tuple[float, float, bool]]] = defaultdict(list)
+    for one, belief in zip(many, beliefs(many, sized), strict=True):
+        if belief is not None:
+            worth = np.bincount(one.state, one.right) / np.bincount(one.state, one.completions)
+            off = worth - np.bincount(one.state, belief[0] * one.size) / np.bincount(one.state, one.size)
+            sums[one.depth].append((float(off.sum()), float((off**2).sum()), bool(worth.max() < 0.05)))
+    tables = [np.array(rows) for rows in sums.values()]
+    ratios = [table[:, 0].var() / table[:, 1].mean() for table in tables]
+    return float(np.mean(ratios)), float(np.concatenate(tables)[:, 2].mean())
+
+
 @dataclass(frozen=True)
 class Point:
     """A point of the picture, in points of coverage."""
@@ -352,6 +368,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for reward in given.reward or ["worth(0.2,1)"]:
         scored = situations(found, reward, world)
         for belief in BELIEFS:
+            ratio, hopeless = spread(scored, belief == "size")
+            print(f"{reward}, belief {belief}: the number of right states varies by {ratio:.2f} of independent ones' "
+                  f"variance; none is right in {100 * hopeless:.1f} % of situations")  # fmt: skip
             for (depth, name), row in sorted(gains(scored, given.width, belief == "size").items()):
                 if len(row.observed) >= given.least_questions:
                     points.append(point(reward, belief, depth, name, row))
