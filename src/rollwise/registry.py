@@ -82,11 +82,11 @@ def _takes(function: Function, count: int) -> bool:
     return True
 
 
-def _load_function(name: str) -> Function:
+def _load_function(name: str, what: str = "allocator") -> Function:
     file, _, attribute = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise InputError(f"{file} does not exist; give your own allocator as path/to/file.py:function")
+        raise InputError(f"{file} does not exist; give your own {what} as path/to/file.py:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -95,8 +95,8 @@ def _load_function(name: str) -> Function:
         exec(compile(path.read_bytes(), file, "exec"), module.__dict__)
     except Exception as error:
         raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
+    function: Any = getattr(module, attribute, None)
+    if not callable(function) and not callable(getattr(function, "open", None)):
         raise InputError(f"{file} defines no function {attribute!r}")
     return function
 
@@ -150,21 +150,39 @@ def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
+_NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
+
+
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     """A reward model: "trained" is the world's own, "weak" one that learnt little; "dial", "dial(SIZE)" or
     "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)" likewise the exact chance of ending
-    right; anything else a folder that holds a token classifier.
+    right; "file.py:function" a function of one's own; anything else a folder,
+    "family:FOLDER" where its family does not show.
     """
-    match = _DIAL.fullmatch(name)
-    if match is not None:
+    if (match := _DIAL.fullmatch(name)) is not None:
         from rollwise.rewards.dial import DialReward
 
         noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
         return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
+    if ".py:" in name:
+        return _own_reward(_load_function(name, "reward function"))
+    from rollwise.rewards.layouts import FAMILIES
     from rollwise.rewards.local import LocalReward
 
-    return LocalReward.load(_folder(name, world, "reward"), dtype)
+    match = _NAMED_FAMILY.fullmatch(name)
+    if match is None or Path(name).is_dir():
+        return LocalReward.load(_folder(name, world, "reward"), dtype)
+    if match["family"] not in FAMILIES:
+        raise UnknownNameError("family of reward models", match["family"], [*FAMILIES])
+    return LocalReward.load(_folder(match["folder"], world, "reward"), dtype, match["family"])
+
+
+def _own_reward(given: Any) -> RewardModel:
+    """A reward model made of a function, unless it is one already."""
+    from rollwise.rewards.functions import from_function
+
+    return given if callable(getattr(given, "open", None)) and not isinstance(given, type) else from_function(given)
 
 
 def _folder(name: str, world: str, part: str) -> Path:
