@@ -17,7 +17,7 @@ LEVELS = [
     {"directions", "voting"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "events"},
+    {"answers", "ledger", "registry", "events", "prompts"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store"},
     {"bench", "summary", "report", "drawing"},
