@@ -23,6 +23,7 @@ from rollwise.engines.rows import Rows
 from rollwise.engines.sampling import sample
 from rollwise.errors import EngineError, InputError
 from rollwise.numerics import keyed_generator
+from rollwise.prompts import messages
 
 
 @dataclass(eq=False)
@@ -69,11 +70,13 @@ class LocalPolicy:
     """A causal language model of transformers, sampled step by step with kept caches.
 
     `rows` paths are computed at once; a path that ends its step leaves its row to one that waits. A step ends with the
-    token that completes `separator`, a path with an end-of-text token.
+    token that completes `separator`, a path with an end-of-text token. `place` is where a problem's instruction stands.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, separator: str = "\n\n", rows: int = 128) -> None:
-        self.model, self.tokenizer, self.separator = model, tokenizer, separator
+    def __init__(
+        self, model: Any, tokenizer: Any, separator: str = "\n\n", rows: int = 128, place: str = "system"
+    ) -> None:
+        self.model, self.tokenizer, self.separator, self.place = model, tokenizer, separator, place
         self.parameters: int = model.num_parameters()
         self.context: int = model.config.get_text_config().max_position_embeddings
         self.ends = _end_tokens(model, tokenizer)
@@ -92,9 +95,16 @@ class LocalPolicy:
         self._check_architecture()
 
     @classmethod
-    def load(cls, folder: FilePath, separator: str = "\n\n", dtype: str | None = None, rows: int = 128) -> LocalPolicy:
+    def load(
+        cls,
+        folder: FilePath,
+        separator: str = "\n\n",
+        dtype: str | None = None,
+        rows: int = 128,
+        place: str = "system",
+    ) -> LocalPolicy:
         """The policy that lies in a folder. Raises InputError where there is none."""
-        return cls(*load_checkpoint(folder, "AutoModelForCausalLM", dtype), separator=separator, rows=rows)
+        return cls(*load_checkpoint(folder, "AutoModelForCausalLM", dtype), separator=separator, rows=rows, place=place)
 
     def _check_architecture(self) -> None:
         """Raise InputError for a model that computes more than the caches and the head reproduce."""
@@ -119,8 +129,8 @@ class LocalPolicy:
 
     def prompt_tokens(self, problem: Problem) -> list[int]:
         """The question in the model's chat template, as tokens."""
-        messages = [{"role": "user", "content": problem.question}]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        chat = messages(problem, self.place)
+        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def logits(self, node: Node) -> torch.Tensor:
