@@ -171,15 +171,10 @@ def find_policy(
         if rule.ends != (separator,):
             raise InputError("the demonstrator's steps end where the world's do: leave --step-rule out")
         return policy
-    if len(rule.ends) != 1:
-        raise InputError(
-            f"the local engine ends steps with one string, so --step-rule {rule.name} is not to be had: give "
-            "separator(TEXT), or serve the model and give its URL as --policy"
-        )
-    folder = _folder(name, world, "policy")
+    folder = model_folder(name, world, "policy")
     from rollwise.engines.local import LocalPolicy
 
-    return LocalPolicy.load(folder, rule.ends[0], dtype, place=instruction)
+    return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule)
 
 
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
@@ -203,13 +198,16 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
 
         noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
         return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
-    folder = _folder(name, world, "reward")
+    folder = model_folder(name, world, "reward")
     from rollwise.rewards.local import LocalReward
 
     return LocalReward.load(folder, dtype)
 
 
-def _folder(name: str, world: str, part: str) -> Path:
+def model_folder(name: str, world: str, part: str) -> Path:
+    """The folder of a world's own policy or reward model by name, or that of another model. Raises InputError where
+    there is none.
+    """
     if name in FAMILY[part] and world not in WORLDS:
         other = "the folder of a model or a server's URL" if part == "policy" else "confidence or the folder of a model"
         raise InputError(f"the world {world} has no models of its own: give {other} as --{part}")

@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, doctor, solve, world
+    from rollwise.cli import allocate, bench, doctor, serve, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -38,6 +38,7 @@ def build_app() -> typer.Typer:
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(bench.bench)
+    app.command("serve-model")(serve.serve_model)
     app.add_typer(world.app, name="world")
     return app
 

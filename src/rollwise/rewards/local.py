@@ -35,9 +35,9 @@ class LocalReward:
         self.batcher = Batcher(self.score, "rollwise-reward")
 
     @classmethod
-    def load(cls, folder: FilePath, dtype: str | None = None) -> LocalReward:
+    def load(cls, folder: FilePath, dtype: str | None = None, rows: int = 32) -> LocalReward:
         """The reward model that lies in a folder. Raises InputError where there is none."""
-        return cls(*load_checkpoint(folder, "AutoModelForTokenClassification", dtype))
+        return cls(*load_checkpoint(folder, "AutoModelForTokenClassification", dtype), rows=rows)
 
     def open(self, problem: Problem, seed: int) -> LocalRewardSession:
         """A session for one question. Raises InputError where the question does not fit the model's context."""

@@ -11,7 +11,7 @@ import numpy as np
 from rollwise.core import DirectionSession, FloatArray, PolicySession, Problem
 from rollwise.embedders import EmbeddingSession, window
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
-from rollwise.engines.http.probe import Asker
+from rollwise.engines.http.probe import Asker, model_card
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
 from rollwise.errors import EngineError, InputError
@@ -34,8 +34,8 @@ class HttpEmbedder:
         self.fleet = Fleet(self.given, concurrency, patience or Patience())
         asker = Asker(self.given[0])
         try:
-            listed = (asker.get("/v1/models") or {}).get("data") or [{}]
-            self.model = self.given[0].model or listed[0].get("id")
+            listed = (asker.get("/v1/models") or {}).get("data") or []
+            self.model = self.given[0].model or model_card(listed, "embed")["id"]
             self.size = read_embeddings(asker.post("/v1/embeddings", self.body(["1 + 1 = 2"])), 1)[0].shape[1]
         except EngineError as error:
             raise InputError(f"{self.given[0].url} does not embed: {error}") from None

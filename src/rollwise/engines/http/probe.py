@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -105,9 +105,9 @@ def _identified(asker: Asker, tokenizer: str | None) -> Server:
     names = [str(one["id"]) for one in listed]
     if wanted is not None and names and wanted not in names:
         raise InputError(f"{url} serves no model {wanted!r}; it serves: {', '.join(names[:8])}")
-    entry = next((one for one in listed if one["id"] == wanted), listed[0] if listed else {})
+    entry = next((one for one in listed if one["id"] == wanted), model_card(listed, "generate"))
     kind = _OWNERS.get(str(entry.get("owned_by")), "")
-    model = wanted or names[0]
+    model = wanted or str(entry["id"])
     context, version = entry.get("max_model_len"), None
     if kind in ("vllm", "rollwise", ""):
         version = (asker.get("/version") or {}).get("version")
@@ -126,6 +126,11 @@ def _identified(asker: Asker, tokenizer: str | None) -> Server:
         parameters=int(meta.get("n_params") or 0),
         tokenizer=tokenizer or _own_tokenizer(asker, kind),
     )
+
+
+def model_card(listed: Sequence[Mapping[str, Any]], task: str) -> Mapping[str, Any]:
+    """The first model listed that is for a task, as far as the server says what its models are for."""
+    return next((one for one in listed if one.get("task") in (None, task)), {"id": ""})
 
 
 def _own_tokenizer(asker: Asker, kind: str) -> str | None:
