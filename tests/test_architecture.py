@@ -17,14 +17,25 @@ LEVELS = [
     {"directions", "voting"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "events"},
+    {"answers", "ledger", "registry", "events", "prompts"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store"},
     {"bench", "summary", "report", "drawing"},
+    {"serving"},
     {"cli"},
 ]
 MATHEMATICS = {"numerics", "directions", "voting", "allocation", "search"}
-HEAVY = ["torch", "transformers", "httpx", "fastapi", "sqlalchemy", "sentence_transformers", "scipy", "pydantic"]
+HEAVY = [
+    "torch",
+    "transformers",
+    "httpx",
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
+    "sentence_transformers",
+    "scipy",
+    "pydantic",
+]
 
 
 def room(module: str) -> str:

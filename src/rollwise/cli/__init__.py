@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, solve, world
+    from rollwise.cli import allocate, bench, doctor, serve, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -35,8 +35,10 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command("solve")(solve.solve)
+    app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(bench.bench)
+    app.command("serve-model")(serve.serve_model)
     app.add_typer(world.app, name="world")
     return app
 

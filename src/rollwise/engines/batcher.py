@@ -24,10 +24,15 @@ class Batcher(Generic[Request, Result]):
 
     async def run(self, request: Request) -> Result:
         """The result of one request."""
-        future: Future[Result] = Future()
-        self._inbox.put((request, future))
+        return (await self.run_all([request]))[0]
+
+    async def run_all(self, requests: Sequence[Request]) -> list[Result]:
+        """The results of several requests, which are worked on together."""
+        futures = [Future[Result]() for _ in requests]
+        for each in zip(requests, futures, strict=True):
+            self._inbox.put(each)
         self._thread.submit(self._drain)
-        return await asyncio.wrap_future(future)
+        return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
     def _drain(self) -> None:
         waiting = [self._inbox.get() for _ in range(self._inbox.qsize())]

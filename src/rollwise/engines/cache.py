@@ -21,6 +21,11 @@ from rollwise.engines.attention import use_token_attention
 _serial = itertools.count()
 
 
+def new_number() -> int:
+    """A number that names one node and no other."""
+    return next(_serial)
+
+
 @dataclass(eq=False, frozen=True, slots=True)
 class Node:
     """Tokens after a parent: their keys and values (2, layers, heads, tokens, dim), the length of the whole prefix, the
@@ -122,7 +127,7 @@ class Arena:
     def store(self, row: int, parent: Node | None, end: int, hidden: torch.Tensor) -> Node:
         """A node of what the row holds after its parent, up to `end`."""
         start = 0 if parent is None else parent.length
-        chain = (*(() if parent is None else parent.chain), next(_serial))
+        chain = (*(() if parent is None else parent.chain), new_number())
         node = Node(parent, self.states[:, :, row, :, start:end].clone(), end, hidden, chain)
         self.held[row] = chain
         return node

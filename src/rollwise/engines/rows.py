@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from rollwise.core import BoolArray, FloatArray, IntArray, Sampling
+from rollwise.core import BoolArray, FloatArray, IntArray
 
 Job = TypeVar("Job")
 
@@ -14,16 +14,18 @@ Job = TypeVar("Job")
 class Rows(Generic[Job]):
     """The leading `count` rows are busy once `settle` has run; a row that is left makes a gap until then.
 
-    Of each row: `begun` tokens of prefix, `counts` tokens sampled since, at most `limits`; the `sampled` tokens
-    (rows, width) and the sum of their log-probabilities.
+    Of each row: `begun` tokens of prefix, `counts` tokens sampled since, at most `limits`; the `slots` of their stop
+    rules; how many of the likeliest tokens are wanted at each place, `shown`, -1 where nobody looks on; the `sampled`
+    tokens (rows, width) and their log-probabilities.
     """
 
     def __init__(self, rows: int) -> None:
         self.jobs: list[Job | None] = [None] * rows
         self.count = 0
-        self.begun, self.counts, self.limits = np.zeros((3, rows), dtype=np.int64)
-        self.temperature, self.top_p, self.logprobs = np.zeros((3, rows))
-        self.sampled, self.uniforms = np.zeros((rows, 0), dtype=np.int64), np.zeros((rows, 0))
+        self.begun, self.counts, self.limits, self.slots, self.shown = np.zeros((5, rows), dtype=np.int64)
+        self.temperature, self.top_p = np.zeros((2, rows))
+        self.sampled = np.zeros((rows, 0), dtype=np.int64)
+        self.uniforms, self.logprobs = np.zeros((2, rows, 0))
 
     @property
     def free(self) -> int:
@@ -35,14 +37,20 @@ class Rows(Generic[Job]):
         """Tokens (count,) of each busy row, prefix and sampled."""
         return (self.begun + self.counts)[: self.count]
 
-    def put(self, row: int, job: Job, begun: int, uniforms: FloatArray, sampling: Sampling) -> None:
-        """A job into a row, which samples one token for each of its uniform numbers at most."""
+    def put(
+        self, row: int, job: Job, begun: int, uniforms: FloatArray, heat: tuple[float, float], slot: int, shown: int
+    ) -> None:
+        """A job into a row, which samples one token for each of its uniform numbers at most, at a temperature and
+        top_p.
+        """
         if len(uniforms) > self.uniforms.shape[1]:
             wider = ((0, 0), (0, len(uniforms) - self.uniforms.shape[1]))
             self.sampled, self.uniforms = np.pad(self.sampled, wider), np.pad(self.uniforms, wider)
+            self.logprobs = np.pad(self.logprobs, wider)
         self.jobs[row], self.begun[row], self.counts[row], self.limits[row] = job, begun, 0, len(uniforms)
         self.uniforms[row, : len(uniforms)] = uniforms
-        self.temperature[row], self.top_p[row], self.logprobs[row] = sampling.temperature, sampling.top_p, 0.0
+        self.temperature[row], self.top_p[row] = heat
+        self.slots[row], self.shown[row] = slot, shown
 
     def leave(self, row: int) -> None:
         """Let go of a row's job."""
@@ -50,9 +58,9 @@ class Rows(Generic[Job]):
 
     def move(self, source: int, target: int) -> None:
         """A job into another row."""
-        for each in (self.begun, self.counts, self.limits, self.temperature, self.top_p, self.logprobs):
+        for each in (self.begun, self.counts, self.limits, self.slots, self.shown, self.temperature, self.top_p):
             each[target] = each[source]
-        for matrix in (self.sampled, self.uniforms):
+        for matrix in (self.sampled, self.uniforms, self.logprobs):
             matrix[target] = matrix[source]
         self.jobs[target], self.jobs[source] = self.jobs[source], None
 
@@ -71,9 +79,9 @@ class Rows(Generic[Job]):
 
     def append(self, tokens: IntArray, logprobs: FloatArray) -> None:
         """One more sampled token (count,) in every busy row."""
-        self.sampled[np.arange(self.count), self.counts[: self.count]] = tokens
+        places = np.arange(self.count), self.counts[: self.count]
+        self.sampled[places], self.logprobs[places] = tokens, logprobs
         self.counts[: self.count] += 1
-        self.logprobs[: self.count] += logprobs
 
     def tokens(self, row: int) -> list[int]:
         """What a row has sampled."""

@@ -59,7 +59,9 @@ class LocalReward:
         self.batcher = Batcher(self.score, "rollwise-reward")
 
     @classmethod
-    def load(cls, folder: FilePath, dtype: str | None = None, family: str | Family | None = None) -> LocalReward:
+    def load(
+        cls, folder: FilePath, dtype: str | None = None, rows: int = 32, family: str | Family | None = None
+    ) -> LocalReward:
         """The reward model that lies in a folder; its family as `detect_family` sees it, unless one is named. Raises
         InputError where there is none.
         """
@@ -67,7 +69,7 @@ class LocalReward:
             family = FAMILIES[family]
         family = family or detect_family(folder, load_tokenizer(folder))
         model, tokenizer = load_checkpoint(folder, MODEL_KINDS[family.head], dtype)
-        return cls(model, tokenizer, family=family)
+        return cls(model, tokenizer, rows, family)
 
     def _check_tag(self) -> None:
         """Raise InputError where the family's tag is no token of its own."""

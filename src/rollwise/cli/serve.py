@@ -1,0 +1,77 @@
+"""`rollwise serve-model`: the models of a world, or your own, behind an OpenAI-compatible address."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollwise.errors import InputError
+
+if TYPE_CHECKING:
+    from rollwise.serving.models import Models
+
+
+def serve_model(
+    policy: Annotated[
+        str, typer.Option(help="trained, small, large, or the folder of a causal language model.")
+    ] = "trained",
+    reward: Annotated[
+        str, typer.Option(help="trained, weak, the folder of a token classifier of two labels, or none.")
+    ] = "trained",
+    embedder: Annotated[str, typer.Option(help="hidden: the policy's own states; minilm; or none.")] = "hidden",
+    world: Annotated[
+        str, typer.Option(help="The world whose models are meant, and whose separator ends a step.")
+    ] = "countdown",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at. Beyond this machine, set ROLLWISE_API_KEY too.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
+    rows: Annotated[int, typer.Option(min=1, help="Completions that are computed at once.")] = 128,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32, bfloat16 or float16.", show_default="float32 on a CPU, as stored on a GPU"),
+    ] = None,
+    cache_tokens: Annotated[
+        int, typer.Option(min=0, help="Tokens that policy and reward model keep of what they read, each.")
+    ] = 65536,
+) -> None:
+    """Serve a policy, a reward model and an embedder to every client of OpenAI's interface; Ctrl-C ends it.
+
+    `/v1/completions` and `/v1/chat/completions` as vLLM takes them, `/pooling` for process rewards on kept prefixes,
+    `/v1/embeddings`, `/tokenize`, `/detokenize`, `/v1/models`. With ROLLWISE_API_KEY set, clients have to send it.
+
+    Examples:
+        rollwise serve-model
+
+        rollwise serve-model --policy path/to/model --reward none --port 8001
+    """
+    from rollwise.serving.run import Choice, listen, load_models, serve
+
+    if dtype not in (None, "float32", "bfloat16", "float16", "float64"):
+        raise InputError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")
+    with listen(host, port) as socket:  # before minutes go into loading
+        models = load_models(Choice(policy, reward, embedder, world, rows, dtype, cache_tokens))
+        typer.echo(_notice(models, f"http://{host}:{socket.getsockname()[1]}"))
+        serve(models, socket)
+
+
+def _notice(models: Models, url: str) -> str:
+    """What is served where, and a request to try."""
+    routes = {
+        "generate": "/v1/completions, /v1/chat/completions",
+        "token_classify": "/pooling",
+        "embed": "/v1/embeddings",
+    }
+    lines = [f"serving at {url}", *(f"  {name}: {routes[task]}" for name, task in models.names.items())]
+    messages = [{"role": "user", "content": "Use 3, 4, 5 to make 17"}]
+    body = json.dumps({"messages": messages, "temperature": 0})
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+            "Ctrl-C ends it",
+        ]
+    )

@@ -1,0 +1,93 @@
+"""From names to models that are served, and the server's process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from dataclasses import dataclass
+
+from rollwise.engines.local import LocalPolicy
+from rollwise.engines.prefixes import Prefixes
+from rollwise.errors import InputError, MissingExtraError
+from rollwise.registry import find_world, model_folder
+from rollwise.rewards.local import LocalReward
+
+try:
+    import uvicorn
+
+    from rollwise.serving.app import build_app
+    from rollwise.serving.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
+    from rollwise.serving.judging import Judge
+    from rollwise.serving.models import Models
+except ImportError as error:
+    raise MissingExtraError("a server", "serve") from error
+
+KEY = "ROLLWISE_API_KEY"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to serve: a policy, a reward model and an embedder by name or folder; "none" leaves one out. `cache_tokens`
+    are kept of the policy's and of the reward model's reading each.
+    """
+
+    policy: str = "trained"
+    reward: str = "trained"
+    embedder: str = "hidden"
+    world: str = "countdown"
+    rows: int = 128
+    dtype: str | None = None
+    cache_tokens: int = 65536
+
+
+def load_models(choice: Choice) -> Models:
+    """The models of a choice. Raises InputError where one is not there."""
+    separator = find_world(choice.world).separator
+    folder = model_folder(choice.policy, choice.world, "policy")
+    policy = LocalPolicy.load(folder, separator, choice.dtype, choice.rows)
+    prefixes = Prefixes(choice.cache_tokens)
+    name = _name(choice.policy, choice.world, "policy")
+    judge = None
+    if choice.reward != "none":
+        reward = LocalReward.load(model_folder(choice.reward, choice.world, "reward"), choice.dtype, rows=1)
+        title = _name(choice.reward, choice.world, "reward")
+        judge = Judge(reward, title, separator, choice.cache_tokens, min(choice.rows, 32))
+    return Models(name, policy, prefixes, judge, _embedder(choice, policy, prefixes, name), int(time.time()))
+
+
+def _embedder(choice: Choice, policy: LocalPolicy, prefixes: Prefixes, name: str) -> Embedder | None:
+    match choice.embedder:
+        case "none":
+            return None
+        case "hidden":
+            return HiddenEmbedder(policy, prefixes, f"{name}-hidden")
+        case "minilm":
+            return MiniLMEmbedder()
+    raise InputError(f"no embedder is called {choice.embedder!r}: give hidden, minilm or none")
+
+
+def _name(given: str, world: str, part: str) -> str:
+    """What clients call a model: a bundled one by its world, another by its folder's last name."""
+    folder = model_folder(given, world, part).resolve()
+    return f"{world}-{folder.name}" if folder.parent.name == world else folder.name
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address; port 0 takes a free one. Raises InputError where it cannot."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise InputError(
+            f"nothing can listen at {host}:{port}: {error.strerror}; give another --host or --port"
+        ) from error
+
+
+def serve(models: Models, at: socket.socket) -> None:
+    """Serve until interrupted. The key that clients have to send is taken from ROLLWISE_API_KEY, if it is set."""
+    app = build_app(models, os.environ.get(KEY) or None)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
+        uvicorn.Server(config).run(sockets=[at])
