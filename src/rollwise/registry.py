@@ -181,7 +181,7 @@ _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<
 
 
 _NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
-_SERVED = re.compile(r"(?P<family>[a-z_]+)@(?P<url>https?://.+)")
+_SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 
 
 @functools.cache
