@@ -35,7 +35,7 @@ def serve_model(
     ] = None,
     cache_tokens: Annotated[
         int, typer.Option(min=0, help="Tokens that policy and reward model keep of what they read, each.")
-    ] = 65536,
+    ] = 32768,
 ) -> None:
     """Serve a policy, a reward model and an embedder to every client of OpenAI's interface; Ctrl-C ends it.
 
@@ -49,7 +49,7 @@ def serve_model(
     """
     from rollwise.serving.run import Choice, listen, load_models, serve
 
-    if dtype not in (None, "float32", "bfloat16", "float16", "float64"):
+    if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")
     with listen(host, port) as socket:  # before minutes go into loading
         models = load_models(Choice(policy, reward, embedder, world, rows, dtype, cache_tokens))
@@ -67,11 +67,5 @@ def _notice(models: Models, url: str) -> str:
     lines = [f"serving at {url}", *(f"  {name}: {routes[task]}" for name, task in models.names.items())]
     messages = [{"role": "user", "content": "Use 3, 4, 5 to make 17"}]
     body = json.dumps({"messages": messages, "temperature": 0})
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-            "Ctrl-C ends it",
-        ]
-    )
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+    return "\n".join([*lines, "", curl, "Ctrl-C ends it"])

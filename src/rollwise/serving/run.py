@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rollwise.engines.local import LocalPolicy
@@ -39,7 +41,7 @@ class Choice:
     world: str = "countdown"
     rows: int = 128
     dtype: str | None = None
-    cache_tokens: int = 65536
+    cache_tokens: int = 32768
 
 
 def load_models(choice: Choice) -> Models:
@@ -80,14 +82,33 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise InputError(
-            f"nothing can listen at {host}:{port}: {error.strerror}; give another --host or --port"
-        ) from error
+        why = f"nothing can listen at {host}:{port}: {error.strerror}"
+        raise InputError(f"{why}; give another --host or --port") from error
 
 
 def serve(models: Models, at: socket.socket) -> None:
-    """Serve until interrupted. The key that clients have to send is taken from ROLLWISE_API_KEY, if it is set."""
-    app = build_app(models, os.environ.get(KEY) or None)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    """Serve until interrupted."""
     with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
-        uvicorn.Server(config).run(sockets=[at])
+        _server(models).run(sockets=[at])
+
+
+@contextlib.contextmanager
+def running(models: Models, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """The address of a server in a thread of this process, for as long as the context lasts."""
+    with listen(host, port) as at:
+        server = _server(models)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, name="rollwise-server", daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield f"http://{host}:{at.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(models: Models) -> uvicorn.Server:
+    """A server that asks clients for the key in ROLLWISE_API_KEY, if it is set."""
+    app = build_app(models, os.environ.get(KEY) or None)
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))

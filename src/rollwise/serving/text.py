@@ -12,8 +12,8 @@ from rollwise.engines.stops import StopRule, first_stop
 
 @dataclass(frozen=True)
 class Ending:
-    """A completion's text, and why it ended: "stop" or "length", and for a stop the string or the token that was asked
-    for, or None for the model's own end of text.
+    """A completion's text, and why it ended: "stop" or "length", and for a stop the string or the token, or None for
+    the tokenizer's own end of text.
     """
 
     text: str
@@ -23,20 +23,17 @@ class Ending:
 
 @dataclass(frozen=True)
 class Reader:
-    """Turns the tokens of one request into text. `asked` are the stop tokens that the request named; `include` leaves
-    the stop string or token in the text.
-    """
+    """Turns the tokens of one request into text; `include` leaves the stop string or token in the text."""
 
     tokenizer: Any
     rule: StopRule
-    asked: frozenset[int]
     include: bool
 
     @classmethod
     def of(cls, decoder: Decoder, strings: tuple[str, ...], asked: Sequence[int], include: bool, skip: bool) -> Reader:
         """The reader of a request to a decoder; `skip` leaves special tokens out of the text."""
         rule = StopRule(strings, decoder.ends | set(asked), special_tokens(decoder.tokenizer) if skip else frozenset())
-        return cls(decoder.tokenizer, rule, frozenset(asked), include)
+        return cls(decoder.tokenizer, rule, include)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text that tokens are."""
@@ -51,7 +48,7 @@ class Reader:
             place, string = stopped
             return Ending(text[: place + len(string) * self.include], "stop", string)
         if ended:
-            return Ending(text, "stop", tokens[-1] if tokens[-1] in self.asked else None)
+            return Ending(text, "stop", None if tokens[-1] == self.tokenizer.eos_token_id else tokens[-1])
         return Ending(text, "length", None)
 
 
@@ -69,7 +66,7 @@ class Transcript:
             return ""
         text = self.reader.text(self.tokens)
         stopped = first_stop(text, self.reader.rule.strings)
-        sure = stopped[0] if stopped else len(text.rstrip("\ufffd")) - self.hold
+        sure = stopped[0] if stopped else max(0, len(text.rstrip("\ufffd")) - self.hold)
         said, self.sent = text[self.sent : sure], max(self.sent, sure)
         return said
 
