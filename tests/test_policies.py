@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 WORLD = Countdown()
 TOKENIZER: Any = build_tokenizer(WORLD.literals)
 PROBLEM = WORLD.problem(3, 0)
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", {}),
     "llama, tied": ("LlamaForCausalLM", {"tie_word_embeddings": True}),
     "qwen2": ("Qwen2ForCausalLM", {}),

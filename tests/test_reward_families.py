@@ -23,7 +23,7 @@ from transformers import Qwen2Config, Qwen2Model
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.errors import InputError
 from rollwise.registry import find_reward
-from rollwise.rewards.layouts import MATH_SHEPHERD, QWEN_PRM, RLHFLOW, SKYWORK, TRL, solution_steps
+from rollwise.rewards.layouts import MATH_SHEPHERD, QWEN_PRM, RLHFLOW, SKYWORK, TRL, solution_steps, trl
 from rollwise.rewards.local import LocalReward
 
 torch.set_num_threads(1)
@@ -480,3 +480,67 @@ def test_a_byte_level_tokenizer_cuts_the_pieces_as_it_cuts_the_whole(question: s
     )
     assert list(tokens) == BYTES(whole, add_special_tokens=False)["input_ids"]
     assert tokens[: len(earlier)] == earlier or not any(step.text.strip() for step in path.steps[: max(1, cut)])
+
+
+def test_a_published_folder_is_read_by_its_own_tokenizer(folders: dict[str, FilePath]) -> None:
+    """No remote code, though the config names some; and the tokens are those of the whole text."""
+    reward: Any = find_reward(str(folders["qwen_prm"]), "countdown", "float32")
+    layout = QWEN_PRM.solution(SUE, path_of(*SUE_STEPS))
+    whole = SUE_TEXT.removesuffix("<|im_end|>\n")
+    assert list(reward.tokens(layout)) == BYTES(whole, add_special_tokens=False)["input_ids"]
+    assert reward.parameters == sum(one.numel() for one in reward.model.parameters())
+
+
+def test_what_cannot_be_of_a_family_is_refused(folders: dict[str, FilePath], tmp_path: FilePath) -> None:
+    def found(name: str) -> Any:
+        return find_reward(name, "countdown")
+
+    causal, labels = folders["rlhflow"], folders["trl"]
+    with pytest.raises(InputError, match="family of reward model does not show: name it, as in math_shepherd:"):
+        found(str(causal))
+    with pytest.raises(InputError, match=r"holds LlamaForCausalLM, and Qwen2ForPrmModel is wanted"):
+        found(f"skywork:{causal}")
+    with pytest.raises(InputError, match="no token ки"):
+        found(f"math_shepherd:{causal}")
+    with pytest.raises(InputError, match=r"no family of reward models is called 'qwen'; there are: .*qwen_prm"):
+        found(f"qwen:{labels}")
+    with pytest.raises(InputError, match="LlamaForCausalLM is wanted"):
+        found(f"rlhflow:{labels}")
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "config.json").write_text((labels / "config.json").read_text())
+    (pickled / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(InputError, match="no weights as safetensors"):
+        found(str(pickled))
+
+
+@pytest.mark.parametrize(("names", "right"), [(("wrong", "right"), 1), (("+", "-"), 0), (("LABEL_0", "LABEL_1"), 1)])
+async def test_the_right_label_is_the_one_that_says_so(names: tuple[str, str], right: int) -> None:
+    example = EXAMPLES["trl"]
+    model = tiny_model("LlamaForTokenClassification", example.tokenizer, id2label=dict(enumerate(names))).double()
+    (found,) = (
+        await LocalReward(model, example.tokenizer, family=TRL)
+        .open(Problem("one", JANET), 0)
+        .score([path_of(*JANET_STEPS[:1])])
+    )
+    ids = ids_of(example.tokenizer, [*example.texts[:3], "\n"])
+    with torch.no_grad():
+        expected = torch.softmax(model(input_ids=torch.tensor([ids])).logits[0, -1], -1)[right]
+    assert found == pytest.approx(float(expected), abs=1e-10)
+
+
+def test_trls_separator_is_the_trainers() -> None:
+    example = EXAMPLES["trl"]
+    family = trl("\n\n")
+    reward = LocalReward(tiny_model("LlamaForTokenClassification", example.tokenizer), example.tokenizer, family=family)
+    tokens = reward.tokens(family.solution(JANET, path_of(*JANET_STEPS[:2])))
+    assert list(tokens) == ids_of(
+        example.tokenizer, ["<|begin_of_text|>", JANET, JANET_STEPS[0], "\n\n", JANET_STEPS[1], "\n\n"]
+    )
+
+
+def test_an_encoder_that_reads_both_ways_is_refused() -> None:
+    with pytest.raises(InputError, match="no decoder"):
+        LocalReward(
+            tiny_model("BertForTokenClassification", EXAMPLES["trl"].tokenizer), EXAMPLES["trl"].tokenizer, family=TRL
+        )

@@ -12,7 +12,7 @@ import pytest
 import rollwise
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.errors import InputError
-from rollwise.registry import find_reward
+from rollwise.registry import find_reward, find_world
 from rollwise.rewards import from_function
 
 PROBLEM = Problem("one", "What is 1 + 1?")
@@ -56,7 +56,7 @@ async def test_what_is_no_reward_costs_its_rollout_alone() -> None:
 @pytest.mark.parametrize("wrong", [[0.5], [0.5] * 3, None, 0.5])
 async def test_another_number_of_rewards_ends_the_search(wrong: Any) -> None:
     with pytest.raises(InputError, match="reward function"):
-        await from_function(lambda problem, solutions: wrong).open(PROBLEM, 0).score(PATHS)
+        await from_function(lambda *given: wrong).open(PROBLEM, 0).score(PATHS)
 
 
 async def test_what_a_function_raises_is_raised_for_its_question_alone() -> None:
@@ -73,8 +73,12 @@ async def test_what_a_function_raises_is_raised_for_its_question_alone() -> None
 
 
 def test_a_function_of_another_shape_is_refused() -> None:
+    def lonely(problem: Problem) -> list[float]:
+        return [0.5]
+
+    given: Any = lonely
     with pytest.raises(InputError, match=r"takes \(problem, solutions\)"):
-        from_function(lambda problem: [0.5])
+        from_function(given)
 
 
 FILE = """
@@ -107,7 +111,7 @@ def test_a_search_reads_the_function(tmp_path: FilePath) -> None:
         return [0.9 if len(steps) % 2 else 0.1 for steps in solutions]
 
     solution = rollwise.solve(
-        rollwise.runner.find_world("stories").problem(1, 0),
+        find_world("stories").problem(1, 0),
         "rebase",
         4,
         world="stories",

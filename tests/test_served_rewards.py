@@ -18,7 +18,7 @@ from tiny import CHATML, tiny_model, word_tokenizer, words_of
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.engines.http.client import Patience
 from rollwise.errors import InputError
-from rollwise.registry import find_reward
+from rollwise.registry import find_reward, find_world
 from rollwise.rewards.judge import Judge, messages, read_points, read_yes_no
 from rollwise.rewards.layouts import CHAT, MATH_SHEPHERD, RLHFLOW, SKYWORK, TRL, Family
 from rollwise.rewards.local import LocalReward
@@ -365,3 +365,44 @@ async def test_searches_run_on_one_loop_each() -> None:
 
         assert await once() == [0.5]
         assert await asyncio.to_thread(lambda: asyncio.run(once())) == [0.5]
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[tuple[str, LocalReward, Any]]:
+    """The address of `rollwise serve-model` with tiny models of the numbers game, and its reward model."""
+    import uvicorn
+
+    from rollwise.engines.local import LocalPolicy
+    from rollwise.engines.prefixes import Prefixes
+    from rollwise.serving.app import build_app
+    from rollwise.serving.judging import Judge as Pooling
+    from rollwise.serving.models import Models
+    from rollwise.serving.run import listen
+    from rollwise.worlds.tokenizer import build_tokenizer
+
+    world = find_world("countdown")
+    tokenizer = build_tokenizer(world.literals)
+    reward = LocalReward(tiny_model("LlamaForTokenClassification", tokenizer).double(), tokenizer)
+    policy = LocalPolicy(tiny_model("LlamaForCausalLM", tokenizer).double(), tokenizer, world.separator, rows=2)
+    models = Models("policy", policy, Prefixes(4096), Pooling(reward, "reward", world.separator, 4096, 2))
+    socket = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(build_app(models, None), log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}", reward, world
+    server.should_exit = True
+    thread.join(10)
+
+
+async def test_our_own_server_keeps_prefixes_and_says_so(own_server: tuple[str, LocalReward, Any]) -> None:
+    url, reward, world = own_server
+    problem = world.problem(3, 4)
+    steps = ["1 + 2 = 3, left: 3 4", "3 + 4 = 7, left: 7", r"Answer: \boxed{1 + 2 + 4}"]
+    grown = [Path((0,) * count, path_of(*steps[:count]).steps) for count in (1, 2)]
+    grown.append(Path((0, 0, 0), (*grown[-1].steps, Step(steps[2], 1, Stop.END))))
+    here, there = reward.open(problem, 0), ServedReward(CHAT, url).open(problem, 0)
+    for path in grown:
+        (expected,), (found,) = await here.score([path]), await there.score([path])
+        assert found == pytest.approx(expected, abs=1e-9)
+    assert (there.usage.prefilled, there.usage.cached) == (here.usage.prefilled, here.usage.cached - len(here.prompt))
+    await there.close()

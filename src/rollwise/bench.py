@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import FAMILY, bundled, find_world, key_values, refuse_idle_directions
+from rollwise.registry import FAMILY, bundled, find_world, key_values, named_path, refuse_idle_directions
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -301,8 +301,9 @@ def _sources(configs: Iterable[Config]) -> dict[str, str]:
     for config in configs:
         for part in ("policy", "reward"):
             name = getattr(config, part)
-            folder = bundled(config.world, part, name) if name in FAMILY[part] else Path(name)
-            named[f"{part} {name}"] = sorted(file for kind in _DECIDING for file in folder.glob(kind))
+            folder = bundled(config.world, part, name) if name in FAMILY[part] else named_path(name)
+            files = sorted(file for kind in _DECIDING for file in folder.glob(kind))
+            named[f"{part} {name}"] = [folder] if folder.is_file() else files
         file = Path(config.strategy.rpartition(":")[0])
         named[str(file)] = [file] if file.is_file() else []
     return {name: _digest(b"".join(map(Path.read_bytes, files))) for name, files in named.items() if files}

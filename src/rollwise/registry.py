@@ -224,6 +224,14 @@ def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     return LocalReward.load(folder, dtype, family=match["family"] if match else None)
 
 
+def named_path(name: str) -> Path:
+    """The folder or the file in "FOLDER", "family:FOLDER" and "file.py:function"."""
+    if ".py:" in name:
+        return Path(name.rpartition(":")[0])
+    match = None if Path(name).is_dir() else _NAMED_FAMILY.fullmatch(name)
+    return Path(match["folder"] if match else name)
+
+
 def _own_reward(given: Any) -> RewardModel:
     """A reward model made of a function, unless it is one already."""
     from rollwise.rewards.functions import from_function

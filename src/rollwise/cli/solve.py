@@ -52,8 +52,8 @@ def solve(
     reward: Annotated[
         str | None,
         typer.Option(
-            help="trained, weak, a model's folder, confidence (the policy's own), dial(SIZE,SHARED): on course or not, "
-            "plus noise, or worth(...).",
+            help="trained, weak, a model's FOLDER or family:FOLDER, family@URL, judge@URL, file.py:function, "
+            "confidence (the policy's own), dial(SIZE,SHARED): on course or not, plus noise, or worth(...).",
             show_default="trained; confidence with a policy's URL",
         ),
     ] = None,

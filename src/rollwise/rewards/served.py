@@ -156,8 +156,13 @@ def first_model(fleet: Fleet) -> tuple[str | None, int | None]:
     finally:
         asker.close()
     wanted = fleet.addresses[0].model
-    named = next((one for one in listed if one.get("id") == wanted), {}) if wanted else listed[0]
+    named = next((one for one in listed if one.get("id") == wanted), {}) if wanted else _judging(listed)
     return wanted or named.get("id"), named.get("max_model_len")
+
+
+def _judging(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of the models that a server lists, the one that it says is for judging steps; else the first."""
+    return next((one for one in listed if one.get("task") == "token_classify"), listed[0])
 
 
 class ServedRewardSession:
@@ -221,8 +226,8 @@ class ServedRewardSession:
             case Chat(turns):
                 return await self._chat(turns, True)
             case Special("bos"):
-                opened = await self._tokenize({"prompt": "a", "add_special_tokens": True})
-                return opened[: len(opened) - len(await self._encode(Text("a")))]
+                whole = await self._tokenize({"prompt": "a", "add_special_tokens": True})
+                return whole[: len(whole) - len(await self._encode(Text("a")))]
             case Special():  # end-of-text is what the template puts after the assistant's words
                 begun = await self._tokens((Chat((("user", "a"),)), Text("a")))
                 return (await self._chat((("user", "a"), ("assistant", "a")), False))[len(begun) :][:1]
