@@ -19,7 +19,7 @@ LEVELS = [
     {"optimal"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "belief_files", "events"},
+    {"answers", "ledger", "registry", "belief_files", "events", "prompts"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store", "simulation"},
     {"bench", "summary", "report", "drawing", "belief_report", "charts", "regrets"},

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny import tiny_model
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rollwise.core import Path, Sampling, Step
@@ -30,21 +30,7 @@ TOKENIZER: Any = build_tokenizer(WORLD.literals)
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.4,
-        bos_token_id=None,
-        eos_token_id=TOKENIZER.eos_token_id,
-        pad_token_id=TOKENIZER.pad_token_id,
-    )
-    return LlamaForCausalLM(config).double().eval()
+    return tiny_model("LlamaForCausalLM", TOKENIZER, max_position_embeddings=512, initializer_range=0.4).double()
 
 
 def last_hidden(model: Any, tokens: Sequence[int]) -> Any:

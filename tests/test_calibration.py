@@ -587,10 +587,10 @@ def test_solve_takes_a_belief_and_remarks_on_one_of_another_reward(belief: Path)
     words = ("solve", STORY, "--world", "stories", "--policy", "demonstrator", "--budget", "4", "--json")
     same = json.loads(run(*words, "--reward", REWARD, "--strategy", "optimal", "--belief", str(belief)).stdout)
     assert same["finished"] == 4
-    assert "remarks" not in same
+    assert "notes" not in same
     changed = ("--reward", "dial(0.3,1)", "--temperature", "1", "--aggregate", "min")
     other = json.loads(run(*words, *changed, "--strategy", "optimal", "--belief", str(belief)).stdout)
-    assert [one.split(",")[-1] for one in other["remarks"]] == [
+    assert [one.split(",")[-1] for one in other["notes"]] == [
         "1)",
         " the search uses 1.0",
         " the search makes its own by min",
@@ -639,7 +639,7 @@ def test_a_bench_holds_to_the_content_of_its_beliefs(belief: Path, tmp_path: Pat
     shared = begin(
         tmp_path / "shared", fields | {"strategies": "rebase,optimal", "search": parts | {"belief": str(mine)}}
     )
-    assert {remark for runner in shared.runners.values() for remark in runner.remarks} == {
+    assert {remark for runner in shared.runners.values() for remark in runner.notes} == {
         "the belief was fitted for the policy someone else, the search uses demonstrator"
     }
     with pytest.raises(InputError, match="needs a belief"):

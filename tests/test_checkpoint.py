@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
-import transformers
 from transformers import LlamaConfig
 
 from rollwise.engines.checkpoint import load_checkpoint
@@ -24,19 +24,7 @@ POLICY, REWARD = "AutoModelForCausalLM", "AutoModelForTokenClassification"
 
 def saved(folder: Path, kind: str, **options: Any) -> Path:
     """The folder, with a tiny random model of that class."""
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=64,
-        eos_token_id=TOKENIZER.eos_token_id,
-        **options,
-    )
-    getattr(transformers, kind)(config).save_pretrained(folder)
-    TOKENIZER.save_pretrained(folder)
-    return folder
+    return tiny.saved(folder, kind, TOKENIZER, **options)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

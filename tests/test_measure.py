@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForTokenClassification
+from tiny import tiny_model
+from transformers import AutoModelForTokenClassification
 
 from rollwise.core import Problem, Sampling
 from rollwise.errors import InputError
@@ -37,20 +38,8 @@ ASKED = Questions(first_seed=3, questions=2, paths=3, completions=5)
 
 def new_reward(seed: int) -> Any:
     """A reward model with opinions, and no ground for them."""
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=TOKENIZER.model_max_length,
-        initializer_range=0.5,
-        num_labels=2,
-        classifier_dropout=0.0,
-        pad_token_id=TOKENIZER.pad_token_id,
-    )
-    return LlamaForTokenClassification(config).eval()
+    longest = {"max_position_embeddings": TOKENIZER.model_max_length}
+    return tiny_model("LlamaForTokenClassification", TOKENIZER, seed, initializer_range=0.5, **longest)
 
 
 def plain_rewards(model: Any, problem: Problem, prefixes: Sequence[dict[str, Any]]) -> list[float]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from transformers import LlamaConfig, LlamaForTokenClassification
+from tiny import tiny_model
 
 from rollwise.core import Failure, Path, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
@@ -40,21 +40,7 @@ def path_of(key: PathKey, *steps: str, stop: Stop = Stop.STEP, end: bool = False
 
 @pytest.fixture(scope="module")
 def reward() -> LocalReward:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(TOKENIZER),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=160,
-        initializer_range=0.3,
-        num_labels=2,
-        classifier_dropout=0.0,
-        pad_token_id=TOKENIZER.pad_token_id,
-    )
-    return LocalReward(LlamaForTokenClassification(config).double().eval(), TOKENIZER, rows=3)
+    return LocalReward(tiny_model("LlamaForTokenClassification", TOKENIZER).double(), TOKENIZER, rows=3)
 
 
 def plain_score(reward: LocalReward, path: Path, problem: Problem = PROBLEM) -> float:

@@ -34,13 +34,17 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question, and what is known about it: the gold answer, the world and level it was drawn from."""
+    """A question, and what is known about it: the gold answer, the world and level it was drawn from.
+
+    `instruction` is what a policy is told beside the question, where it has to be told anything.
+    """
 
     id: str
     question: str
     answer: str | None = None
     world: str | None = None
     level: int | None = None
+    instruction: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,10 @@ class Step:
     """One grown step: its text with the separator that closed it, its tokens, and why it stopped.
 
     `logprob` is the sum over the step of the log-probability under the policy at temperature 1; `ids` are the tokens
-    themselves where the policy tells them, an end-of-text token left out.
+    themselves where the policy tells them, an end-of-text token left out. `certainty` is the mean over the step's
+    tokens of how far the policy's next-token distribution was from uniform over its k likeliest tokens,
+    -1/k Σ log(k p), at or above 0, where the policy tells those: Kang et al.'s self-certainty (2502.18581) where k is
+    the whole vocabulary.
     """
 
     text: str
@@ -56,6 +63,7 @@ class Step:
     stop: Stop
     logprob: float = float("nan")
     ids: tuple[int, ...] = ()
+    certainty: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +239,10 @@ class Sampling:
 
 
 class PolicySession(Protocol):
-    """One question's hold on a policy and its caches."""
+    """One question's hold on a policy and its caches.
+
+    A session that has to ask someone first has `async prepare()` too; it is awaited once, before `room` is read.
+    """
 
     @property
     def usage(self) -> Usage:

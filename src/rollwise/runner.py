@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
@@ -33,9 +33,18 @@ from rollwise.core import (
     Step,
     World,
 )
+from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.ledger import Ledger
-from rollwise.registry import DIRECTIONS, find_directions, find_policy, find_reward, find_strategy, find_world
+from rollwise.registry import (
+    DIRECTIONS,
+    default_directions,
+    find_directions,
+    find_policy,
+    find_reward,
+    find_strategy,
+    find_world,
+)
 from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
@@ -76,6 +85,11 @@ class Config(BaseModel):
 
     `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
     that a world has for its own policy and reward. Only strategies that need a belief read it.
+    Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
+    confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
+    (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
+    user, none), `window` what is embedded (whole, step, tail(64)); `concurrency` bounds the requests at one server;
+    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
@@ -98,6 +112,22 @@ class Config(BaseModel):
     directions: Part = "hidden"
     belief: Annotated[Any, AfterValidator(_file_or_function)] = "auto"
     dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
+    step_rule: str | None = None
+    instruction: Literal["system", "user", "none"] = "system"
+    window: str = "whole"
+    concurrency: int = Field(64, ge=1)
+    tokenizer: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_policy(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        served = is_url(given.get("policy"))
+        defaults = {"world": "text", "directions": default_directions()} if served else {}
+        if served or given.get("world") == "text":
+            defaults["reward"] = "confidence"
+        return defaults | given
 
     @classmethod
     def of(cls, **fields: Any) -> Config:
@@ -118,7 +148,8 @@ class Ballot:
 @dataclass(frozen=True)
 class Solution:
     """What a search found. `answer` is None where no path answered, or where `verified` found none to be right; then
-    `attempt` is the best there was. `rights` tells of each finished path whether it is right, by the world's own check.
+    `attempt` is the best there was. `rights` tells of each finished path whether it is right, by the world's own check;
+    where `judged` is false nobody knows, and they are false. `notes` are what a person should know of the parts.
     """
 
     problem: Problem
@@ -134,6 +165,8 @@ class Solution:
     failures: tuple[str, ...]
     ledger: Ledger
     events: tuple[Event, ...] = field(repr=False)
+    judged: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def covered(self) -> bool:
@@ -145,24 +178,26 @@ class Solution:
         return {
             "question": self.problem.question,
             "answer": self.answer,
-            "right": self.right,
+            "right": self.right if self.judged else None,
             "support": round(self.support, 6),
             "attempt": self.attempt,
             "text": self.text,
             "vote": self.vote,
-            "covered": self.covered,
+            "covered": self.covered if self.judged else None,
             "finished": len(self.finished),
             "failed": len(self.failures),
             "failures": list(self.failures),
-            "ballots": [vars(ballot) for ballot in self.ballots],
+            "ballots": [vars(ballot) | ({} if self.judged else {"right": None}) for ballot in self.ballots],
             "ledger": self.ledger.as_dict(),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 
 class Runner:
     """The built parts of a config. Many questions may be solved at once; they share the models' batches.
 
-    `remarks` say where the belief was fitted on something else than what the search uses.
+    `notes` are what a person should know before a search: what a server lacks, what a choice leaves out, where the
+    belief was fitted on something else than what the search uses.
     """
 
     def __init__(self, config: Config) -> None:
@@ -174,14 +209,68 @@ class Runner:
             config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate
         )
         self.vote = self._vote(config.vote)
-        self.policy: Policy = _part(config.policy, lambda name: find_policy(name, config.world, config.dtype))
+        self._refuse_unfit()
+        self.policy: Policy = _part(config.policy, self._named_policy)
         self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
         self.finder: DirectionFinder | None = None
-        if isinstance(config.directions, str) and config.directions not in DIRECTIONS:
-            raise UnknownNameError("direction finder", config.directions, [*DIRECTIONS])
         if "directions" in self.strategy.needs:
-            self.finder = _part(config.directions, lambda name: find_directions(name, config.world))
-        self.believe, self.remarks = _believed(config, self.strategy)
+            self.finder = _part(config.directions, lambda name: find_directions(name, config.world, config.window))
+        self.believe, remarks = _believed(config, self.strategy)
+        self.notes = (*self._notes(), *remarks)
+
+    def _named_policy(self, name: str) -> Policy:
+        config = self.config
+        return find_policy(
+            name,
+            config.world,
+            config.dtype,
+            step_rule=config.step_rule,
+            instruction=config.instruction,
+            concurrency=config.concurrency,
+            tokenizer=config.tokenizer,
+        )
+
+    def _refuse_unfit(self) -> None:
+        """Raise InputError for directions that do not exist or that this policy cannot show, before anything loads."""
+        config, directions = self.config, self.config.directions
+        usual = {name: Config.model_fields[name].default for name in ("step_rule", "concurrency", "tokenizer")}
+        for name in (
+            usual if not isinstance(config.policy, str) else ["concurrency"] if not is_url(config.policy) else []
+        ):
+            if getattr(config, name) != usual[name]:
+                raise InputError(
+                    f"{name}: this policy does not read it; leave it out, or give a server's URL as policy"
+                )
+        if config.window != "whole" and "directions" not in self.strategy.needs:
+            raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
+        if isinstance(directions, str) and directions not in DIRECTIONS and not is_url(directions):
+            raise UnknownNameError("direction finder", directions, [*DIRECTIONS, "a server's URL"])
+        if directions == "hidden" and is_url(config.policy) and "directions" in self.strategy.needs:
+            raise InputError(
+                "a served policy gives no hidden states: choose --directions text, minilm or the URL of a server that "
+                "embeds"
+            )
+
+    def _notes(self) -> tuple[str, ...]:
+        """What a person should know of the parts before a search: what a server lacks, what a choice left out."""
+        told = [str(one) for one in getattr(self.policy, "remarks", ())]
+        if self.config.reward == "confidence":
+            server = getattr(self.policy, "server", None)
+            if server is not None and server.logprobs is None:
+                raise InputError(
+                    f"{server.url} gives no log-probabilities, so the policy's confidence is not known: give a reward "
+                    "model by --reward"
+                )
+            told.append(
+                "the reward is the policy's own confidence, which tells sure from unsure and not right from wrong; a "
+                "process reward model (--reward) would judge each step"
+            )
+        if self.finder is not None and self.config.directions == "text":
+            told.append(
+                "directions are equal last steps, which read no meaning; --directions minilm, or the URL of a server "
+                "that embeds, would"
+            )
+        return tuple(told)
 
     def _vote(self, name: str) -> str:
         known = [*VOTES, "verified"]
@@ -204,9 +293,11 @@ class Runner:
         policy = self.policy.open(problem, sampling)
         reward = self.reward.open(problem, config.seed)
         finder = self.finder.open(problem, policy) if self.finder else None
-        limits = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
-        search = Search(problem, self.allocate, limits, config.seed, self.believe)
         try:
+            if prepare := getattr(policy, "prepare", None):
+                await prepare()
+            limits = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
+            search = Search(problem, self.allocate, limits, config.seed, self.believe)
             while not search.done:
                 seen = len(search.events)
                 await _grow(search, policy, reward, finder)
@@ -215,6 +306,8 @@ class Runner:
         finally:
             await policy.close()
             await reward.close()
+            if finder is not None and (close := getattr(finder, "close", None)):
+                await close()
         ledger = Ledger(rounds=search.round, seconds=time.perf_counter() - started)
         parts = (("policy", self.policy, policy), ("reward", self.reward, reward), ("embedder", self.finder, finder))
         for role, model, session in parts:
@@ -247,6 +340,8 @@ class Runner:
             failures=tuple(event.reason for event in search.events if isinstance(event, Failed)),
             ledger=ledger,
             events=tuple(search.events),
+            judged=self.world.checkable or problem.answer is not None,
+            notes=self.notes,
         )
 
 

@@ -24,7 +24,7 @@ class _Commands(TyperGroup):
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, serve, simulate, solve, world
 
     app = typer.Typer(
         name="rollwise",
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.command("solve")(solve.solve)
+    app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(bench.bench)
     app.command("calibrate")(calibrate.calibrate)

@@ -131,7 +131,7 @@ def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
 
     try:
         running = benches.resume(out, given) if resume else benches.begin(out, given)
-        for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.remarks):
+        for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.notes):
             print(f"rollwise: note: {remark}", file=sys.stderr)
         _run_aloud(running)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rollwise.cli.options import check_writable
 from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
+from rollwise.embedders import step_label
 from rollwise.errors import InputError
 from rollwise.registry import key_values, refuse_idle_belief, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
@@ -23,7 +24,13 @@ def solve(
     question: Annotated[
         str | None, typer.Argument(help="A question of the world; without one, --level and --seed draw one.")
     ] = None,
-    world: Annotated[str, typer.Option(help="The world the question belongs to.")] = "countdown",
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help="The world the question belongs to: countdown, stories, stories-even, or text for any question.",
+            show_default="countdown; text with a policy's URL",
+        ),
+    ] = None,
     level: Annotated[int | None, typer.Option(help="Level of a drawn question.", show_default="5")] = None,
     seed: Annotated[int, typer.Option(help="Draws the question and all randomness of the search.")] = 0,
     strategy: Annotated[
@@ -46,13 +53,19 @@ def solve(
     ] = "auto",
     aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
     reward: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="trained, weak, a model's folder, dial(SIZE,SHARED): on course or not, plus noise, or worth(...)."
+            help="trained, weak, a model's FOLDER or family:FOLDER, family@URL, judge@URL, file.py:function, "
+            "confidence (the policy's own), dial(SIZE,SHARED): on course or not, plus noise, or worth(...).",
+            show_default="trained; confidence with a policy's URL",
         ),
-    ] = "trained",
+    ] = None,
     directions: Annotated[
-        str | None, typer.Option(help="Who goes together: hidden, state, lineage or minilm.", show_default="hidden")
+        str | None,
+        typer.Option(
+            help="Who goes together: hidden, state, lineage, text, minilm or the URL of a server that embeds.",
+            show_default="hidden; with a policy's URL minilm where installed, else text",
+        ),
     ] = None,
     belief: Annotated[
         str | None,
@@ -60,8 +73,28 @@ def solve(
     ] = None,
     policy: Annotated[
         str,
-        typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
+        typer.Option(
+            help="URL of a server, or URL,URL of several; trained, small, large, demonstrator (stories), or the folder "
+            "of a causal language model."
+        ),
     ] = "trained",
+    step_rule: Annotated[
+        str | None,
+        typer.Option(
+            help="A step ends at: separator, separator(TEXT), sentence or tokens(64).", show_default="separator"
+        ),
+    ] = None,
+    window: Annotated[str, typer.Option(help="What is embedded: whole, step or tail(64), words.")] = "whole",
+    instruction: Annotated[
+        str, typer.Option(help="Where the instruction to box an answer stands: system, user or none.")
+    ] = "system",
+    concurrency: Annotated[int, typer.Option(help="Requests that one server has at once.")] = 64,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Folder of the served model's tokenizer, where its server renders no chat.")
+    ] = None,
+    max_step_tokens: Annotated[
+        int, typer.Option(help="Tokens after which a step is cut, and goes on as the next.")
+    ] = 256,
     max_tokens: Annotated[int, typer.Option(help="Tokens after which a path ends without an answer.")] = 2048,
     constant_width: Annotated[
         bool, typer.Option("--constant-width", help="As in the paper: N paths stay active until N have finished.")
@@ -82,9 +115,12 @@ def solve(
     * `rollwise solve --seed 7 --reward "dial(0.5,1)" --directions state --explain`
 
     * `rollwise solve --world stories --policy demonstrator --reward "dial(0.3,1)" --directions state`
+
+    * `rollwise solve "What is 12 × 13?" --policy http://127.0.0.1:8000` asks the model that a server holds
     """
+    named = {"world": world, "reward": reward, "directions": directions}
     config = Config.of(
-        world=world,
+        **{name: value for name, value in named.items() if value is not None},
         strategy=strategy,
         options=key_values(option or []),
         budget=budget,
@@ -92,10 +128,14 @@ def solve(
         temperature=temperature,
         vote=vote,
         aggregate=aggregate,
-        reward=reward,
-        directions=directions or "hidden",
         belief="auto" if belief is None else belief,
         policy=policy,
+        step_rule=step_rule,
+        window=window,
+        instruction=instruction,
+        concurrency=concurrency,
+        tokenizer=tokenizer,
+        max_step_tokens=max_step_tokens,
         max_tokens=max_tokens,
         constant_width=constant_width,
     )
@@ -124,10 +164,8 @@ def solve(
 
 def _solve_aloud(runner: Runner, problem: Problem, console: Console) -> Solution:
     console.print(problem.question, style="bold")
-    if remark := runner.world.remark(problem):
-        console.print(f"note: {remark}", style="yellow")
-    for remark in runner.remarks:
-        console.print(f"note: {remark}", style="yellow")
+    for note in filter(None, [runner.world.remark(problem), *runner.notes]):
+        console.print(f"note: {note}", style="yellow", markup=False)
     return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
 
 
@@ -147,7 +185,9 @@ def _show(solution: Solution, searched: Flow, console: Console, explain: bool) -
 
 def _flow(solution: Solution, runner: Runner) -> Flow:
     def label(text: str) -> Hashable:
-        return runner.world.state(solution.problem, whole_steps(text, runner.world.separator))
+        if runner.world.levels:
+            return runner.world.state(solution.problem, whole_steps(text, runner.world.separator))
+        return step_label(text)
 
     right = [path.key for path, good in zip(solution.finished, solution.rights, strict=True) if good]
     return flow(solution.events, label, right)
@@ -155,8 +195,8 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
 
 def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:
     shown: dict[str, object] = solution.as_dict()
-    if runner.remarks:
-        shown["remarks"] = list(runner.remarks)
+    if runner.notes:
+        shown["notes"] = list(runner.notes)
     if explain:
         columns = _flow(solution, runner).columns
         shown["rounds"] = [[{**vars(band), "label": str(band.label)} for band in column] for column in columns]

@@ -17,6 +17,7 @@ from rollwise.engines.decoder import Decoder
 from rollwise.engines.stops import StopRule
 from rollwise.errors import EngineError, InputError
 from rollwise.numerics import keyed_generator
+from rollwise.prompts import StepRule, messages
 
 
 @dataclass(eq=False)
@@ -57,7 +58,8 @@ class _Job:
 
     @property
     def limit(self) -> int:
-        return min(self.session.sampling.max_step_tokens, self.session.room - self.path.tokens)
+        most = min(self.session.sampling.max_step_tokens, self.session.room - self.path.tokens)
+        return self.session.policy.step_rule.limit(most)
 
     @property
     def heat(self) -> tuple[float, float]:
@@ -114,18 +116,37 @@ class LocalPolicy(Decoder):
     """A causal language model of transformers, sampled step by step with kept caches.
 
     `rows` paths are computed at once; a path that ends its step leaves its row to one that waits. A step ends with the
-    token that completes `separator`, a path with an end-of-text token.
+    token that completes `separator`, or as `step_rule` says, a path with an end-of-text token. `place` is where a
+    problem's instruction stands.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, separator: str = "\n\n", rows: int = 128) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        separator: str = "\n\n",
+        rows: int = 128,
+        place: str = "system",
+        step_rule: StepRule | None = None,
+    ) -> None:
         super().__init__(model, tokenizer, rows)
-        self.separator = separator
-        self.rule = StopRule((separator,), self.ends)
+        self.separator, self.place = separator, place
+        self.step_rule = step_rule or StepRule("separator", (separator,))
+        self.rule = StopRule(self.step_rule.ends, self.ends)
 
     @classmethod
-    def load(cls, folder: FilePath, separator: str = "\n\n", dtype: str | None = None, rows: int = 128) -> LocalPolicy:
+    def load(
+        cls,
+        folder: FilePath,
+        separator: str = "\n\n",
+        dtype: str | None = None,
+        rows: int = 128,
+        place: str = "system",
+        step_rule: StepRule | None = None,
+    ) -> LocalPolicy:
         """The policy that lies in a folder. Raises InputError where there is none."""
-        return cls(*load_checkpoint(folder, "AutoModelForCausalLM", dtype), separator=separator, rows=rows)
+        loaded = load_checkpoint(folder, "AutoModelForCausalLM", dtype)
+        return cls(*loaded, separator=separator, rows=rows, place=place, step_rule=step_rule)
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
         """A session for one question. Raises InputError where the question does not fit the model's context."""
@@ -136,15 +157,16 @@ class LocalPolicy(Decoder):
 
     def prompt_tokens(self, problem: Problem) -> list[int]:
         """The question in the model's chat template, as tokens."""
-        messages = [{"role": "user", "content": problem.question}]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        chat = messages(problem, self.place)
+        text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def step(self, tokens: list[int], logprob: float) -> Step:
         """The step that these sampled tokens are."""
         ended = tokens[-1] in self.ends
         ids = tokens[:-1] if ended else tokens
-        stop = Stop.END if ended else Stop.STEP if self.stops.closes(self.rule, tokens) else Stop.LENGTH
+        full = len(tokens) == self.step_rule.tokens
+        stop = Stop.END if ended else Stop.STEP if full or self.stops.closes(self.rule, tokens) else Stop.LENGTH
         return Step(self.tokenizer.decode(ids), len(tokens), stop, logprob, tuple(ids))
 
 

@@ -161,19 +161,17 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
 
 @router.post("/tokenize")
 async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Any]:
-    """The policy's tokens of a prompt or a chat."""
-    models = _models(request)
-    models.check(body.model, "generate", "/tokenize")
-    policy = models.policy
+    """A model's tokens of a prompt or a chat."""
+    tokenizer, context = _models(request).reader(body.model)
     if body.prompt is not None:
         text, special = body.prompt, body.add_special_tokens is not False
     else:
         messages = [message.plain for message in body.messages or ()]
-        text = render(policy.tokenizer, messages, body.add_generation_prompt, body.continue_final_message)
+        text = render(tokenizer, messages, body.add_generation_prompt, body.continue_final_message)
         special = bool(body.add_special_tokens)
-    tokens = list(policy.tokenizer(text, add_special_tokens=special)["input_ids"])
-    strings = policy.tokenizer.convert_ids_to_tokens(tokens) if body.return_token_strs else None
-    return {"count": len(tokens), "max_model_len": policy.context, "tokens": tokens, "token_strs": strings}
+    tokens = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+    strings = tokenizer.convert_ids_to_tokens(tokens) if body.return_token_strs else None
+    return {"count": len(tokens), "max_model_len": context, "tokens": tokens, "token_strs": strings}
 
 
 @router.post("/detokenize")

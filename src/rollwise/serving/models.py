@@ -55,6 +55,15 @@ class Models:
             known = ", ".join(self.names)
             raise RequestError(HTTPStatus.NOT_FOUND, f"no model is called {name!r}; this server has: {known}", "model")
 
+    def reader(self, name: str | None) -> tuple[Any, int]:
+        """The tokenizer and the context of a model that reads text: the reward model where it is named, else the
+        policy. Raises RequestError for a name that is neither's.
+        """
+        if self.judge is not None and name == self.judge.name:
+            return self.judge.tokenizer, self.judge.context
+        self.check(name, "generate", "/tokenize")
+        return self.policy.tokenizer, self.policy.context
+
     def cards(self) -> list[dict[str, Any]]:
         """What `GET /v1/models` lists."""
         return [

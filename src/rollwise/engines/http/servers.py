@@ -1,0 +1,187 @@
+"""What is known of a server, and how its kind is asked for a completion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from rollwise.core import Sampling
+from rollwise.errors import InputError
+from rollwise.prompts import StepRule
+
+Stopping = Literal["told", "kept", "cut"]
+"""How a step's end is seen: the reply says which string ended it; the text keeps the string; or the reply is read as a
+stream and cut by the reader, since this server's replies do not tell a stop string from the end of the text.
+"""
+
+TOP = 5
+"""How many of the likeliest tokens are asked for: as many as every server gives."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server and what it can do, as a probe found it; None stands for what is not known.
+
+    `stop_key` is the field of a choice that says which string ended it; `logprobs` counts the likeliest tokens that a
+    reply names at each position, 0 where it names the sampled one only; `template` is how a chat becomes a prompt:
+    "tokenize", "apply-template", "chat" (ids told by a chat completion), "tokenizer" (a folder here) or "plain";
+    `thinking` is "none", "off" (the template takes enable_thinking) or "forced" (it opens a thought by itself);
+    `encodes`: whether it has a route that turns text into ids; `refused` names fields that this server does not take.
+    """
+
+    url: str
+    kind: str
+    model: str
+    version: str | None = None
+    context: int | None = None
+    parameters: int = 0
+    takes_ids: bool = False
+    gives_ids: bool = False
+    stopping: Stopping = "cut"
+    stop_key: str | None = None
+    n: bool | None = None
+    logprobs: int | None = None
+    seed: bool | None = None
+    counts: bool = False
+    cached: bool | None = None
+    prefix_cache: bool | None = None
+    template: str = "plain"
+    thinking: str | None = None
+    tokenizer: str | None = None
+    encodes: bool = False
+    refused: frozenset[str] = frozenset()
+
+    @property
+    def native(self) -> bool:
+        """Whether the kind has a route of its own that tells more: llama.cpp's /completion."""
+        return self.kind == "llamacpp"
+
+    @property
+    def route(self) -> str:
+        """The path that completes."""
+        return "/completion" if self.native else "/v1/completions"
+
+    @property
+    def by_ids(self) -> bool:
+        """Whether prompts go as token ids: then no text is tokenised twice, and steps join exactly."""
+        told = self.encodes or self.template in ("tokenize", "chat", "tokenizer")
+        return self.takes_ids and told and (self.gives_ids or self.encodes or self.tokenizer is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is, and which of its models is meant where it has several."""
+
+    url: str
+    model: str | None = None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it is this machine."""
+        return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def is_url(given: object) -> bool:
+    """Whether something given as a part is the address of a server."""
+    return isinstance(given, str) and given.startswith(("http://", "https://"))
+
+
+def addresses(text: str) -> list[Address]:
+    """The servers of `URL` or `URL,URL`, with or without /v1; `URL#name` picks a model. Raises InputError where one is
+    no address, or carries a password.
+    """
+    found = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        pieces = urlsplit(part)
+        if not is_url(part) or not pieces.hostname:
+            raise InputError(f"a server is given as http://host:port, not {part!r}")
+        if pieces.username is not None or pieces.password is not None or pieces.query:
+            raise InputError(
+                f"give the key of {pieces.hostname} as ROLLWISE_API_KEY in the environment, not in its URL"
+            )
+        path = pieces.path.rstrip("/").removesuffix("/v1")
+        found.append(Address(f"{pieces.scheme}://{pieces.netloc}{path}", pieces.fragment or None))
+    if len({one.url for one in found}) < len(found):
+        raise InputError("the same server is given twice; give each once")
+    return found
+
+
+# Fields that keep a server from sampling by defaults of its own (a model's generation_config.json, or llama.cpp's), by
+# kind. An OpenAI server has no such defaults; transformers serve takes OpenAI's fields only.
+_NEUTRAL: Mapping[str, Mapping[str, Any]] = {
+    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "llamacpp": {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "xtc_probability": 0.0},
+    "llama-cpp-python": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+}
+_PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
+_KEPT: Mapping[str, Mapping[str, Any]] = {
+    "vllm": {"include_stop_str_in_output": True, "return_token_ids": True, "add_special_tokens": False},
+    "sglang": {"no_stop_trim": True, "return_token_ids": True},
+    "rollwise": {"include_stop_str_in_output": True, "return_token_ids": True, "add_special_tokens": False},
+    "llamacpp": {"return_tokens": True, "cache_prompt": True},
+}
+
+
+def completion_body(
+    server: Server,
+    prompt: str | Sequence[int],
+    sampling: Sampling,
+    limit: int,
+    seed: int,
+    ends: Sequence[str] = (),
+    top: int = TOP,
+) -> dict[str, Any]:
+    """The request for one completion of at most `limit` tokens, with every sampling parameter that the server's kind
+    takes, so that no default of the server's or the model's own has a say. Where the reader cuts, the server is asked
+    to stream and is given no stop strings.
+    """
+    body: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else list(prompt)}
+    body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
+    body |= {**_NEUTRAL.get(server.kind, {}), **_KEPT.get(server.kind, {})}
+    if server.kind != "rollwise":
+        body |= _PENALTIES
+    if server.native:
+        body |= {"n_predict": limit, "n_probs": top}
+    else:
+        body |= {"model": server.model, "max_tokens": limit, "logprobs": top}
+    if server.stopping == "cut":
+        body["stream"] = True
+    elif ends:
+        body["stop"] = list(ends)
+    return {name: value for name, value in body.items() if name not in server.refused}
+
+
+def weaknesses(server: Server, rule: StepRule) -> list[str]:
+    """What this server cannot do that a search would like, in sentences; empty where it can do everything."""
+    told = []
+    if server.template == "plain":
+        told.append(
+            "no chat template is to be had from the server, so questions go as plain text; give --tokenizer FOLDER"
+        )
+    if not server.by_ids:
+        told.append("prompts go as text, which is tokenised anew at every step, so steps may join inexactly")
+    if server.stopping == "cut":
+        told.append("replies do not tell a stop string from the end, so they are streamed and cut here")
+    if server.stopping == "cut":
+        estimated = "" if server.logprobs is not None else ", and counts a streamed piece as one token"
+        told.append(f"a streamed reply counts no prompt tokens, so the ledger holds none as read{estimated}")
+    elif not server.counts:
+        told.append("the server counts no tokens; the ledger counts those whose ids or log-probabilities it gives")
+    elif not server.cached:
+        told.append("the server does not say what its prefix cache saved; the ledger counts all prompts as read")
+    if server.logprobs is None:
+        told.append("the server gives no log-probabilities")
+    if server.seed is False:
+        told.append("the server does not honour seeds, so a search does not repeat exactly")
+    if server.kind == "transformers":
+        told.append("top_k and penalties of the model's generation_config.json stay in force")
+    if server.kind == "sglang":
+        told.append("log-probabilities may be those after the temperature (SGLang's default)")
+    if server.thinking == "forced":
+        told.append(
+            f"this model thinks before it answers and its template cannot stop it; the step rule is {rule.name}"
+        )
+    return told

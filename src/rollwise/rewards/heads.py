@@ -1,0 +1,116 @@
+"""The heads of process reward models, and which family a folder holds. No remote code: custom architectures are built
+here from transformers' own decoders, with the names of the weights that their checkpoints carry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Qwen2Config, Qwen2Model, Qwen2PreTrainedModel
+
+from rollwise.errors import InputError
+from rollwise.rewards.layouts import CHAT, FAMILIES, QWEN_PRM, SKYWORK, TRL, Family
+from rollwise.worlds.tokenizer import CHAT_TEMPLATE
+
+Head = Callable[[torch.Tensor], torch.Tensor]
+"""Hidden states (k, d) → scores (k,) in [0, 1]."""
+
+
+class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[misc]
+    """Qwen2.5-Math-PRM: Qwen2 with the weights `model.*`, then `score.0.*`, a ReLU and `score.2.*` to two labels."""
+
+    def __init__(self, config: Qwen2Config) -> None:
+        super().__init__(config)
+        width = config.hidden_size
+        self.model = Qwen2Model(config)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, config.num_labels))
+        self.post_init()
+
+
+class _ValueHead(nn.Module):  # type: ignore[misc]
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.summary = nn.Linear(width, 1)
+
+
+class Qwen2ForPrmModel(Qwen2PreTrainedModel):  # type: ignore[misc]
+    """Skywork-o1-Open-PRM: Qwen2 with the weights `model.*`, then `v_head.summary.*` to one number."""
+
+    def __init__(self, config: Qwen2Config) -> None:
+        super().__init__(config)
+        self.model = Qwen2Model(config)
+        self.v_head = _ValueHead(config.hidden_size)
+        self.post_init()
+
+
+MODEL_KINDS: dict[str, str | type] = {
+    "labels": "AutoModelForTokenClassification",
+    "words": "AutoModelForCausalLM",
+    "two_layers": Qwen2ForProcessRewardModel,
+    "value": Qwen2ForPrmModel,
+}
+"""Head → the class that a folder is loaded as."""
+
+
+def head_of(family: Family, model: Any, tokenizer: Any) -> Head:
+    """How a family's score is read from a hidden state. Raises InputError where the model cannot be of the family."""
+    match family.head:
+        case "labels" | "two_layers":
+            names = [*model.config.id2label.values()]
+            if len(names) != 2 and names[2:] != ["log_concentration"]:
+                raise InputError(
+                    f"a reward model has two labels, wrong and right, and this one has {model.config.num_labels}"
+                )
+            if not hasattr(model, "score"):
+                raise InputError(f"{type(model).__name__} is no decoder, so no prefix of it can be kept; serve it")
+            right = right_label(model.config)
+            return lambda hidden: torch.softmax(model.score(hidden)[:, :2].double(), dim=-1)[:, right]
+        case "value":
+            return lambda hidden: torch.sigmoid(model.v_head.summary(hidden).double())[:, 0]
+        case "words":
+            assert family.words is not None
+            words = [last_token(tokenizer, word) for word in family.words]
+            if words[0] == words[1]:
+                raise InputError("this tokenizer does not tell + from -, by which the family judges: name another")
+            output = model.get_output_embeddings()
+            weight = output.weight[words]
+            bias = None if output.bias is None else output.bias[words]
+            return lambda hidden: torch.softmax(nn.functional.linear(hidden, weight, bias).double(), dim=-1)[:, 0]
+
+
+def last_token(tokenizer: Any, text: str) -> int:
+    """The last token of a text by itself."""
+    return int(tokenizer(text, add_special_tokens=False)["input_ids"][-1])
+
+
+_RIGHT = {"right", "correct", "good", "positive", "true", "+", "yes"}
+
+
+def right_label(config: Any) -> int:
+    """Which of two labels means right: the one whose name says so, else label 1 as TRL has it."""
+    names = {int(label): str(name).lower() for label, name in (config.id2label or {}).items()}
+    named = [label for label in (0, 1) if names.get(label) in _RIGHT]
+    return named[0] if len(named) == 1 else 1
+
+
+def detect_family(folder: FilePath, tokenizer: Any) -> Family:
+    """The family that a folder's architecture and tokenizer show. Raises InputError where they do not show one, as with
+    causal language models: those that judge by `+` and `-` look like any other.
+    """
+    architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    held = ", ".join(architectures) or "a model of no stated kind"
+    if "Qwen2ForProcessRewardModel" in architectures:
+        return QWEN_PRM
+    if "Qwen2ForPrmModel" in architectures:
+        return SKYWORK
+    if any(name.endswith("ForTokenClassification") for name in architectures):
+        return CHAT if tokenizer.chat_template == CHAT_TEMPLATE else TRL
+    raise InputError(
+        f"{folder} holds {held}, from which the family of reward model does not show: name it, as in "
+        f"math_shepherd:{folder}; there are: {', '.join(FAMILIES)}"
+    )

@@ -1,0 +1,348 @@
+"""Servers for tests, on loopback: one that answers in the manner of each kind with a policy whose words are known, and
+a proxy that breaks what passes through it.
+"""
+
+import json
+import random
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+QUESTION = "Use 2, 3, 4 to make 24"
+WAYS = [
+    ["2 × 3 = 6, left: 4 6\n\n", "4 × 6 = 24, left: 24\n\n", "Answer: \\boxed{2 × 3 × 4}"],
+    ["2 + 3 = 5, left: 4 5\n\n", "4 × 5 = 20, left: 20\n\n", "Answer: \\boxed{(2 + 3) × 4}"],
+]
+"""The two solutions that the served policy knows; a seed says which one starts, a path goes on as it began."""
+TEXTS = ["".join(way) for way in WAYS]
+END = 1
+OWNERS = {
+    "vllm": "vllm",
+    "sglang": "sglang",
+    "llamacpp": "llamacpp",
+    "llama-cpp-python": "me",
+    "rollwise": "rollwise",
+    "transformers": "somebody",
+    "openai": "openai",
+}
+OPENAI_FIELDS = {
+    *("model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "n", "stream", "logprobs"),
+    *("presence_penalty", "frequency_penalty", "echo", "best_of"),
+}
+ROLLWISE_FIELDS = OPENAI_FIELDS - {"presence_penalty", "frequency_penalty"} | {
+    *("include_stop_str_in_output", "return_token_ids", "add_special_tokens", "stop_token_ids"),
+}
+
+
+def encode(text: str) -> list[int]:
+    return [ord(character) for character in text]
+
+
+def decode(ids: list[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+def template(messages: list[dict[str, str]], thinking: bool, quiet: bool) -> str:
+    body = "".join(f"<{message['role']}>{message['content']}" for message in messages)
+    return body + "<answer>" + ("<think></think>" if thinking and quiet else "")
+
+
+class Emulator(ThreadingHTTPServer):
+    """A server of one kind. One token is one character; `log` keeps every request, `cut` the replies nobody read."""
+
+    daemon_threads = True
+
+    def __init__(self, kind: str, **settings: Any) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.kind, self.settings = kind, settings
+        self.log: list[tuple[str, Any, dict[str, str]]] = []
+        self.cut = 0
+        self.failures: list[tuple[int, dict[str, str]]] = []
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no error of the server's."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+        self.cut += 1
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def bodies(self, path: str) -> list[Any]:
+        return [body for asked, body, _ in self.log if asked == path]
+
+
+@contextmanager
+def emulated(kind: str = "vllm", **settings: Any) -> Iterator[Emulator]:
+    server = Emulator(kind, **settings)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Emulator
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def reply(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_GET(self) -> None:
+        self.server.log.append((self.path, None, dict(self.headers)))
+        kind = self.server.kind
+        if self.path == "/v1/models":
+            entry: dict[str, Any] = {"id": "tiny", "owned_by": OWNERS[kind]}
+            entry |= {"max_model_len": 600} if kind in ("vllm", "rollwise") else {}
+            self.reply({"data": [entry]})
+        elif self.path == "/version" and kind == "vllm":
+            self.reply({"version": "0.33.0"})
+        elif self.path == "/props" and kind == "llamacpp":
+            self.reply({"default_generation_settings": {"n_ctx": 600}, "build_info": "b1"})
+        else:
+            self.reply({"error": {"message": "no such route"}}, 404)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.log.append((self.path, body, dict(self.headers)))
+        if self.server.failures and "complet" in self.path:
+            status, headers = self.server.failures.pop(0)
+            return self.reply(
+                {"error": {"message": f"failing with {self.headers.get('Authorization')}"}}, status, headers
+            )
+        kind, settings = self.server.kind, self.server.settings
+        if self.path == "/tokenize" and kind in ("vllm", "rollwise", "llamacpp", "sglang"):
+            return self.tokenize(body)
+        if self.path == "/detokenize" and kind in ("vllm", "rollwise"):
+            return self.reply({"prompt": decode(body["tokens"])})
+        if self.path == "/apply-template" and kind == "llamacpp":
+            quiet = not body.get("chat_template_kwargs", {}).get("enable_thinking", True)
+            return self.reply({"prompt": template(body["messages"], settings.get("thinking", False), quiet)})
+        if self.path == "/v1/embeddings" and settings.get("embeds", True):
+            rows = [[float(text.count(digit)) + 0.01 for digit in "0123456789"] for text in body["input"]]
+            data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
+            return self.reply({"data": data[::-1], "usage": {"prompt_tokens": sum(map(len, body["input"]))}})
+        if self.path == ("/completion" if kind == "llamacpp" else "/v1/completions"):
+            return self.complete(body)
+        return self.reply({"error": {"message": "no such route"}}, 404)
+
+    def tokenize(self, body: Any) -> None:
+        if self.server.kind == "llamacpp":
+            return self.reply({"tokens": encode(body["content"])})
+        if "messages" in body and self.server.kind == "sglang":
+            return self.reply({"detail": "prompt is required"}, 422)
+        text = body.get("prompt")
+        if text is None:
+            quiet = not body.get("chat_template_kwargs", {}).get("enable_thinking", True)
+            text = template(body["messages"], self.server.settings.get("thinking", False), quiet)
+            text += self.server.settings.get("opens", "")
+        return self.reply({"tokens": encode(text), "count": len(text), "max_model_len": 600})
+
+    def complete(self, body: Any) -> None:
+        kind = self.server.kind
+        known = {"transformers": OPENAI_FIELDS, "rollwise": ROLLWISE_FIELDS}.get(kind)
+        if known is not None and set(body) - known:
+            unknown = sorted(set(body) - known)[0] if kind == "rollwise" else sorted(set(body) - known)
+            return self.reply(
+                {"error": {"message": f"Unexpected fields: {unknown}"}}, 400 if kind == "rollwise" else 422
+            )
+        prompt = body["prompt"]
+        if not isinstance(prompt, str):
+            if kind in ("transformers", "llama-cpp-python", "openai"):
+                return self.reply({"error": {"message": "prompt has to be a string"}}, 422)
+            prompt = decode(prompt)
+        limit = body.get("n_predict", body.get("max_tokens", 16))
+        if len(prompt) + limit > 600 and kind == "vllm":
+            return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
+        time.sleep(self.server.settings.get("seconds", 0.0))
+        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, body["temperature"])
+        stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
+        if body.get("stream"):
+            return self.stream(text, ended)
+        return self.reply(self.shaped(body, prompt, text, ended, stop))
+
+    def shaped(self, body: Any, prompt: str, text: str, ended: bool, stop: tuple[str, int] | None) -> dict[str, Any]:
+        """The reply in this kind's shape."""
+        kind = self.server.kind
+        keeps = kind == "transformers" or body.get("include_stop_str_in_output") or body.get("no_stop_trim")
+        made = text if stop is None else text[: stop[1] + len(stop[0])]
+        shown = made if stop is None or keeps else text[: stop[1]]
+        ids = encode(made) + ([END] if ended and stop is None else [])
+        reason = "stop" if stop is not None or ended else "length"
+        tokens = [*made, *([""] if len(ids) > len(made) else [])]
+        if kind == "llamacpp":
+            kinds = "word" if stop is not None else "eos" if ended else "limit"
+            tops = [{"id": 7, "logprob": -0.1}, {"id": 8, "logprob": -3.0}]
+            shown_probabilities = [{"token": one, "logprob": -0.1, "top_logprobs": tops} for one in tokens]
+            return {
+                "content": shown,
+                "tokens": ids,
+                "stop_type": kinds,
+                "stopping_word": stop[0] if stop else "",
+                "tokens_predicted": len(ids),
+                "tokens_evaluated": len(prompt),
+                "timings": {"cache_n": 5},
+                "completion_probabilities": shown_probabilities,
+            }
+        choice: dict[str, Any] = {"index": 0, "text": shown, "finish_reason": reason}
+        if kind in ("vllm", "rollwise"):
+            choice["stop_reason"] = stop[0] if stop is not None else None
+        if kind == "sglang":
+            choice["matched_stop"] = stop[0] if stop is not None else END if ended else None
+        if kind != "transformers" and body.get("logprobs") is not None:
+            choice["logprobs"] = {
+                "tokens": tokens,
+                "token_logprobs": [-0.1] * len(tokens),
+                "top_logprobs": [{"a": -0.1, "b": -3.0}] * len(tokens),
+            }
+        if body.get("return_token_ids"):
+            choice["token_ids"] = ids
+        usage: dict[str, Any] = {"prompt_tokens": len(prompt), "completion_tokens": len(ids)}
+        if kind == "vllm":
+            usage["prompt_tokens_details"] = {"cached_tokens": 16 * (len(prompt) // 16)}
+        return {"choices": [choice] * int(body.get("n", 1)), "usage": usage}
+
+    def stream(self, text: str, ended: bool) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            for character in text:
+                shown = {"tokens": [character], "token_logprobs": [-0.1], "top_logprobs": [{"a": -0.1, "b": -3.0}]}
+                told = self.server.settings.get("logprobs", True)
+                self.event({"text": character, "finish_reason": None} | ({"logprobs": shown} if told else {}))
+            self.event({"text": "", "finish_reason": "stop" if ended else "length"})
+            self.wfile.write(b"data: [DONE]\n\n")
+        except OSError:
+            self.server.cut += 1
+        self.close_connection = True
+
+    def event(self, choice: dict[str, Any]) -> None:
+        time.sleep(self.server.settings.get("pause", 0.0))
+        self.wfile.write(b"data: " + json.dumps({"choices": [{"index": 0, **choice}]}).encode() + b"\n\n")
+        self.wfile.flush()
+
+
+def continuation(prompt: str, seed: int, limit: int, temperature: float) -> tuple[str, bool]:
+    """What the policy says next, and whether it then ends: one of TEXTS, from where the prompt leaves it."""
+    said = prompt.rpartition("<answer>")[2].removeprefix("<think></think>") if "<answer>" in prompt else ""
+    if not said and "<answer>" not in prompt:
+        said = next(
+            (text[:size] for text in TEXTS for size in range(len(text), 0, -1) if prompt.endswith(text[:size])), ""
+        )
+    known = [text for text in TEXTS if said and text.startswith(said)]
+    first = random.Random(seed).random() < 0.25 or temperature == 0
+    text = known[0] if known else TEXTS[0 if first else 1] if not said else ""
+    rest = text[len(said) :]
+    return rest[:limit], len(rest) < limit
+
+
+class FaultsProxy(socketserver.ThreadingTCPServer):
+    """A TCP proxy that breaks one exchange in `every`, by each kind of fault in turn; none where `every` is 0.
+
+    It closes each connection after one exchange, so that every request can be hit.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+    KINDS: tuple[str, ...] = ("drop", "delay", "truncate", "500", "garbage")
+
+    def __init__(self, target: str, every: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Exchange)
+        host, port = target.removeprefix("http://").split(":")
+        self.target, self.every = (host, int(port)), every
+        self.done: list[str] = []
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def fault(self) -> str | None:
+        with self.lock:
+            struck, place = divmod(len(self.done) + 1, self.every) if self.every else (0, 1)
+            fault = None if place else self.KINDS[struck % len(self.KINDS)]
+            self.done.append(fault or "passed")
+            return fault
+
+
+class _Exchange(socketserver.BaseRequestHandler):
+    server: FaultsProxy
+
+    def handle(self) -> None:
+        request = _message(self.request)
+        if not request:
+            return
+        fault = self.server.fault()
+        if fault == "drop":
+            return
+        if fault == "delay":
+            time.sleep(0.2)
+        if fault in ("500", "garbage"):
+            body = b'{"error": {"message": "a fault"}}' if fault == "500" else b'{"choices": [{"te'
+            status = b"500 Internal Server Error" if fault == "500" else b"200 OK"
+            head = (
+                b"HTTP/1.1 "
+                + status
+                + b"\r\nContent-Length: "
+                + str(len(body)).encode()
+                + b"\r\nConnection: close\r\n\r\n"
+            )
+            self.request.sendall(head + body)
+            return
+        reply = self._forwarded(request)
+        self.request.sendall(reply[: len(reply) * 2 // 3] if fault == "truncate" else reply)
+
+    def _forwarded(self, request: bytes) -> bytes:
+        with socket.create_connection(self.server.target) as onward:
+            onward.sendall(request.replace(b"Connection: keep-alive", b"Connection: close", 1))
+            parts = []
+            while part := onward.recv(65536):
+                parts.append(part)
+        return b"".join(parts)
+
+
+def _message(connection: socket.socket) -> bytes:
+    """One HTTP request with its body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = connection.recv(65536)
+        if not part:
+            return b""
+        data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    size = int(sizes[0].split(b":")[1]) if sizes else 0
+    while len(body) < size:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@contextmanager
+def faulty(target: str, every: int) -> Iterator[FaultsProxy]:
+    proxy = FaultsProxy(target, every)
+    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()

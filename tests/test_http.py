@@ -1,0 +1,518 @@
+"""Searches over HTTP with real servers on loopback: every kind's manner, faults, several servers, keys, cancelling."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode, faulty
+from typer.testing import CliRunner
+
+import rollwise
+from rollwise.cli import build_app
+from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
+from rollwise.embedders import EqualSteps, window
+from rollwise.engines.http.client import Fleet, LostError, PassingError, Patience, check_status, hidden, retry_after
+from rollwise.engines.http.embedder import HttpEmbedder
+from rollwise.engines.http.policy import HttpPolicy
+from rollwise.engines.http.probe import probe
+from rollwise.engines.http.servers import Address, addresses
+from rollwise.errors import InputError
+from rollwise.runner import Config, Runner
+
+FAST = Patience(first=0.01, longest=0.05, connect=2.0)
+PROBLEM = Problem(QUESTION, QUESTION)
+
+
+@pytest.fixture
+def served() -> Iterator[Emulator]:
+    with emulated("vllm") as server:
+        yield server
+
+
+async def grown(policy: HttpPolicy, paths: list[Path], problem: Problem = PROBLEM) -> list[Step | Failure]:
+    session = policy.open(problem, Sampling())
+    try:
+        await session.prepare()
+        return await session.extend(paths)
+    finally:
+        await session.close()
+
+
+@pytest.mark.parametrize("kind", OWNERS)
+def test_every_kind_is_searched_to_the_end_and_step_by_step(kind: str) -> None:
+    with emulated(kind) as server:
+        reward = "dial(0)" if kind == "transformers" else "confidence"
+        solution = rollwise.solve(
+            QUESTION, "rebase", 12, policy=server.url, world="countdown", reward=reward, directions="text"
+        )
+        completions = server.bodies("/completion" if kind == "llamacpp" else "/v1/completions")
+    assert solution.failures == ()
+    assert len(solution.finished) == 12
+    for path in solution.finished:
+        assert path.text in TEXTS
+        assert [step.text for step in path.steps] == WAYS[TEXTS.index(path.text)]
+        assert [step.stop for step in path.steps] == [Stop.STEP, Stop.STEP, Stop.END]
+    assert solution.covered
+    ledger = solution.ledger.usage["policy"]
+    assert ledger.calls == 36
+    if kind not in ("llama-cpp-python", "openai"):
+        ended = [len(path.text) + 1 for path in solution.finished]
+        assert sum(path.tokens for path in solution.finished) == sum(ended)
+        assert all("seed" in body and "temperature" in body and "top_p" in body for body in completions)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stopping", "by_ids", "template"),
+    [
+        ("vllm", "told", True, "tokenize"),
+        ("rollwise", "told", True, "tokenize"),
+        ("sglang", "told", True, "plain"),
+        ("llamacpp", "told", True, "apply-template"),
+        ("llama-cpp-python", "cut", False, "plain"),
+        ("transformers", "kept", False, "plain"),
+        ("openai", "cut", False, "plain"),
+    ],
+)
+def test_a_probe_finds_what_a_server_can_do(kind: str, stopping: str, by_ids: bool, template: str) -> None:
+    with emulated(kind) as server:
+        found = probe(addresses(server.url + "/v1")[0])
+    assert (found.kind, found.stopping, found.by_ids, found.template) == (kind, stopping, by_ids, template)
+    assert found.model == "tiny"
+    assert found.logprobs == (None if kind == "transformers" else 2)
+
+
+def test_a_name_that_a_proxy_rewrote_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OWNERS, "sglang", "gateway")
+    with emulated("sglang") as server:
+        found = probe(addresses(server.url)[0])
+    assert (found.kind, found.stop_key) == ("sglang", "matched_stop")
+
+
+def test_a_prompt_is_rendered_once_and_steps_go_on_by_their_ids(served: Emulator) -> None:
+    policy = HttpPolicy(served.url)
+    served.log.clear()
+    first = asyncio.run(grown(policy, [Path((0,))]))[0]
+    assert isinstance(first, Step)
+    assert len(served.bodies("/tokenize")) == 1
+    assert first.ids == tuple(encode(first.text))
+    asyncio.run(grown(policy, [Path((0, 0), (first,))]))
+    start, later = (body["prompt"] for body in served.bodies("/v1/completions"))
+    assert start == encode(f"<user>{QUESTION}<answer>")
+    assert later == [*start, *first.ids]
+    bare = replace(first, ids=())
+    second = asyncio.run(grown(policy, [Path((0, 0), (bare,))]))[0]
+    assert isinstance(second, Step)
+    assert served.bodies("/v1/completions")[-1]["prompt"] == later
+
+
+def test_the_text_world_tells_to_box_the_answer_and_judges_nothing(served: Emulator) -> None:
+    solution = rollwise.solve(QUESTION, budget=8, policy=served.url, directions="text")
+    assert solution.problem.world == "text"
+    assert solution.answer in ("2 × 3 × 4", "(2 + 3) × 4")
+    reply = solution.as_dict()
+    assert (reply["right"], reply["covered"], solution.vote) == (None, None, "weighted_majority")
+    assert any("confidence" in note for note in reply["notes"])
+    system = [body["messages"][0] for body in served.bodies("/tokenize") if "messages" in body][-1]
+    assert system["role"] == "system"
+    assert "\\boxed{}" in system["content"]
+
+
+@pytest.mark.parametrize("rule", ["sentence", "tokens(9)", "separator(=)"])
+def test_step_rules_cut_the_same_text_elsewhere(served: Emulator, rule: str) -> None:
+    shared: dict[str, Any] = {"policy": served.url, "directions": "text", "step_rule": rule, "max_steps": 60}
+    solution = rollwise.solve(QUESTION, "temperature", 4, **(shared | {"directions": "text"}))
+    for path in solution.finished:
+        assert path.text in TEXTS
+        for step in path.steps[:-1]:
+            assert step.stop is Stop.STEP
+            if rule == "tokens(9)":
+                assert len(step.text) == 9
+            elif rule == "separator(=)":
+                assert step.text.endswith("=")
+            else:
+                assert step.text.endswith("\n\n")
+
+
+def test_a_model_that_thinks_is_kept_from_it_or_cut_by_length() -> None:
+    with emulated("vllm", thinking=True) as server:
+        policy = HttpPolicy(server.url)
+        assert (policy.server.thinking, policy.rule.name) == ("off", "separator")
+        step = asyncio.run(grown(policy, [Path((0,))]))[0]
+        assert isinstance(step, Step)
+        assert server.bodies("/tokenize")[-1]["chat_template_kwargs"] == {"enable_thinking": False}
+    with emulated("vllm", opens="<think>\n") as server:
+        policy = HttpPolicy(server.url)
+        assert (policy.server.thinking, policy.rule.name) == ("forced", "tokens(256)")
+        assert any("thinks" in remark for remark in policy.remarks)
+        assert HttpPolicy(server.url, "sentence").rule.name == "sentence"
+
+
+def test_a_search_repeats_and_order_of_replies_changes_nothing(served: Emulator) -> None:
+    def answers(**fields: Any) -> list[tuple[Any, str]]:
+        solution = rollwise.solve(QUESTION, "dora", 8, policy=served.url, directions="text", **fields)
+        return sorted((path.key, path.text) for path in solution.finished)
+
+    assert answers() == answers(concurrency=1) == answers(concurrency=3)
+    assert answers() != answers(seed=5)
+
+
+def test_requests_at_once_are_bounded() -> None:
+    class Counting(Emulator):
+        running = most = 0
+        lock = threading.Lock()
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            super().process_request_thread(request, client_address)
+            with self.lock:
+                self.running -= 1
+
+    server = Counting("vllm", seconds=0.01)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        policy = HttpPolicy(server.url, concurrency=3)
+        server.most = 0
+        steps = asyncio.run(grown(policy, [Path((index,)) for index in range(12)]))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert all(isinstance(step, Step) for step in steps)
+    assert 1 < server.most <= 3
+
+
+def test_what_may_pass_is_tried_again_and_a_server_may_say_when(served: Emulator) -> None:
+    policy = HttpPolicy(served.url, patience=FAST)
+    served.failures = [(500, {}), (429, {"Retry-After": "0.3"}), (503, {})]
+    began = time.monotonic()
+    step = asyncio.run(grown(policy, [Path((0,))]))[0]
+    assert isinstance(step, Step)
+    assert time.monotonic() - began >= 0.3
+    served.failures = [(500, {})] * 50
+    lost = asyncio.run(grown(policy, [Path((0,))]))[0]
+    assert isinstance(lost, Failure)
+    assert "500" in lost.reason
+    assert "tried 8 times" in lost.reason
+    served.failures = [(429, {"Retry-After": "5"})] * 50
+    policy.fleet.patience = replace(FAST, deadline=1.0)
+    began = time.monotonic()
+    late = asyncio.run(grown(policy, [Path((0,))]))[0]
+    assert isinstance(late, Failure)
+    assert time.monotonic() - began < 2
+
+
+def test_what_will_not_pass_costs_one_rollout_at_once(served: Emulator) -> None:
+    policy = HttpPolicy(served.url, patience=FAST)
+    served.failures = [(400, {})]
+    served.log.clear()
+    results = asyncio.run(grown(policy, [Path((index,)) for index in range(4)]))
+    assert sum(isinstance(result, Failure) for result in results) == 1
+    assert len(served.bodies("/v1/completions")) == 4
+
+
+def test_a_key_comes_from_the_environment_and_is_told_to_nobody(
+    served: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key-of-openai")
+    monkeypatch.setenv("ROLLWISE_API_KEY", "key-of-rollwise")
+    caplog.set_level("DEBUG")
+    policy = HttpPolicy(served.url, patience=FAST)
+    served.failures = [(401, {})]
+    lost = asyncio.run(grown(policy, [Path((0,))]))[0]
+    assert isinstance(lost, Failure)
+    assert "Bearer ***" in lost.reason
+    assert {headers["Authorization"] for _, _, headers in served.log} == {"Bearer key-of-rollwise"}
+    for told in (
+        repr(policy),
+        repr(policy.server),
+        repr(lost),
+        caplog.text,
+        repr(vars(policy)),
+        repr(vars(policy.fleet)),
+    ):
+        assert "key-of" not in told
+    assert hidden("a key-of-openai b") == "a *** b"
+    monkeypatch.delenv("ROLLWISE_API_KEY")
+    probe(addresses(served.url)[0])
+    assert served.log[-1][2]["Authorization"] == "Bearer key-of-openai"
+    monkeypatch.delenv("OPENAI_API_KEY")
+    probe(addresses(served.url)[0])
+    assert "Authorization" not in served.log[-1][2]
+
+
+def test_questions_keep_to_one_server_and_move_when_it_dies() -> None:
+    with emulated("vllm") as one, emulated("vllm") as other:
+        policy = HttpPolicy(f"{one.url},{other.url}", patience=FAST)
+        questions = [f"question {index}" for index in range(12)]
+        homes = {question: policy.fleet.choose(question).address.url for question in questions}
+        assert set(homes.values()) == {one.url, other.url}
+        alone = Fleet([Address(one.url)])
+        assert {alone.choose(question).address.url for question in questions} == {one.url}
+        moved = next(question for question in questions if homes[question] == one.url)
+        one.log.clear()
+        other.log.clear()
+        problem = Problem(moved, QUESTION)
+        asyncio.run(grown(policy, [Path((index,)) for index in range(4)], problem))
+        assert len(one.bodies("/v1/completions")) == 4
+        assert not other.log
+        one.shutdown()
+        one.server_close()
+        steps = asyncio.run(grown(policy, [Path((index,)) for index in range(4)], problem))
+        assert all(isinstance(step, Step) for step in steps)
+        assert len(other.bodies("/v1/completions")) == 4
+
+
+def test_a_server_missing_at_the_start_is_left_out_and_unlike_servers_are_refused(served: Emulator) -> None:
+    policy = HttpPolicy(f"http://127.0.0.1:9,{served.url}")
+    assert [server.url for server in policy.servers] == [served.url]
+    assert "nothing answers at http://127.0.0.1:9" in policy.remarks[0]
+    with emulated("rollwise") as other, pytest.raises(InputError, match="not alike"):
+        HttpPolicy(f"{served.url},{other.url}")
+    with pytest.raises(InputError, match="serves no model 'huge'; it serves: tiny"):
+        HttpPolicy(f"{served.url}#huge")
+
+
+def test_rendezvous_moves_only_the_questions_of_a_server_that_goes() -> None:
+    urls = [Address(f"http://10.0.0.{index}") for index in range(4)]
+    fleet, fewer = Fleet(urls), Fleet(urls[:3])
+    homes = {question: fleet.choose(question).address for question in map(str, range(400))}
+    counts = [sum(home == url for home in homes.values()) for url in urls]
+    assert min(counts) > 60
+    for question, home in homes.items():
+        if home != urls[3]:
+            assert fewer.choose(question).address == home
+
+
+def test_cancelling_reaches_the_server() -> None:
+    with emulated("openai", pause=0.02) as server:
+        policy = HttpPolicy(server.url, step_rule_never())
+
+        async def interrupted() -> None:
+            session = policy.open(PROBLEM, Sampling())
+            await session.prepare()
+            growing = asyncio.ensure_future(session.extend([Path((index,)) for index in range(3)]))
+            await asyncio.sleep(0.4)
+            await session.close()
+            assert all(isinstance(result, Failure) for result in await growing)
+
+        server.cut = 0
+        asyncio.run(interrupted())
+        deadline = time.monotonic() + 5
+        while server.cut < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert server.cut == 3
+
+
+def step_rule_never() -> str:
+    return "separator(#####)"
+
+
+def test_cancelling_a_search_ends_it_and_its_requests() -> None:
+    with emulated("vllm", seconds=0.5) as server:
+        config = Config.of(
+            policy=HttpPolicy(server.url), world="text", reward="confidence", directions="text", budget=4
+        )
+        runner = Runner(config)
+
+        async def search() -> None:
+            await asyncio.wait_for(runner.solve(runner.world.parse(QUESTION)), 0.3)
+
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            asyncio.run(search())
+        assert time.monotonic() - began < 0.48
+
+
+@pytest.mark.parametrize("kind", ["vllm", "openai"])
+def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -> None:
+    with emulated(kind) as server, faulty(server.url, 10) as proxy:
+        policy = HttpPolicy(proxy.url, patience=FAST)
+        config = Config.of(policy=policy, world="countdown", reward="dial(0)", directions="text", budget=8)
+        runner = Runner(config)
+
+        async def all_of_them() -> list[rollwise.Solution]:
+            problems = [Problem(f"question {index}", QUESTION, "24", "countdown") for index in range(4)]
+            return await asyncio.gather(*(runner.solve(problem) for problem in problems))
+
+        solutions = asyncio.run(all_of_them())
+    assert set(proxy.done) == {"passed", *proxy.KINDS}
+    for solution in solutions:
+        assert len(solution.finished) + len(solution.failures) == 8
+        assert len(solution.finished) == 8
+        assert {path.text for path in solution.finished} <= set(TEXTS)
+
+
+def test_where_nothing_gets_through_every_rollout_is_lost_and_said_so() -> None:
+    with emulated("vllm") as server, faulty(server.url, 0) as proxy:
+        policy = HttpPolicy(proxy.url, patience=replace(FAST, attempts=3))
+        proxy.every, proxy.KINDS = 1, ("drop", "garbage")
+        solution = rollwise.solve(
+            QUESTION, budget=4, policy=policy, world="text", reward="confidence", directions="text"
+        )
+    assert solution.finished == ()
+    assert len(solution.failures) == 4
+    assert all("tried 3 times" in reason for reason in solution.failures)
+
+
+def test_waits_and_statuses() -> None:
+    patience = Patience(first=1.0, longest=8.0)
+    for attempt in range(6):
+        wait = patience.wait(attempt, None, "a", 1)
+        assert 0.5 * min(8, 2**attempt) <= wait <= min(8, 2**attempt)
+        assert wait == patience.wait(attempt, None, "a", 1)
+    assert patience.wait(0, None, "a") != patience.wait(0, None, "b")
+    assert patience.wait(0, 30.0, "a") == 30.0
+    assert retry_after("2", 0) == 2
+    assert retry_after("Thu, 01 Jan 1970 00:00:10 GMT", 4) == 6
+    assert [retry_after(value, 0) for value in (None, "", "soon", "inf")] == [None] * 4
+    for status in (408, 425, 429, 500, 502, 503, 504):
+        with pytest.raises(PassingError):
+            check_status(status, "{}")
+    for status in (301, 400, 401, 403, 404, 422):
+        with pytest.raises(LostError):
+            check_status(status, '{"detail": [{"msg": "no"}]}')
+    check_status(200, "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"directions": "hidden"}, "no hidden states"),
+        ({"directions": "state"}, "has no states"),
+        ({"reward": "trained"}, "no models of its own"),
+        ({"reward": "dial(0.2)"}, "a dial reads the truth"),
+        ({"step_rule": "word"}, "step rule"),
+        ({"window": "step"}, "--window step is for directions that embed"),
+        ({"strategy": "rebase", "window": "step"}, "reads no directions"),
+        ({"vote": "verified"}, "cannot be checked"),
+        ({"instruction": "above"}, "instruction"),
+    ],
+)
+def test_what_cannot_work_is_said_before_the_first_token(served: Emulator, fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        rollwise.solve(QUESTION, policy=served.url, budget=4, **({"directions": "text"} | fields))
+    assert all(body["max_tokens"] <= 2 for body in served.bodies("/v1/completions"))
+
+
+def test_a_policy_without_log_probabilities_asks_for_a_reward_first() -> None:
+    with emulated("transformers") as server:
+        with pytest.raises(InputError, match="no log-probabilities"):
+            rollwise.solve(QUESTION, budget=4, policy=server.url, directions="text")
+        assert all(body["max_tokens"] <= 8 for body in server.bodies("/v1/completions"))
+
+
+@pytest.mark.parametrize("field", [{"concurrency": 3}, {"step_rule": "sentence"}, {"tokenizer": "."}])
+def test_options_of_a_served_policy_are_not_taken_and_ignored_elsewhere(field: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        rollwise.solve(QUESTION, budget=4, **field)
+
+
+def test_a_question_longer_than_the_context_is_refused(served: Emulator) -> None:
+    with pytest.raises(InputError, match="takes 792 tokens and the model reads 600"):
+        rollwise.solve("9" * 700, "rebase", 2, policy=served.url)
+    solution = rollwise.solve("7" * 440, "rebase", 2, policy=served.url, max_steps=3)
+    prompts = [len(body["prompt"]) + body["max_tokens"] for body in served.bodies("/v1/completions")]
+    assert max(prompts) <= 600
+    assert solution.failures == ()
+
+
+def path_of(*texts: str) -> Path:
+    return Path((0,) * len(texts), tuple(Step(text, 1, Stop.STEP) for text in texts))
+
+
+def test_windows_of_a_path() -> None:
+    path = path_of("one two\n\n", "three  four\n\n")
+    assert window("whole")(path) == "one two\n\nthree  four\n\n"
+    assert window("step")(path) == "three  four\n\n"
+    assert window("tail(3)")(path) == "two three four"
+    assert window("step")(path_of("one\n\n", "\n\n")) == "one\n\n\n\n"
+    for wrong in ("", "tail", "tail(0)", "half"):
+        with pytest.raises(InputError, match="window"):
+            window(wrong)
+
+
+def test_equal_steps_go_together_whatever_came_before(served: Emulator) -> None:
+    session = EqualSteps().open(PROBLEM, HttpPolicy(served.url).open(PROBLEM, Sampling()))
+    found = asyncio.run(session.find([path_of("a", "X  is\n1"), path_of("b", " x is 1 \n"), path_of("a", "x is 2")]))
+    labels = [evidence.label for evidence in found if not isinstance(evidence, Failure)]
+    assert labels[0] == labels[1] != labels[2]
+
+
+def test_only_new_texts_are_embedded_and_each_path_gets_its_own() -> None:
+    with emulated("vllm") as server:
+        embedder = HttpEmbedder(server.url, "step")
+        assert embedder.size == 10
+        server.log.clear()
+
+        async def rounds() -> tuple[Any, int]:
+            session: Any = embedder.open(PROBLEM, HttpPolicy(server.url).open(PROBLEM, Sampling()))
+            await session.find([path_of("11"), path_of("2"), path_of("11")])
+            found = await session.find([path_of("11", "2"), path_of("11", "333")])
+            await session.close()
+            return found, session.usage.prefilled
+
+        found, read = asyncio.run(rounds())
+    assert [body["input"] for body in server.bodies("/v1/embeddings")] == [["11", "2"], ["333"]]
+    assert read == len("11" + "2" + "333")
+    np.testing.assert_allclose([one.embedding[2:4] for one in found], [[1.01, 0.01], [0.01, 3.01]])
+
+
+def test_directions_by_a_server_that_embeds(served: Emulator) -> None:
+    solution = rollwise.solve(QUESTION, budget=8, policy=served.url, directions=served.url, window="step")
+    assert solution.ledger.usage["embedder"].calls == 2
+    assert len(solution.finished) == 8
+    with emulated("vllm", embeds=False) as server, pytest.raises(InputError, match="does not embed"):
+        HttpEmbedder(server.url)
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(build_app(), list(arguments))
+
+
+def test_one_url_is_enough_to_solve(served: Emulator) -> None:
+    shown = run("solve", QUESTION, "--policy", served.url, "--budget", "8")
+    assert shown.exit_code == 0, shown.output
+    told = " ".join(shown.output.split())
+    for part in ("note: the reward is the policy's own confidence", "not checked", "8 paths finished", "unknown"):
+        assert part in told
+    reply = json.loads(run("solve", QUESTION, "--policy", served.url, "--budget", "8", "--json").output)
+    assert reply["finished"] == 8
+    assert reply["notes"]
+
+
+def test_doctor_says_what_servers_can_do(served: Emulator) -> None:
+    with emulated("openai") as other:
+        shown = run("doctor", served.url, other.url)
+        assert shown.exit_code == 0, shown.output
+        told = " ".join(shown.output.split())
+        for part in (
+            "vllm 0.33.0",
+            "tiny, reads 600 tokens",
+            "token ids",
+            "stop_reason",
+            "honoured",
+            "at work",
+            "streamed",
+        ):
+            assert part in told
+        found = json.loads(run("doctor", served.url, other.url, "--json").output)
+    assert [one["kind"] for one in found] == ["vllm", "openai"]
+    assert found[0]["seed"] is True
+    assert found[0]["step_rule"] == "separator"
+    missing = run("doctor", "http://127.0.0.1:9")
+    assert missing.exit_code == 1
+    assert "nothing answers" in missing.output
+
+
+def test_the_policys_own_confidence_is_a_reward_by_name_for_local_policies_too() -> None:
+    solution = rollwise.solve(QUESTION, "rebase", 4, reward="confidence")
+    for path in solution.finished:
+        for step, reward in zip(path.steps, path.rewards, strict=True):
+            assert reward == pytest.approx(np.exp(step.logprob / step.tokens))
