@@ -38,3 +38,22 @@ def test_a_search_runs_on_minilm_directions() -> None:
     assert len(solution.finished) == 8
     assert solution.ledger.usage["embedder"].prefilled > 0
     assert solution.ledger.flops("embedder") > 0
+
+
+async def test_a_server_embeds_by_minilm_what_many_ask_for_at_once() -> None:
+    import asyncio
+
+    from rollwise.embedders import MiniLM
+    from rollwise.serving.embedding import MiniLMEmbedder
+    from rollwise.serving.errors import RequestError
+    from rollwise.serving.schemas import EmbeddingBody
+
+    embedder, model = MiniLMEmbedder(), MiniLM()
+    texts = ["7 × 13 = 91", "fish", "7 × 13 = 91"]
+    bodies = [EmbeddingBody(input=texts), EmbeddingBody(input="fish")]
+    found = await asyncio.gather(*map(embedder.embed, bodies))
+    np.testing.assert_allclose(found[0].vectors, model.embed(texts), atol=1e-5)
+    np.testing.assert_allclose(found[1].vectors, model.embed(["fish"]), atol=1e-5)
+    assert (found[0].tokens, found[1].tokens) == (model.tokens(texts), model.tokens(["fish"]))
+    with pytest.raises(RequestError, match="not tokens"):
+        await embedder.embed(EmbeddingBody(input=[1, 2]))

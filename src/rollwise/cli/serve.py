@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,7 +36,7 @@ def serve_model(
     ] = None,
     cache_tokens: Annotated[
         int, typer.Option(min=0, help="Tokens that policy and reward model keep of what they read, each.")
-    ] = 65536,
+    ] = 32768,
 ) -> None:
     """Serve a policy, a reward model and an embedder to every client of OpenAI's interface; Ctrl-C ends it.
 
@@ -47,13 +48,15 @@ def serve_model(
 
         rollwise serve-model --policy path/to/model --reward none --port 8001
     """
-    from rollwise.serving.run import Choice, listen, load_models, serve
+    from rollwise.serving.run import KEY, Choice, listen, load_models, serve
 
-    if dtype not in (None, "float32", "bfloat16", "float16", "float64"):
+    if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")
     with listen(host, port) as socket:  # before minutes go into loading
         models = load_models(Choice(policy, reward, embedder, world, rows, dtype, cache_tokens))
         typer.echo(_notice(models, f"http://{host}:{socket.getsockname()[1]}"))
+        if host not in ("127.0.0.1", "localhost", "::1") and not os.environ.get(KEY):
+            typer.echo(f"anyone who reaches {host} can use it: set {KEY} to ask for a key", err=True)
         serve(models, socket)
 
 
@@ -67,11 +70,5 @@ def _notice(models: Models, url: str) -> str:
     lines = [f"serving at {url}", *(f"  {name}: {routes[task]}" for name, task in models.names.items())]
     messages = [{"role": "user", "content": "Use 3, 4, 5 to make 17"}]
     body = json.dumps({"messages": messages, "temperature": 0})
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
-            "Ctrl-C ends it",
-        ]
-    )
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+    return "\n".join([*lines, "", curl, "Ctrl-C ends it"])

@@ -106,8 +106,10 @@ class Prefixes:
             self.held -= len(entry.tokens)
 
 
-def _common(some: Sequence[int], tokens: Sequence[int], start: int) -> int:
+def _common(some: tuple[int, ...], tokens: Sequence[int], start: int) -> int:
     """How many entries `some` and the tokens from `start` begin with alike."""
+    if tuple(tokens[start : start + len(some)]) == some:
+        return len(some)
     count = 0
     for one, other in zip(some, tokens[start : start + len(some)], strict=False):
         if one != other:

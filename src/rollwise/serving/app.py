@@ -51,6 +51,7 @@ def build_app(models: Models, key: str | None = None) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(RollwiseError, _failed)
+    app.add_exception_handler(Exception, _failed)
     app.add_exception_handler(_ClientGoneError, _gone)
     return app
 
@@ -74,6 +75,14 @@ async def version() -> dict[str, Any]:
 async def list_models(request: Request) -> dict[str, Any]:
     """The models, what each is for, and how many tokens it reads."""
     return {"object": "list", "data": _models(request).cards()}
+
+
+@router.get("/v1/models/{name:path}")
+async def one_model(name: str, request: Request) -> dict[str, Any]:
+    """One model, as the list has it."""
+    models = _models(request)
+    models.check_name(name)
+    return next(card for card in models.cards() if card["id"] == name)
 
 
 @router.get("/server_info")
@@ -236,7 +245,8 @@ async def _no_route(_: Request, error: Exception) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    refused = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error}; try again")
+    kind = "" if isinstance(error, RollwiseError) else f"{type(error).__name__}: "
+    refused = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{kind}{error}; try again")
     return JSONResponse(error_body(refused), status_code=refused.status)
 
 

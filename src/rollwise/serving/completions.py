@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 import uuid
@@ -17,6 +18,7 @@ from rollwise.serving.schemas import ChatBody, CompletionBody, SamplingBody
 from rollwise.serving.text import Ending, Reader
 
 Hear = Callable[[int, Token], None]
+MOST_COMPLETIONS = 4096
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,10 @@ class Request:
         def listener(index: int) -> Callable[[Token], None] | None:
             return None if hear is None else lambda token: hear(index, token)
 
+        wishes = [replace(self.wish, seed=self.wish.seed + child) for child in range(self.n)]
         jobs = [
-            CompletionJob(prompt, replace(self.wish, seed=self.wish.seed + child), models.prefixes, listener(index))
-            for index, (prompt, child) in enumerate(
-                (prompt, child) for prompt in self.prompts for child in range(self.n)
-            )
+            CompletionJob(prompt, wish, models.prefixes, listener(index))
+            for index, (prompt, wish) in enumerate(itertools.product(self.prompts, wishes))
         ]
         models.policy.submit(jobs)
         return jobs
@@ -206,6 +207,8 @@ def _request(
             + (f"send 'max_tokens': {context - longest} or less" if longest < context else "send a shorter prompt"),
             "max_tokens" if longest < context else "prompt",
         )
+    if len(prompts) * body.n > MOST_COMPLETIONS:
+        raise bad_request(f"{len(prompts)} prompts of {body.n} completions: send {MOST_COMPLETIONS} at a time", "n")
     reader = Reader.of(
         models.policy,
         body.stop_strings,

@@ -43,12 +43,17 @@ class Models:
         mine = next((one for one, its in self.names.items() if its == task), None)
         if mine is None:
             raise RequestError(HTTPStatus.NOT_FOUND, f"this server has no model for {route}: start it with one")
-        if name is not None and name not in self.names:
-            known = ", ".join(self.names)
-            raise RequestError(HTTPStatus.NOT_FOUND, f"no model is called {name!r}; this server has: {known}", "model")
+        if name is not None:
+            self.check_name(name)
         if name is not None and name != mine:
             raise bad_request(f"{name} is not for {route}: send 'model': {mine!r}", "model")
         return mine
+
+    def check_name(self, name: str) -> None:
+        """Raise RequestError for a name that no model has."""
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise RequestError(HTTPStatus.NOT_FOUND, f"no model is called {name!r}; this server has: {known}", "model")
 
     def cards(self) -> list[dict[str, Any]]:
         """What `GET /v1/models` lists."""

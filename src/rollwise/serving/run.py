@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from rollwise.errors import InputError, MissingExtraError
+
+try:
+    import fastapi as _  # noqa: F401
+    import uvicorn
+except ImportError as error:
+    raise MissingExtraError("a server", "serve") from error
 
 from rollwise.engines.local import LocalPolicy
 from rollwise.engines.prefixes import Prefixes
-from rollwise.errors import InputError, MissingExtraError
 from rollwise.registry import find_world, model_folder
 from rollwise.rewards.local import LocalReward
-
-try:
-    import uvicorn
-
-    from rollwise.serving.app import build_app
-    from rollwise.serving.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
-    from rollwise.serving.judging import Judge
-    from rollwise.serving.models import Models
-except ImportError as error:
-    raise MissingExtraError("a server", "serve") from error
+from rollwise.serving.app import build_app
+from rollwise.serving.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
+from rollwise.serving.judging import Judge
+from rollwise.serving.models import Models
 
 KEY = "ROLLWISE_API_KEY"
 
@@ -39,21 +43,20 @@ class Choice:
     world: str = "countdown"
     rows: int = 128
     dtype: str | None = None
-    cache_tokens: int = 65536
+    cache_tokens: int = 32768
 
 
 def load_models(choice: Choice) -> Models:
     """The models of a choice. Raises InputError where one is not there."""
     separator = find_world(choice.world).separator
-    folder = model_folder(choice.policy, choice.world, "policy")
+    folder = _folder(choice.policy, choice.world, "policy")
     policy = LocalPolicy.load(folder, separator, choice.dtype, choice.rows)
     prefixes = Prefixes(choice.cache_tokens)
-    name = _name(choice.policy, choice.world, "policy")
-    judge = None
+    name, judge = _name(folder, choice.world), None
     if choice.reward != "none":
-        reward = LocalReward.load(model_folder(choice.reward, choice.world, "reward"), choice.dtype, rows=1)
-        title = _name(choice.reward, choice.world, "reward")
-        judge = Judge(reward, title, separator, choice.cache_tokens, min(choice.rows, 32))
+        folder = _folder(choice.reward, choice.world, "reward")
+        reward = LocalReward.load(folder, choice.dtype, rows=1)
+        judge = Judge(reward, _name(folder, choice.world), separator, choice.cache_tokens, min(choice.rows, 32))
     return Models(name, policy, prefixes, judge, _embedder(choice, policy, prefixes, name), int(time.time()))
 
 
@@ -68,9 +71,16 @@ def _embedder(choice: Choice, policy: LocalPolicy, prefixes: Prefixes, name: str
     raise InputError(f"no embedder is called {choice.embedder!r}: give hidden, minilm or none")
 
 
-def _name(given: str, world: str, part: str) -> str:
+def _folder(given: str, world: str, part: str) -> FilePath:
+    """The folder of a model. Raises InputError for what has none, such as a demonstrator or a dial."""
+    if given == "demonstrator" or "(" in given or given in ("dial", "worth"):
+        raise InputError(f"{given!r} is no model that can be served: give trained, or the folder of a {part} model")
+    return model_folder(given, world, part)
+
+
+def _name(folder: FilePath, world: str) -> str:
     """What clients call a model: a bundled one by its world, another by its folder's last name."""
-    folder = model_folder(given, world, part).resolve()
+    folder = folder.resolve()
     return f"{world}-{folder.name}" if folder.parent.name == world else folder.name
 
 
@@ -80,14 +90,33 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise InputError(
-            f"nothing can listen at {host}:{port}: {error.strerror}; give another --host or --port"
-        ) from error
+        why = f"nothing can listen at {host}:{port}: {error.strerror}"
+        raise InputError(f"{why}; give another --host or --port") from error
 
 
 def serve(models: Models, at: socket.socket) -> None:
-    """Serve until interrupted. The key that clients have to send is taken from ROLLWISE_API_KEY, if it is set."""
-    app = build_app(models, os.environ.get(KEY) or None)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)
+    """Serve until interrupted."""
     with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
-        uvicorn.Server(config).run(sockets=[at])
+        _server(models).run(sockets=[at])
+
+
+@contextlib.contextmanager
+def running(models: Models, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """The address of a server in a thread of this process, for as long as the context lasts."""
+    with listen(host, port) as at:
+        server = _server(models)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, name="rollwise-server", daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        try:
+            yield f"http://{host}:{at.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _server(models: Models) -> uvicorn.Server:
+    """A server that asks clients for the key in ROLLWISE_API_KEY, if it is set."""
+    app = build_app(models, os.environ.get(KEY) or None)
+    return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))

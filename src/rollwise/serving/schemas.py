@@ -204,7 +204,7 @@ class PoolingBody(Body):
     input: Prompt
     task: Literal["token_classify"] = "token_classify"
     use_activation: Literal[True] = True
-    add_special_tokens: bool = False
+    add_special_tokens: bool = True
 
 
 class EmbeddingBody(Body):

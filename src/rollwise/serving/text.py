@@ -12,8 +12,8 @@ from rollwise.engines.stops import StopRule, first_stop
 
 @dataclass(frozen=True)
 class Ending:
-    """A completion's text, and why it ended: "stop" or "length", and for a stop the string or the token that was asked
-    for, or None for the model's own end of text.
+    """A completion's text, and why it ended: "stop" or "length", and for a stop the string or the token, or None for
+    the tokenizer's own end of text.
     """
 
     text: str
@@ -23,20 +23,18 @@ class Ending:
 
 @dataclass(frozen=True)
 class Reader:
-    """Turns the tokens of one request into text. `asked` are the stop tokens that the request named; `include` leaves
-    the stop string or token in the text.
-    """
+    """Turns the tokens of one request into text; `include` leaves the stop string or token in the text."""
 
     tokenizer: Any
+    pieces: Sequence[str]
     rule: StopRule
-    asked: frozenset[int]
     include: bool
 
     @classmethod
     def of(cls, decoder: Decoder, strings: tuple[str, ...], asked: Sequence[int], include: bool, skip: bool) -> Reader:
         """The reader of a request to a decoder; `skip` leaves special tokens out of the text."""
         rule = StopRule(strings, decoder.ends | set(asked), special_tokens(decoder.tokenizer) if skip else frozenset())
-        return cls(decoder.tokenizer, rule, frozenset(asked), include)
+        return cls(decoder.tokenizer, decoder.stops.pieces, rule, include)
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text that tokens are."""
@@ -51,7 +49,7 @@ class Reader:
             place, string = stopped
             return Ending(text[: place + len(string) * self.include], "stop", string)
         if ended:
-            return Ending(text, "stop", tokens[-1] if tokens[-1] in self.asked else None)
+            return Ending(text, "stop", None if tokens[-1] == self.tokenizer.eos_token_id else tokens[-1])
         return Ending(text, "length", None)
 
 
@@ -61,17 +59,28 @@ class Transcript:
     def __init__(self, reader: Reader) -> None:
         self.reader, self.tokens, self.sent = reader, list[int](), 0
         self.hold = max(map(len, reader.rule.strings), default=1) - 1
+        self._text, self._broken = "", list[int]()
 
     def add(self, token: int) -> str:
         """The text that can be said now that there is one more token."""
         self.tokens.append(token)
-        if token in self.reader.rule.tokens:
+        if token in self.reader.rule.tokens or token in self.reader.rule.without:
             return ""
-        text = self.reader.text(self.tokens)
-        stopped = first_stop(text, self.reader.rule.strings)
-        sure = stopped[0] if stopped else len(text.rstrip("\ufffd")) - self.hold
-        said, self.sent = text[self.sent : sure], max(self.sent, sure)
+        self._grow(token)
+        stopped = first_stop(self._text, self.reader.rule.strings)
+        sure = stopped[0] if stopped else max(0, len(self._text) - self.hold)
+        said, self.sent = self._text[self.sent : sure], max(self.sent, sure)
         return said
+
+    def _grow(self, token: int) -> None:
+        """One more token's text; tokens that hold parts of a character wait until it is whole."""
+        piece = self.reader.pieces[token]
+        if self._broken or not self._text or "\ufffd" in piece:
+            self._broken.append(token)
+            piece = self.reader.text(self._broken)
+        if not piece.endswith("\ufffd"):
+            self._text += piece
+            self._broken = []
 
     def end(self) -> tuple[str, Ending]:
         """The rest of the text, and why it ended."""
