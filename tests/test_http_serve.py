@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from rollwise.registry import bundled, find_world
 from rollwise.rewards.confidence import Confidence
 from rollwise.runner import Config, Runner
 
-uvicorn = pytest.importorskip("uvicorn", reason="pip install 'rollwise[serve]'")
+pytest.importorskip("uvicorn", reason="pip install 'rollwise[serve]'")
 
 WORLD = find_world("countdown")
 GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
@@ -32,17 +31,10 @@ FAST = Patience(first=0.01, longest=0.1)
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The bundled policy in float64, so that other rows beside it change nothing."""
-    from rollwise.serving.app import build_app
-    from rollwise.serving.run import Choice, listen, load_models
+    from rollwise.serving.run import Choice, load_models, running
 
-    models = load_models(Choice(reward="none", dtype="float64", rows=32))
-    with listen("127.0.0.1", 0) as at:
-        running = uvicorn.Server(uvicorn.Config(build_app(models), log_level="warning", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [at]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{at.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(10)
+    with running(load_models(Choice(reward="none", dtype="float64", rows=32))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +65,7 @@ def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str, local
     served = HttpPolicy(server)
     assert served.server.by_ids
     assert served.server.stopping == "told"
-    for seed in range(4):
+    for seed in range(2):
         problem = WORLD.problem(1 + seed, seed)
         here = asyncio.run(walk(local, problem, GREEDY))
         there = asyncio.run(walk(served, problem, GREEDY))
@@ -86,7 +78,7 @@ def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str, local
         )
 
 
-@pytest.mark.parametrize("rule", ["sentence", "tokens(7)", "separator(=)"])
+@pytest.mark.parametrize("rule", ["sentence", "tokens(7)"])
 def test_step_rules_are_the_same_here_and_there(server: str, local: LocalPolicy, rule: str) -> None:
     problem = WORLD.problem(2, 1)
     own = rollwise.registry.find_policy("trained", "countdown", "float64", step_rule=rule)
