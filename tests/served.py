@@ -166,6 +166,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(
                 {"error": {"message": f"Unexpected fields: {unknown}"}}, 400 if kind == "rollwise" else 422
             )
+        if self.server.settings.get("no_stops") and body.get("stop"):
+            return self.reply({"error": {"message": "substring not found"}}, 500)
         prompt = body["prompt"]
         if not isinstance(prompt, str):
             if kind in ("transformers", "llama-cpp-python", "openai"):

@@ -87,6 +87,14 @@ def test_a_probe_finds_what_a_server_can_do(kind: str, stopping: str, by_ids: bo
     assert found.logprobs == (None if kind == "transformers" else 2)
 
 
+def test_a_server_that_fails_at_stop_strings_is_streamed_from() -> None:
+    with emulated("transformers", no_stops=True, logprobs=False) as server:
+        assert probe(addresses(server.url)[0]).stopping == "cut"
+        steps = asyncio.run(grown(HttpPolicy(server.url), [Path((0,))]))
+    assert isinstance(steps[0], Step)
+    assert steps[0].text in (WAYS[0][0], WAYS[1][0])
+
+
 def test_a_name_that_a_proxy_rewrote_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OWNERS, "sglang", "gateway")
     with emulated("sglang") as server:
@@ -431,7 +439,7 @@ def test_a_policy_without_log_probabilities_asks_for_a_reward_first() -> None:
         assert all(body["max_tokens"] <= 8 for body in server.bodies("/v1/completions"))
 
 
-@pytest.mark.parametrize("field", [{"concurrency": 3}, {"step_rule": "sentence"}, {"tokenizer": "."}])
+@pytest.mark.parametrize("field", [{"concurrency": 3}, {"window": "step"}, {"tokenizer": "."}])
 def test_options_of_a_served_policy_are_not_taken_and_ignored_elsewhere(field: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         rollwise.solve(QUESTION, budget=4, **field)
