@@ -147,6 +147,8 @@ class Handler(BaseHTTPRequestHandler):
     def tokenize(self, body: Any) -> None:
         if self.server.kind == "llamacpp":
             return self.reply({"tokens": encode(body["content"])})
+        if self.server.settings.get("no_system") and any(one["role"] == "system" for one in body.get("messages", [])):
+            return self.reply({"error": {"message": "System role not supported"}}, 400)
         if "messages" in body and self.server.kind == "sglang":
             return self.reply({"detail": "prompt is required"}, 422)
         text = body.get("prompt")
@@ -164,6 +166,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(
                 {"error": {"message": f"Unexpected fields: {unknown}"}}, 400 if kind == "rollwise" else 422
             )
+        if self.server.settings.get("no_stops") and body.get("stop"):
+            return self.reply({"error": {"message": "substring not found"}}, 500)
         prompt = body["prompt"]
         if not isinstance(prompt, str):
             if kind in ("transformers", "llama-cpp-python", "openai"):

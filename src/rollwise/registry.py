@@ -307,7 +307,7 @@ def model_folder(name: str, world: str, part: str) -> Path:
     if name in FAMILY[part] and world not in WORLDS:
         other = "the folder of a model or a server's URL" if part == "policy" else "confidence or the folder of a model"
         raise InputError(f"the world {world} has no models of its own: give {other} as --{part}")
-    other = "confidence or dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
+    other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
     has_other = part == "reward" or find_world(world).demonstrator() is not None
     if name in FAMILY[part]:
         folder = bundled(world, part, name)
@@ -315,12 +315,16 @@ def model_folder(name: str, world: str, part: str) -> Path:
             sized = f" --part policy --size {name}" if name in ("small", "large") else ""
             raise InputError(
                 f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
-                f"and give its folder"
-                + (f", or give --{part} '{other.removeprefix('confidence or ')}'" if has_other else "")
+                f"and give its folder" + (f", or give --{part} '{other}'" if has_other else "")
             )
         return folder
     if not Path(name).is_dir():
-        known = [*FAMILY[part], *([other] if has_other else []), "or the folder of a model"]
+        known = [
+            *(["confidence"] if part == "reward" else []),
+            *FAMILY[part],
+            *([other] if has_other else []),
+            "or the folder of a model",
+        ]
         raise InputError(f"no {part} is called {name!r}: give {', '.join(known)}")
     return Path(name)
 

@@ -245,11 +245,6 @@ class Runner:
             raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
         if isinstance(directions, str) and directions not in DIRECTIONS and not is_url(directions):
             raise UnknownNameError("direction finder", directions, [*DIRECTIONS, "a server's URL"])
-        if directions == "hidden" and is_url(config.policy) and "directions" in self.strategy.needs:
-            raise InputError(
-                "a served policy gives no hidden states: choose --directions text, minilm or the URL of a server that "
-                "embeds"
-            )
 
     def _notes(self) -> tuple[str, ...]:
         """What a person should know of the parts before a search: what a server lacks, what a choice left out."""
@@ -264,6 +259,11 @@ class Runner:
             told.append(
                 "the reward is the policy's own confidence, which tells sure from unsure and not right from wrong; a "
                 "process reward model (--reward) would judge each step"
+            )
+        if self.finder is not None and self.config.directions == "hidden" and not _shows_hidden(self.policy):
+            raise InputError(
+                "this policy gives no hidden states: choose --directions text, minilm or the URL of a server that "
+                "embeds"
             )
         if self.finder is not None and self.config.directions == "text":
             told.append(
@@ -343,6 +343,11 @@ class Runner:
             judged=self.world.checkable or problem.answer is not None,
             notes=self.notes,
         )
+
+
+def _shows_hidden(policy: Policy) -> bool:
+    """Whether directions can be a policy's hidden states: unless it has an attribute `shows_hidden` that says no."""
+    return bool(getattr(policy, "shows_hidden", True))
 
 
 def _part(given: Any, find: Callable[[str], Any]) -> Any:

@@ -31,7 +31,11 @@ PASSING = frozenset({408, 425, 429})
 
 
 class LostError(EngineError):
-    """A request that came to nothing for good."""
+    """A request that came to nothing for good; `refused` where the server would not have it."""
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 class PassingError(EngineError):
@@ -125,7 +129,7 @@ def check_status(status: int, body: str, wait: str | None = None) -> None:
     reason = f"the server answered {status}: {server_says(body)}"
     if status in PASSING or status >= 500:
         raise PassingError(reason, retry_after(wait, time.time()))
-    raise LostError(reason)
+    raise LostError(reason, refused=True)
 
 
 @dataclass(eq=False)
@@ -170,9 +174,9 @@ class Fleet:
         )
 
     def choose(self, question: str) -> Endpoint:
-        """The preferred server that is not resting; the preferred one where all are."""
-        ranked = self.ranked(question)
-        return next((one for one in ranked if one.rests_until <= self.clock()), ranked[0])
+        """The preferred server that is not resting; the one that has rested longest where all are."""
+        ranked, now = self.ranked(question), self.clock()
+        return next((one for one in ranked if one.rests_until <= now), min(ranked, key=lambda one: one.rests_until))
 
     def enter(self) -> None:
         """Count a user of this event loop's connections in."""

@@ -36,6 +36,8 @@ class HttpPolicy:
     used where the servers tell none. `concurrency` bounds the requests that one server has at once.
     """
 
+    shows_hidden = False
+
     def __init__(
         self,
         urls: str,
@@ -96,7 +98,7 @@ def _probed(given: Sequence[Address], tokenizer: str | None) -> tuple[list[Serve
 
 
 class HttpSession:
-    """One question's hold on served policy. The server keeps the caches, so there is nothing to retain here."""
+    """One question's hold on a served policy. The server keeps the caches, so there is nothing to retain here."""
 
     def __init__(self, policy: HttpPolicy, problem: Problem, sampling: Sampling) -> None:
         self.policy, self.problem, self.sampling = policy, problem, sampling
@@ -109,7 +111,8 @@ class HttpSession:
         self._entered = self._closed = False
 
     async def prepare(self) -> None:
-        """Render the question's prompt, once. Raises InputError where it does not fit the model's context.
+        """Render the question's prompt, once. Raises InputError where it does not fit the model's context, or where
+        the server refuses the chat, as some templates do a system message.
 
         A server that is lost meanwhile costs the question's rollouts and raises nothing.
         """
@@ -118,6 +121,10 @@ class HttpSession:
         try:
             self._start = await self._rendered()
         except LostError as error:
+            if error.refused:
+                told = self.problem.instruction and self.policy.place == "system"
+                hint = "; if its template takes no system message, give --instruction user" if told else ""
+                raise InputError(f"{error}{hint}") from None
             self._lost = Failure(str(error))
             return
         context, ids = self.policy.server.context, self._start.ids

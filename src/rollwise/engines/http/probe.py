@@ -243,7 +243,10 @@ def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> 
         cached="cached_tokens" in details or "cache_n" in (reply.get("timings") or {}),
         refused=frozenset(refused),
     )
-    return found if stop_key else _with_kept_stop(asker, found, body["prompt"])
+    if not stop_key:
+        with contextlib.suppress(EngineError):  # a server that fails at stop strings is sent none
+            return _with_kept_stop(asker, found, body["prompt"])
+    return found
 
 
 def _taken(asker: Asker, path: str, body: dict[str, Any]) -> tuple[Any, set[str]]:
@@ -292,7 +295,8 @@ def _tried(asker: Asker, server: Server, prompt: templates.Prompt) -> Server:
             several = len(complete(1, 1, n=2).get("choices") or []) == 2
     caching = None
     if server.cached:
-        long = list(prompt) * 6 if server.takes_ids else _LONG
+        most = min(400, (server.context or 400) - 16)  # caches keep whole blocks, of up to 256 tokens
+        long = (list(prompt) * most)[:most] if server.takes_ids else _LONG
         with contextlib.suppress(EngineError):
             *_, reply = (complete(1, 1, prompt=long) for _ in range(2))
             details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}

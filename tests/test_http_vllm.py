@@ -1,0 +1,139 @@
+"""The bundled policy behind a real vLLM, beside the same policy in this process.
+
+Set ROLLWISE_VLLM to the vllm executable of an environment of its own, or to the URL of a server that already holds the
+bundled policy of the numbers game:
+
+    VLLM_CPU_KVCACHE_SPACE=2 vllm serve src/rollwise/worlds/models/countdown/policy \
+        --dtype float32 --enforce-eager --max-model-len 512 --enable-prompt-tokens-details --port 8151
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import pytest
+import torch
+
+import rollwise
+from rollwise.core import Path, Problem, Sampling, Step, Stop
+from rollwise.engines.http.policy import HttpPolicy
+from rollwise.engines.http.probe import probe
+from rollwise.engines.http.replies import read_reply
+from rollwise.engines.http.servers import addresses
+from rollwise.engines.local import LocalPolicy
+from rollwise.registry import bundled, find_world
+
+GIVEN = os.environ.get("ROLLWISE_VLLM", "")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(not GIVEN, reason="set ROLLWISE_VLLM to a vllm executable or to the URL of its server"),
+]
+WORLD = find_world("countdown")
+NEAR_TIE = 1e-3
+GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if GIVEN.startswith("http"):
+        yield GIVEN
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("vllm") / "log").open("w")
+    options = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512", "--enable-prompt-tokens-details"]
+    command = [GIVEN, "serve", str(bundled("countdown", "policy")), *options, "--port", str(port)]
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    try:
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert process.poll() is None, FilePath(log.name).read_text()[-2000:]
+            time.sleep(1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+        log.close()
+
+
+async def walk(policy: HttpPolicy, problem: Problem) -> Path:
+    session = policy.open(problem, GREEDY)
+    path = Path((0,))
+    try:
+        await session.prepare()
+        for _ in range(12):
+            (step,) = await session.extend([path])
+            assert isinstance(step, Step), step
+            path = path.grown(step)
+            if step.stop is Stop.END:
+                break
+            path = path.copy(0)
+    finally:
+        await session.close()
+    return path
+
+
+def test_the_probe_knows_vllm(server: str) -> None:
+    found = probe(addresses(server)[0], thorough=True)
+    assert (found.kind, found.stop_key, found.by_ids, found.template) == ("vllm", "stop_reason", True, "tokenize")
+    assert (found.n, found.logprobs, found.context, found.refused) == (True, 5, 512, frozenset())
+    assert found.seed is not False
+
+
+def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str) -> None:
+    policy = HttpPolicy(server)
+    local: Any = LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float32")
+    for seed in range(4):
+        problem = WORLD.problem(2 + seed % 4, seed)
+        path = asyncio.run(walk(policy, problem))
+        prompt = local.prompt_tokens(problem)
+        ids = [token for step in path.steps for token in step.ids]
+        with torch.inference_mode():
+            logits = local.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
+        for place, token in enumerate(ids):
+            first, second = logits[place].topk(2).values.tolist()
+            if first - second < NEAR_TIE:
+                break
+            assert token == int(logits[place].argmax()), (seed, place)
+        else:
+            assert path.ended
+            assert int(logits[len(ids)].argmax()) in local.ends
+        assert path.text == local.tokenizer.decode(ids)
+        logprobs = torch.log_softmax(logits, -1)
+        told = sum(step.logprob for step in path.steps)
+        end = float(logprobs[len(ids)].max()) if path.ended else 0.0
+        meant = sum(float(logprobs[place, token]) for place, token in enumerate(ids)) + end
+        assert told == pytest.approx(meant, abs=0.02)
+
+
+def test_the_ledgers_tokens_are_those_of_vllms_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usages: list[dict[str, Any]] = []
+
+    def noting(server: Any, body: Any, *rest: Any) -> Any:
+        usages.append(body["usage"])
+        return read_reply(server, body, *rest)
+
+    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", noting)
+    solution = rollwise.solve(
+        WORLD.problem(2, 0),
+        "rebase",
+        8,
+        policy=HttpPolicy(server),
+        world="countdown",
+        reward="confidence",
+        max_tokens=200,
+    )
+    assert solution.failures == ()
+    ledger = solution.ledger.usage["policy"]
+    assert ledger.generated == sum(usage["completion_tokens"] for usage in usages)
+    assert ledger.prefilled + ledger.cached == sum(usage["prompt_tokens"] for usage in usages)
+    assert ledger.calls == len(usages)
