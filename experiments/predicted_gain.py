@@ -88,7 +88,7 @@ class Row:
 
 def situations(found: Sequence[tuple[Problem, list[Prefix]]], reward: str, world: str) -> list[Situation]:
     """The scored situations of a file; prefixes that the reward model fails on are left out."""
-    from rollwise.worlds.measure import score_prefixes
+    from rollwise.worlds.scoring import score_prefixes
 
     model, many = find_reward(reward, world), []
     for number, (problem, prefixes) in enumerate(found):
@@ -96,7 +96,9 @@ def situations(found: Sequence[tuple[Problem, list[Prefix]]], reward: str, world
         scores = asyncio.run(score_prefixes(model, problem, going))
         for depth in sorted({prefix.depth for prefix in going}):
             pairs = zip(going, scores, strict=True)
-            here = [(one, value) for one, value in pairs if one.depth == depth and not isinstance(value, Failure)]
+            here = [
+                (one, float(value)) for one, value in pairs if one.depth == depth and not isinstance(value, Failure)
+            ]
             if sum(one.size for one, _ in here) < LEAST_PATHS:
                 continue
             states = from_labels([one.state for one, _ in here]).labels

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from rollwise.core import FloatArray
+from rollwise.core import Failure, FloatArray
 from rollwise.registry import find_reward
 from rollwise.worlds.completions import Prefix, load_prefixes
-from rollwise.worlds.measure import score_prefixes
+from rollwise.worlds.scoring import score_prefixes
 
 
 def moments(prefixes: list[Prefix], rewards: FloatArray, truth: str) -> FloatArray:
@@ -60,8 +60,8 @@ def main() -> None:
             scores = asyncio.run(score_prefixes(find_reward(name, given.world), problem, many))
             by_depth: dict[int, list[tuple[Prefix, float]]] = defaultdict(list)
             for prefix, score in zip(many, scores, strict=True):
-                if isinstance(score, float) and not prefix.ended:
-                    by_depth[prefix.depth].append((prefix, score))
+                if not isinstance(score, Failure) and not prefix.ended:
+                    by_depth[prefix.depth].append((prefix, float(score)))
             for depth, rows in by_depth.items():
                 group, rewards = zip(*rows, strict=True)
                 found[problem.level or 0, depth].append(moments(list(group), np.array(rewards), given.truth))

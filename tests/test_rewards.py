@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,13 @@ import torch
 from scipy import stats
 from tiny import tiny_model
 
-from rollwise.core import Failure, Path, PathKey, Problem, Step, Stop
+from rollwise.beliefs import optimal_counts
+from rollwise.core import Failure, Judgement, Path, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
 from rollwise.rewards.dial import DialReward
 from rollwise.rewards.local import LocalReward, LocalRewardSession
+from rollwise.runner import solve
+from rollwise.search import Allocated
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.tokenizer import build_tokenizer
 
@@ -58,6 +62,39 @@ async def scores(session: LocalRewardSession, paths: Sequence[Path]) -> list[flo
     found = await session.score(paths)
     assert not any(isinstance(score, Failure) for score in found)
     return [score for score in found if isinstance(score, float)]
+
+
+@pytest.fixture(scope="module")
+def sure() -> LocalReward:
+    labels = {0: "wrong", 1: "right", 2: "log_concentration"}
+    model = tiny_model("LlamaForTokenClassification", TOKENIZER, num_labels=3, id2label=labels)
+    return LocalReward(model.double(), TOKENIZER, rows=3)
+
+
+async def test_a_third_label_tells_how_sure_the_reward_is(sure: LocalReward) -> None:
+    path = path_of((0,), *GOOD[:2])
+    [found] = await sure.open(PROBLEM, 0).score([path])
+    ids = TOKENIZER(f"<|user|>{PROBLEM.question}<|assistant|>{path.text}", add_special_tokens=False)["input_ids"]
+    with torch.no_grad():
+        wrong, right, log = sure.model(input_ids=torch.tensor([ids])).logits[0, -1].tolist()
+    assert isinstance(found, Judgement)
+    assert float(found) == found.reward == pytest.approx(1 / (1 + math.exp(wrong - right)), rel=1e-9)
+    assert found.concentration == pytest.approx(math.exp(min(7.0, max(-3.0, log))), rel=1e-9)
+
+
+def test_a_search_believes_a_reward_model_that_tells_how_sure_it_is(sure: LocalReward, reward: LocalReward) -> None:
+    options: Any = {"budget": 8, "policy": "trained", "belief": "model", "max_steps": 2}
+    found = solve(PROBLEM, "optimal", reward=sure, **options)
+    made = [event for event in found.events if isinstance(event, Allocated)]
+    assert made
+    for event in made:
+        belief = event.candidates.belief
+        assert belief is not None
+        assert belief.mean.tolist() == event.candidates.rewards.tolist()
+        expected = optimal_counts(belief.mean, belief.concentration, event.width)
+        assert sorted(event.allocation.counts) == sorted(expected)
+    with pytest.raises(InputError, match="needs a belief"):
+        solve(PROBLEM, "optimal", reward=reward, **options)
 
 
 def forks() -> list[list[Path]]:

@@ -14,8 +14,10 @@ from rollwise.registry import bundled, part_digest
 
 def belief_file(name: str, world: str, policy: Any, reward: Any) -> Path | None:
     """The file that a belief's name stands for. "auto" is the world's own, where there is one and policy and reward
-    are the world's own too; else None.
+    are the world's own too; else None, as "model" is, which is what the reward model says itself.
     """
+    if name == "model":
+        return None
     if name != "auto":
         return Path(name)
     own = bundled(world, "policy").parent / "belief.json"

@@ -284,6 +284,19 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A reward in [0, 1] of a model that tells how sure it is: p ~ Beta(κm, κ(1 - m)), m the reward, κ its
+    concentration.
+    """
+
+    reward: float
+    concentration: float
+
+    def __float__(self) -> float:
+        return self.reward
+
+
 class RewardSession(Protocol):
     """One question's hold on a reward model and its caches."""
 
@@ -292,7 +305,7 @@ class RewardSession(Protocol):
         """Tokens spent so far."""
         ...
 
-    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+    async def score(self, paths: Sequence[Path]) -> Sequence[float | Judgement | Failure]:
         """The reward in [0, 1] after each path's last step; results in the order given."""
         ...
 

@@ -22,6 +22,7 @@ from rollwise.core import (
     DirectionSession,
     Evidence,
     Failure,
+    Judgement,
     Path,
     PathKey,
     Policy,
@@ -84,7 +85,8 @@ class Config(BaseModel):
     """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
 
     `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
-    that a world has for its own policy and reward. Only strategies that need a belief read it.
+    that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
+    it is. Only strategies that need a belief read it.
     Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
     confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
     (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
@@ -215,7 +217,7 @@ class Runner:
         self.finder: DirectionFinder | None = None
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world, config.window))
-        self.believe, remarks = _believed(config, self.strategy)
+        self.believe, remarks = _believed(config, self.strategy, self.reward)
         self.notes = (*self._notes(), *remarks)
 
     def _named_policy(self, name: str) -> Policy:
@@ -354,8 +356,10 @@ def _part(given: Any, find: Callable[[str], Any]) -> Any:
     return find(given) if isinstance(given, str) else given
 
 
-def _believed(config: Config, strategy: Strategy) -> tuple[Believe | None, tuple[str, ...]]:
-    """The belief that a strategy reads, and remarks on it. Raises InputError where it needs one and there is none."""
+def _believed(config: Config, strategy: Strategy, reward: RewardModel) -> tuple[Believe | None, tuple[str, ...]]:
+    """The belief that a strategy reads, None where the reward model tells its own, and remarks on it. Raises InputError
+    where the strategy needs one and there is none.
+    """
     needed = "belief" in strategy.needs
     if not isinstance(config.belief, str):
         return (config.belief if needed else None), ()
@@ -363,6 +367,8 @@ def _believed(config: Config, strategy: Strategy) -> tuple[Believe | None, tuple
     file = belief_file(config.belief, config.world, *parts)
     calibration = None if file is None else read_belief(file)
     if not needed:
+        return None, ()
+    if calibration is None and getattr(reward, "sureness", None) is not None:
         return None, ()
     if calibration is None:
         raise InputError(
@@ -394,7 +400,7 @@ async def _grow(search: Search, policy: PolicySession, reward: RewardSession, fi
             grown.append(path.grown(step))
         else:
             search.tell(path.key, step)
-    scores = await _outcomes("reward model", reward.score, grown, _finite)
+    scores = await _outcomes("reward model", reward.score, grown, _judgement)
     going = [path for path in grown if not path.ended]
     found = await _outcomes("direction finder", finder.find, going, _one_of(Evidence)) if finder else {}
     for path in grown:
@@ -404,7 +410,7 @@ async def _grow(search: Search, policy: PolicySession, reward: RewardSession, fi
         elif isinstance(evidence, Failure):
             search.tell(path.key, evidence)
         else:
-            search.tell(path.key, Growth(path.steps[-1], score, evidence))
+            search.tell(path.key, Growth(path.steps[-1], score.reward, evidence, score.concentration))
     parents = {path.key[:-1] for path in search.ask()}
     policy.retain(parents)
     reward.retain(parents)
@@ -443,10 +449,13 @@ def _one_of(kind: type[Result]) -> Callable[[Any], Result | None]:
     return lambda result: result if isinstance(result, kind) else None
 
 
-def _finite(result: Any) -> float | None:
-    """A finite number, also where an array's or a tensor's only entry is one; else None."""
+def _judgement(result: Any) -> Judgement | None:
+    """A finite number, also where an array's or a tensor's only entry is one, with its concentration where there is
+    one; else None.
+    """
     try:
-        return float(result) if math.isfinite(result) else None
+        concentration = result.concentration if isinstance(result, Judgement) else math.nan
+        return Judgement(float(result), concentration) if math.isfinite(result) else None
     except Exception:  # whatever a user's own type may raise
         return None
 

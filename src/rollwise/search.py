@@ -5,6 +5,7 @@ It does no input or output and knows no clock: local batches, HTTP, replay and r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,10 +14,12 @@ import numpy as np
 from rollwise.core import (
     Allocation,
     Allocator,
+    Belief,
     Believe,
     Candidates,
     Evidence,
     Failure,
+    FloatArray,
     Path,
     PathKey,
     Problem,
@@ -30,11 +33,14 @@ from rollwise.numerics import STEP_AGGREGATES
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One path grown by one step: the step, the reward after it, and what the direction finder knows."""
+    """One path grown by one step: the step, the reward after it, what the direction finder knows, and the concentration
+    κ of a reward model that tells one.
+    """
 
     step: Step
     reward: float
     evidence: Evidence = field(default_factory=Evidence)
+    concentration: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,8 @@ class Limits:
 class Search:
     """One question's search. Replies may be told in any order; a second reply for the same path is ignored.
 
-    `believe` makes a belief of the rewards, for strategies that read one.
+    `believe` makes a belief of the rewards, for strategies that read one. Without it the belief is the reward model's,
+    where it tells how sure it is.
     """
 
     def __init__(
@@ -115,7 +122,7 @@ class Search:
         self.finished: list[Path] = []
         self.failed: list[PathKey] = []
         self._waiting: dict[PathKey, Path] = {(index,): Path((index,)) for index in range(limits.budget)}
-        self._grown: list[tuple[Path, Step, Evidence]] = []
+        self._grown: list[tuple[Path, Growth]] = []
 
     @property
     def done(self) -> bool:
@@ -143,7 +150,7 @@ class Search:
             self.events.append(Failed(self.round, key, outcome.reason))
         else:
             grown = path.grown(outcome.step).scored(outcome.reward)
-            self._grown.append((grown, outcome.step, outcome.evidence))
+            self._grown.append((grown, outcome))
             self.events.append(Grown(self.round, key, outcome.step, outcome.reward))
         if not self._waiting:
             self._close_round()
@@ -154,11 +161,11 @@ class Search:
 
     def _close_round(self) -> None:
         grown, self._grown = sorted(self._grown, key=lambda item: item[0].key), []
-        active: list[tuple[Path, Evidence]] = []
-        for path, step, evidence in grown:
-            stop = self._stop(path, step)
+        active: list[tuple[Path, Growth]] = []
+        for path, growth in grown:
+            stop = self._stop(path, growth.step)
             if stop is None:
-                active.append((path, evidence))
+                active.append((path, growth))
             else:
                 self.finished.append(path)
                 self.events.append(Finished(self.round, path.key, stop))
@@ -173,19 +180,19 @@ class Search:
         limited = len(path.steps) >= self.limits.max_steps or path.tokens >= self.limits.max_tokens
         return Stop.LENGTH if limited else None
 
-    def _allocate(self, active: Sequence[tuple[Path, Evidence]], width: int) -> None:
+    def _allocate(self, active: Sequence[tuple[Path, Growth]], width: int) -> None:
         paths = [path for path, _ in active]
         rewards = np.array([self.reward(path) for path in paths])
         depth = np.array([len(path.steps) for path in paths])
         candidates = Candidates(
             paths=tuple(path.key for path in paths),
             rewards=rewards,
-            directions=from_evidence([evidence for _, evidence in active]),
+            directions=from_evidence([growth.evidence for _, growth in active]),
             lineage=np.array([path.key[0] for path in paths]),
             depth=depth,
             question=self.problem.id,
             seed=self.seed,
-            belief=self.believe(rewards, depth) if self.believe else None,
+            belief=self.believe(rewards, depth) if self.believe else _told(rewards, active),
         )
         allocation = self.allocate(candidates, width)
         self.events.append(Allocated(self.round, width, candidates, allocation))
@@ -193,6 +200,14 @@ class Search:
             path.copy(index) for path, count in zip(paths, allocation.counts, strict=True) for index in range(count)
         ]
         self._waiting = {copy.key: copy for copy in copies}
+
+
+def _told(rewards: FloatArray, active: Sequence[tuple[Path, Growth]]) -> Belief | None:
+    """What the reward model believes of the candidates; None where it does not tell how sure it is of each."""
+    concentration = np.array([growth.concentration for _, growth in active], dtype=np.float64)
+    if not np.all(concentration > 0) or rewards.min() < 0 or rewards.max() > 1:
+        return None
+    return Belief(rewards, concentration)
 
 
 @dataclass

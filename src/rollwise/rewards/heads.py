@@ -83,6 +83,18 @@ def head_of(family: Family, model: Any, tokenizer: Any) -> Head:
             return lambda hidden: torch.softmax(nn.functional.linear(hidden, weight, bias).double(), dim=-1)[:, 0]
 
 
+LOG_CONCENTRATIONS = (-3.0, 7.0)
+"""The range of log κ: from a coin that has all but landed to a chance known as if from a thousand completions."""
+
+
+def sureness_of(model: Any) -> Head | None:
+    """How a model's concentration κ (k,) is read from hidden states; None for one without the label for it."""
+    names = [*getattr(model.config, "id2label", {}).values()]
+    if names[2:] != ["log_concentration"]:
+        return None
+    return lambda hidden: model.score(hidden)[:, 2].double().clamp(*LOG_CONCENTRATIONS).exp()
+
+
 def last_token(tokenizer: Any, text: str) -> int:
     """The last token of a text by itself."""
     return int(tokenizer(text, add_special_tokens=False)["input_ids"][-1])

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from rollwise.core import Failure, Path, PathKey, Problem, Usage
+from rollwise.core import Failure, Judgement, Path, PathKey, Problem, Usage
 from rollwise.engines.batcher import Batcher
 from rollwise.engines.cache import Arena, Node, feed
 from rollwise.engines.checkpoint import load_checkpoint, load_tokenizer
 from rollwise.errors import InputError
-from rollwise.rewards.heads import MODEL_KINDS, detect_family, head_of, last_token
+from rollwise.rewards.heads import MODEL_KINDS, detect_family, head_of, last_token, sureness_of
 from rollwise.rewards.layouts import CHAT, FAMILIES, Chat, Family, Marker, Piece, Special, Text
 
 Tokens = tuple[int, ...]
@@ -52,7 +52,8 @@ class LocalReward:
         config = model.config.get_text_config()
         self.context: int = min(config.max_position_embeddings, getattr(config, "sliding_window", None) or 1 << 30)
         self._check_tag()
-        self._head = head_of(family, model, tokenizer)
+        self.head = head_of(family, model, tokenizer)
+        self.sureness = sureness_of(model)
         self._arena = Arena(model.base_model, rows)
         self._encode = functools.lru_cache(_REMEMBERED_PIECES)(self._encode_piece)
         self._check_architecture()
@@ -122,7 +123,9 @@ class LocalReward:
             )
         return LocalRewardSession(self, problem.question, prompt)
 
-    def score(self, requests: Sequence[tuple[LocalRewardSession, Sequence[Path]]]) -> list[list[float | Failure]]:
+    def score(
+        self, requests: Sequence[tuple[LocalRewardSession, Sequence[Path]]]
+    ) -> list[list[float | Judgement | Failure]]:
         """The rewards of each request's paths, all requests in common batches; equal tokens after an equal prefix are
         read once.
         """
@@ -179,9 +182,15 @@ class LocalReward:
             nodes[parent, tokens] = node
         return nodes
 
-    def _rewards(self, nodes: Sequence[Node]) -> list[float]:
-        """The score after each node's last token."""
-        return self._head(torch.stack([node.hidden for node in nodes])).tolist() if nodes else []
+    def _rewards(self, nodes: Sequence[Node]) -> list[float | Judgement]:
+        """The score after each node's last token, with its concentration where the model tells one."""
+        if not nodes:
+            return []
+        hidden = torch.stack([node.hidden for node in nodes])
+        scores = self.head(hidden).tolist()
+        if self.sureness is None:
+            return scores
+        return [Judgement(*pair) for pair in zip(scores, self.sureness(hidden).tolist(), strict=True)]
 
 
 Read = tuple[Node | None, Tokens]
@@ -217,7 +226,7 @@ class LocalRewardSession:
                 return node, tokens[node.length :]
         return None, tokens
 
-    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+    async def score(self, paths: Sequence[Path]) -> list[float | Judgement | Failure]:
         """The reward after each path's last step; results in the order given."""
         if not paths:
             return []

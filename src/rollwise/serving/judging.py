@@ -64,8 +64,8 @@ class Judge:
                 for index, end in ends.items():
                     nodes[index] = fresh[texts[index][:end]]
             hidden = [_hidden_at(node, places) for node, places in zip(nodes, marks, strict=True)]
-            logits = self.reward.model.score(torch.cat(hidden)).double()
-            rows = torch.softmax(logits, -1).cpu().numpy()
+            right = self.reward.head(torch.cat(hidden))
+            rows = torch.stack([1 - right, right], dim=-1).cpu().numpy()
         parts = np.split(rows, np.cumsum([len(places) for places in marks])[:-1])
         return [Judged(*each) for each in zip(parts, cached, strict=True)]
 

@@ -128,7 +128,7 @@ def _measure_reward(
     for number, (problem, many) in enumerate(prefixes):
         values = asyncio.run(score_prefixes(reward, problem, many))
         pairs = zip(many, values, strict=True)
-        scored += [(number, problem, prefix, value) for prefix, value in pairs if not isinstance(value, Failure)]
+        scored += [(number, problem, prefix, float(value)) for prefix, value in pairs if not isinstance(value, Failure)]
         progress(f"rewards of {model.name}", number + 1, len(prefixes))
     unfinished, finished = ([row for row in scored if row[2].ended == ended] for ended in (False, True))
     figures = prefix_figures(_judged(unfinished)) if unfinished else {}

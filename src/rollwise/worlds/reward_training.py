@@ -14,6 +14,7 @@ from rollwise.core import Path, Problem, Step, Stop, World
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
+from rollwise.rewards.heads import LOG_CONCENTRATIONS
 from rollwise.worlds.completions import Prefix, load_prefixes
 from rollwise.worlds.rollouts import label_rollout
 from rollwise.worlds.training import Batch, Progress, TrainingOptions, digest_of, fit, save_half
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
 LABELS = ("wrong", "right", "log_concentration")
-LOG_CONCENTRATIONS = (-3.0, 7.0)
-"""The range of log κ: from a coin that has all but landed to a chance known as if from a thousand completions."""
 
 
 @dataclass(frozen=True)

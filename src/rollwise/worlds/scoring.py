@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from rollwise.core import Failure, IntArray, Path, PathKey, Problem, RewardModel, Step, Stop
+from rollwise.core import Failure, IntArray, Judgement, Path, PathKey, Problem, RewardModel, Step, Stop
 from rollwise.errors import InputError
 from rollwise.estimation import Observations
 from rollwise.worlds.completions import Prefix
@@ -30,7 +30,7 @@ def scored_by(
     for problem, prefixes in many:
         values = asyncio.run(score_prefixes(reward, problem, prefixes))
         pairs = zip(prefixes, values, strict=True)
-        scored.append((problem, [(prefix, value) for prefix, value in pairs if not isinstance(value, Failure)]))
+        scored.append((problem, [(prefix, float(value)) for prefix, value in pairs if not isinstance(value, Failure)]))
         progress(len(scored), len(many))
     return scored
 
@@ -71,13 +71,15 @@ def observations(scored: Iterable[Scored]) -> Observations:
     )
 
 
-async def score_prefixes(reward: RewardModel, problem: Problem, prefixes: Sequence[Prefix]) -> list[float | Failure]:
+async def score_prefixes(
+    reward: RewardModel, problem: Problem, prefixes: Sequence[Prefix]
+) -> list[float | Judgement | Failure]:
     """The reward after each prefix's last step, in the order given.
 
     Asked for depth by depth, so that a prefix is read from where the one it grew from was kept.
     """
     session = reward.open(problem, 0)
-    found: dict[int, float | Failure] = {}
+    found: dict[int, float | Judgement | Failure] = {}
     paths = sorted(enumerate(_as_paths(prefixes)), key=lambda pair: len(pair[1].steps))
     for _, group in groupby(paths, key=lambda pair: len(pair[1].steps)):
         places, level = zip(*group, strict=True)
