@@ -7,7 +7,7 @@ The error of a path is its reward minus the truth that the dial starts from: for
 be reached, for `worth` the share of its completions that ended right. By question and depth, and then on average over
 questions: *bias*, the mean error; *size*, its standard deviation about that, from which the completions' own sampling
 error is taken out; *shared*, the mean product of two paths' errors over pairs of paths in one true state, as a share of
-the mean square. A path counts once for each sampled path that stood at it; equal texts err alike.
+the mean square over the same pairs. A path counts once for each sampled path that stood at it; equal texts err alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from rollwise.worlds.scoring import score_prefixes
 
 
 def moments(prefixes: list[Prefix], rewards: FloatArray, truth: str) -> FloatArray:
-    """(bias, mean square error about it, mean product over pairs in one state) of one question at one depth."""
+    """(bias, mean square error about it, sum of products and of mean squares over pairs in one state) of one question
+    at one depth.
+    """
     sizes = np.array([prefix.size for prefix in prefixes], dtype=np.float64)
     true = np.array([prefix.reachable if truth == "dial" else prefix.worth for prefix in prefixes], dtype=np.float64)
     errors = rewards - true
@@ -37,13 +39,13 @@ def moments(prefixes: list[Prefix], rewards: FloatArray, truth: str) -> FloatArr
         counts = np.array([prefix.completions for prefix in prefixes])
         noise = true * (1 - true) / np.maximum(counts - 1, 1)
     square = float(np.average(errors**2 - noise, weights=sizes))
-    pairs, products = 0.0, 0.0
+    products, squares = 0.0, 0.0
     for state in {prefix.state for prefix in prefixes}:
         here = np.array([prefix.state == state for prefix in prefixes])
         size, error = sizes[here], errors[here]
         products += (size @ error) ** 2 - size @ error**2 - (size**2 - size) @ noise[here]
-        pairs += size.sum() ** 2 - size.sum()
-    return np.array([bias, square, products / pairs if pairs else np.nan])
+        squares += (size * (size.sum() - 1)) @ (error**2 - noise[here])
+    return np.array([bias, square, products, squares])
 
 
 def main() -> None:
@@ -66,8 +68,9 @@ def main() -> None:
                 group, rewards = zip(*rows, strict=True)
                 found[problem.level or 0, depth].append(moments(list(group), np.array(rewards), given.truth))
         for (level, depth), rows_of in sorted(found.items()):
-            bias, square, product = np.nanmean(np.stack(rows_of), axis=0)
-            cells = f"{bias:+.2f} | {max(square, 0.0) ** 0.5:.2f} | {product / square:.2f}"
+            bias, square, products, squares = np.mean(np.stack(rows_of), axis=0)
+            shared = f"{products / squares:.2f}" if squares > 0 else "–"
+            cells = f"{bias:+.2f} | {max(square, 0.0) ** 0.5:.2f} | {shared}"
             print(f"| {name} | {level} | {depth} | {len(rows_of)} | {cells} |", flush=True)
 
 
