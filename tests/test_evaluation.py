@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollwise.core import Problem
 from rollwise.estimation import area_under_curve, calibration_error, isotonic
-from rollwise.worlds.evaluation import Judged, calibrated, prefix_figures, solved_share
+from rollwise.worlds.evaluation import Judged, calibrated, policy_figures, prefix_figures, solved_share
+from rollwise.worlds.rollouts import Rollout
 
 
 @pytest.mark.parametrize(("samples", "right", "budget"), [(6, 0, 2), (6, 1, 2), (6, 2, 4), (6, 6, 1), (5, 3, 3)])
@@ -16,6 +18,13 @@ def test_solved_share_is_the_mean_over_all_choices(samples: int, right: int, bud
     chosen = list(combinations(range(samples), budget))
     expected = sum(min(one) < right for one in chosen) / len(chosen)
     assert solved_share(samples, right, budget) == pytest.approx(expected)
+
+
+def test_a_sample_that_was_lost_is_one_that_is_not_right() -> None:
+    right, wrong = Rollout(("a",), (True,), True), Rollout(("a",), (False,), True)
+    sampled = [(Problem("one", "?", level=1), [right, wrong, wrong]), (Problem("two", "?", level=1), [wrong] * 4)]
+    found = policy_figures(sampled, samples=4, budgets=(1, 4))["1"]
+    assert (found["questions"], found["solved_at_1"], found["solved_at_4"]) == (2, 1 / 8, 1 / 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))

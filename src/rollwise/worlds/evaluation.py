@@ -26,17 +26,19 @@ def solved_share(samples: int, right: int, budget: int) -> float:
     return 1.0 - comb(samples - right, budget) / comb(samples, budget)
 
 
-def policy_figures(sampled: Sampled, budgets: Sequence[int] = (1, 16, 64)) -> dict[str, dict[str, Any]]:
-    """By level: questions, the mean solved share at each budget, and the 95 % interval of the largest one's."""
+def policy_figures(
+    sampled: Sampled, samples: int = 64, budgets: Sequence[int] = (1, 16, 64)
+) -> dict[str, dict[str, Any]]:
+    """By level: questions, the mean solved share at each budget, and the 95 % interval of the largest one's.
+
+    So many `samples` were drawn of every question; those that were lost, as where the context was full, are not right.
+    """
     figures: dict[str, dict[str, Any]] = {}
     for level in sorted({problem.level or 0 for problem, _ in sampled}):
         many = [rollouts for problem, rollouts in sampled if problem.level == level]
         right = [sum(one.right for one in rollouts) for rollouts in many]
         figures[str(level)] = {"questions": len(many)} | {
-            f"solved_at_{budget}": round(
-                float(np.mean([solved_share(len(each), good, budget) for each, good in zip(many, right, strict=True)])),
-                4,
-            )
+            f"solved_at_{budget}": round(float(np.mean([solved_share(samples, good, budget) for good in right])), 4)
             for budget in budgets
         }
         largest = max(budgets)

@@ -95,7 +95,7 @@ def _measure_policy(
         progress(f"rollouts of {model.name}", done, total)
 
     collect(world, policy, asked.drawn(world), SAMPLES, asked.sampling, file, told)
-    return policy_figures(list(load(file)))
+    return policy_figures(list(load(file)), SAMPLES)
 
 
 def _held_out_prefixes(
