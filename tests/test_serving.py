@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from rollwise.cli import build_app
-from rollwise.core import Path, Problem, Sampling, Step, Stop
+from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.engines.local import LocalPolicy
 from rollwise.engines.stops import StopRule, StopTable
 from rollwise.errors import InputError
@@ -367,8 +367,8 @@ async def test_process_rewards_are_the_local_reward_models_and_cost_new_tokens_o
         plain = text.removesuffix(tokenizer.eos_token)
         path = path.grown(Step(plain, 1, Stop.END if ended else Stop.STEP))
         (score,) = await session.score([path])
-        assert isinstance(score, float)
-        rewards.append(score)
+        assert not isinstance(score, Failure)
+        rewards.append(float(score))
         path = path.copy(0)
 
     ids = encode(models, prompt_text(problem))
