@@ -12,7 +12,8 @@ import pytest
 
 from rollwise.core import Problem, World
 from rollwise.errors import InputError
-from rollwise.registry import WORLDS, find_world
+from rollwise.parts import WORLDS
+from rollwise.registry import find_world
 from rollwise.rewards.dial import DialReward
 from rollwise.runner import Config, Runner
 from rollwise.worlds.countdown import Countdown

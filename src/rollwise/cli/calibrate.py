@@ -22,7 +22,8 @@ from rollwise.core import Problem
 from rollwise.drawing import belief_svg
 from rollwise.errors import InputError
 from rollwise.fitting import calibrate as fit
-from rollwise.registry import digest_of_files, find_reward
+from rollwise.parts import digest_of_files
+from rollwise.registry import find_reward
 from rollwise.report import sheet_table
 from rollwise.worlds.completions import Prefix, load_prefixes, prefix_source
 from rollwise.worlds.scoring import Scored, observations, scored_already, scored_by, unfinished

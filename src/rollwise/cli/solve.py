@@ -15,7 +15,8 @@ from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.embedders import step_label
 from rollwise.errors import InputError
-from rollwise.registry import key_values, refuse_idle_belief, refuse_idle_directions
+from rollwise.labels import key_values
+from rollwise.registry import refuse_idle_belief, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Config, Runner, Solution, run_to_end
 
