@@ -77,7 +77,7 @@ def train(
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
-    chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / world
+    chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / find_world(world).name
     check_folder(folder, "--out")
     if threads is not None:
         use_threads(threads)
