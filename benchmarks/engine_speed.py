@@ -26,7 +26,8 @@ import transformers
 from rollwise.core import Failure, Path, PathKey, Problem, Sampling, Step, Usage
 from rollwise.engines.local import LocalPolicy, LocalSession
 from rollwise.numerics import keyed_generator
-from rollwise.registry import bundled, find_world
+from rollwise.parts import bundled
+from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward
 from rollwise.runner import Config, Runner
 

@@ -19,10 +19,11 @@ LEVELS = [
     {"optimal"},
     {"allocation"},
     {"search"},
-    {"answers", "ledger", "registry", "belief_files", "events", "prompts"},
+    {"answers", "ledger", "labels", "plugins", "parts", "registry", "belief_files", "events", "prompts"},
     {"engines", "rewards", "embedders", "worlds"},
     {"runner", "store", "simulation"},
     {"bench", "summary", "report", "drawing", "belief_report", "charts", "regrets"},
+    {"testing"},
     {"serving"},
     {"cli"},
 ]

@@ -22,8 +22,8 @@ from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, 
 from rollwise.cli import build_app
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import InputError
+from rollwise.labels import split_variants
 from rollwise.numerics import keyed_generator
-from rollwise.registry import split_variants
 from rollwise.runner import Config, Runner, run_to_end
 from rollwise.store import Cell, Outcome, Result
 

@@ -17,7 +17,8 @@ from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.servers import addresses
 from rollwise.engines.local import LocalPolicy
-from rollwise.registry import bundled, find_world
+from rollwise.parts import bundled
+from rollwise.registry import find_world
 from rollwise.rewards.confidence import Confidence
 from rollwise.runner import Config, Runner
 

@@ -26,7 +26,8 @@ from rollwise.engines.http.probe import probe
 from rollwise.engines.http.replies import read_reply
 from rollwise.engines.http.servers import addresses
 from rollwise.engines.local import LocalPolicy
-from rollwise.registry import bundled, find_world
+from rollwise.parts import bundled
+from rollwise.registry import find_world
 
 GIVEN = os.environ.get("ROLLWISE_VLLM", "")
 pytestmark = [

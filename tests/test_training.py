@@ -22,7 +22,8 @@ from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
-from rollwise.registry import FAMILY, WORLDS, bundled, find_policy, find_reward, find_world
+from rollwise.parts import FAMILY, WORLDS, bundled
+from rollwise.registry import find_policy, find_reward, find_world
 from rollwise.worlds import training
 from rollwise.worlds.completions import Prefix, collect_prefixes, load_prefixes
 from rollwise.worlds.countdown import Countdown

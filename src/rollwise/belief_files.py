@@ -9,7 +9,7 @@ from typing import Any
 
 from rollwise.calibration import Calibration, Source, remarks_on
 from rollwise.errors import InputError
-from rollwise.registry import bundled, part_digest
+from rollwise.parts import bundled, part_digest
 
 
 def belief_file(name: str, world: str, policy: Any, reward: Any) -> Path | None:

@@ -19,17 +19,10 @@ from rollwise.belief_files import belief_file
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
-from rollwise.registry import (
-    digest_of,
-    digest_of_files,
-    find_strategy,
-    find_world,
-    part_files,
-    refuse_idle_belief,
-    refuse_idle_directions,
-    split_settings,
-    split_variants,
-)
+from rollwise.labels import split_settings, split_variants
+from rollwise.parts import digest_of, digest_of_files, part_files
+from rollwise.plugins import is_own_file
+from rollwise.registry import find_strategy, find_world, refuse_idle_belief, refuse_idle_directions
 from rollwise.runner import Config, Runner, validated
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
@@ -289,18 +282,22 @@ def plain_text(value: Any) -> str:
 
 def _sources(configs: Iterable[Config]) -> dict[str, str]:
     """Digests of the files that decide the results beside the config: the models' folders, beliefs that are read,
-    allocators of one's own.
+    parts of one's own in files and in installed packages.
     """
     named: dict[str, list[Path]] = {}
     for config in configs:
-        for part in ("policy", "reward"):
+        strategy = find_strategy(config.strategy)
+        for part in ("policy", "reward", "directions", "world", "strategy"):
             name = getattr(config, part)
-            named[f"{part} {name}"] = part_files(config.world, part, name)
+            if part == "directions" and "directions" not in strategy.needs:
+                continue
+            file = part == "strategy" and is_own_file(name)
+            label = name.rpartition(":")[0] if file else f"{part} {name}"
+            if label not in named:
+                named[label] = part_files(config.world, part, name)
         belief = belief_file(config.belief, config.world, config.policy, config.reward)
-        if belief is not None and "belief" in find_strategy(config.strategy).needs:
+        if belief is not None and "belief" in strategy.needs:
             named[f"belief {config.belief}"] = [belief]
-        file = Path(config.strategy.rpartition(":")[0])
-        named[str(file)] = [file] if file.is_file() else []
     return {name: digest_of_files(files) for name, files in named.items() if files}
 
 

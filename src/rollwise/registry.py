@@ -1,20 +1,20 @@
-"""Name → component, and the files behind it. What is heavy loads when it is asked for by name, and once."""
+"""Name → component. What is heavy loads when it is asked for by name, and once."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.util
 import inspect
-import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from rollwise.allocation import STRATEGIES, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.parts import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, WORLDS, bundled, named_path
+from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 from rollwise.strategies import NoOptions
 
 Function = Callable[..., Any]
@@ -34,53 +34,19 @@ def strategy_needs(*needs: str) -> Callable[[Function], Function]:
     return mark
 
 
-def key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """`name=value` pairs as a dictionary; a value that reads as JSON is taken as that, else as text."""
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise InputError(f"give an option as name=value, like reward_temperature=0.2, not {pair!r}")
-        try:
-            values[name] = json.loads(value)
-        except (ValueError, RecursionError):
-            values[name] = value
-    return values
-
-
-_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
-_COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
-_VARIANT = re.compile(r"(?P<strategy>.+?)(?::(?P<settings>\w+=.*))?", re.DOTALL)
-
-
-def split_variants(text: str) -> list[str]:
-    """The labels in a list such as `temperature, rebase:reward_temperature=0.2,reward=dial(0.5,1), dora`.
-
-    Commas separate, but for those in brackets; what reads name=value belongs to the strategy before it.
-    """
-    return [label.strip() for label in _COMMA_BETWEEN_VARIANTS.split(text) if label.strip()]
-
-
-def split_settings(label: str) -> tuple[str, dict[str, Any]]:
-    """The strategy and the settings of a label, `strategy` or `strategy:name=value,...`."""
-    match = _VARIANT.fullmatch(label)
-    assert match is not None
-    return match["strategy"], key_values(
-        [pair.strip() for pair in _COMMA.split(match["settings"] or "") if pair.strip()]
-    )
-
-
 def find_strategy(name: str | Function | Strategy) -> Strategy:
-    """A strategy by name, by `file.py:function`, or made of a function (candidates, width[, options]) → counts."""
-    if isinstance(name, Strategy):
-        return name
-    if callable(name):
+    """A strategy by name, by `file.py:name`, as an installed package offers it, or made of a function (candidates,
+    width[, options]) → counts. A function that declares nothing reads rewards.
+    """
+    if not isinstance(name, str):
         return _own_strategy(name)
     if name in STRATEGIES:
         return STRATEGIES[name]
-    if ".py:" in name:
-        return _own_strategy(_load_function(name))
-    raise UnknownNameError("strategy", name, [*STRATEGIES, "file.py:function"])
+    if is_own_file(name):
+        return _own_strategy(load_file(name, "allocator"), name)
+    if (given := load_offered("strategy", name, STRATEGIES)) is not None:
+        return _own_strategy(given, name)
+    raise UnknownNameError("strategy", name, [*STRATEGIES, *offered("strategy", STRATEGIES), "file.py:function"])
 
 
 def refuse_idle_directions(name: str | Function | Strategy, where: str) -> None:
@@ -95,12 +61,14 @@ def refuse_idle_belief(name: str | Function | Strategy, where: str) -> None:
         raise InputError(f"{where}: this strategy reads no belief, so it would change nothing; leave it out")
 
 
-def _own_strategy(function: Function) -> Strategy:
-    name, needs = getattr(function, "__name__", "own"), frozenset(getattr(function, "needs", ()))
-    if _takes(function, 3):
-        return Strategy(name, function, None, needs)
-    if _takes(function, 2):
-        return Strategy(name, lambda candidates, width, options: function(candidates, width), NoOptions, needs)
+def _own_strategy(given: Function | Strategy, where: str = "") -> Strategy:
+    if isinstance(given, Strategy):
+        return given
+    name, needs = getattr(given, "__name__", where or "own"), frozenset(getattr(given, "needs", ("rewards",)))
+    if callable(given) and _takes(given, 3):
+        return Strategy(name, given, None, needs)
+    if callable(given) and _takes(given, 2):
+        return Strategy(name, lambda candidates, width, options: given(candidates, width), NoOptions, needs)
     raise InputError(f"allocator {name!r} has to take (candidates, width) or (candidates, width, options)")
 
 
@@ -113,31 +81,11 @@ def _takes(function: Function, count: int) -> bool:
     return True
 
 
-def _load_function(name: str, what: str = "allocator") -> Function:
-    file, _, attribute = name.rpartition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"{file} does not exist; give your own {what} as path/to/file.py:function")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        # not by the loader: its bytecode cache takes an edit within a second that keeps the file's size for no edit
-        exec(compile(path.read_bytes(), file, "exec"), module.__dict__)
-    except Exception as error:
-        raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
-    function: Any = getattr(module, attribute, None)
-    if not callable(function) and not callable(getattr(function, "open", None)):
-        raise InputError(f"{file} defines no function {attribute!r}")
-    return function
-
-
-WORLDS = ("countdown", "stories", "stories-even")
-
-
 @functools.cache
 def find_world(name: str) -> World:
-    """A bundled world by name, or "text": any question at all."""
+    """A bundled world by name, or "text": any question at all; a world of one's own by `file.py:name`, or as an
+    installed package offers it.
+    """
     match name:
         case "text":
             from rollwise.worlds.free import FreeText
@@ -151,49 +99,15 @@ def find_world(name: str) -> World:
             from rollwise.worlds.stories import Stories
 
             return Stories(name)
-    raise UnknownNameError("world", name, [*WORLDS, "text"])
+    if (given := _own("world", name, OURS["world"])) is not None:
+        return made(given, "problem", name, "world")
+    raise UnknownNameError("world", name, [*OURS["world"], *offered("world", OURS["world"]), "file.py:name"])
 
 
-FAMILY = {
-    "policy": {"trained": "policy", "small": "policy-small", "large": "policy-large"},
-    "reward": {"trained": "reward", "weak": "reward-weak"},
-}
-"""A world's own models: part → name → the folder it lies in, beside the others."""
-
-
-def bundled(world: str, part: str, name: str = "trained") -> Path:
-    """The folder of a world's bundled model, whether it is there or not; part and name as in FAMILY."""
-    return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
-
-
-_DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-
-
-def part_files(world: str, part: str, name: str) -> list[Path]:
-    """The files that decide what a part does: those of a model's folder, or a function's one; none where a name stands
-    for neither.
-    """
-    folder = bundled(world, part, name) if name in FAMILY[part] else named_path(name)
-    if folder.is_file():
-        return [folder]
-    return sorted(file for kind in _DECIDING for file in folder.glob(kind))
-
-
-def digest_of(content: bytes) -> str:
-    """Sixteen hexadecimal digits that name a content."""
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-def digest_of_files(files: Iterable[Path]) -> str:
-    """The digest of files one after the other; "" where there are none."""
-    contents = [file.read_bytes() for file in files]
-    return digest_of(b"".join(contents)) if contents else ""
-
-
-@functools.cache
-def part_digest(world: str, part: str, name: str) -> str:
-    """The digest of a model's folder, "" where a name stands for none. Taken once: models are loaded once too."""
-    return digest_of_files(part_files(world, part, name))
+def _own(part: str, name: str, ours: Iterable[str]) -> Any:
+    """What `file.py:name` or an installed package's name stands for; None for another name."""
+    what = {"directions": "direction finder", "reward": "reward function"}.get(part, part)
+    return load_file(name, what) if is_own_file(name) else load_offered(part, name, tuple(ours))
 
 
 @functools.cache
@@ -209,7 +123,8 @@ def find_policy(
 ) -> Policy:
     """A policy: "trained" is the world's own model, "small" and "large" are its relatives, "demonstrator" whoever they
     learnt from, where it is a policy with known chances; `URL` or `URL,URL` is one that servers hold; anything else a
-    folder that holds a causal language model. `step_rule` names where a step ends, see `rollwise.prompts.step_rule`.
+    folder that holds a causal language model, a policy of one's own by `file.py:name`, or one that an installed package
+    offers. `step_rule` names where a step ends, see `rollwise.prompts.step_rule`.
     """
     from rollwise import prompts
     from rollwise.engines.http.servers import is_url
@@ -219,6 +134,10 @@ def find_policy(
         from rollwise.engines.http.policy import HttpPolicy
 
         return HttpPolicy(name, step_rule, separator, instruction, concurrency, tokenizer)
+    if (own := _own_part("policy", name)) is not None:
+        if step_rule is not None or tokenizer is not None or instruction != "system":
+            raise InputError(f"the policy {name} is its own: leave --step-rule, --instruction and --tokenizer out")
+        return made(own, "open", name, "policy")
     rule = prompts.step_rule(step_rule or "separator", separator)
     if tokenizer is not None:
         raise InputError(
@@ -238,10 +157,15 @@ def find_policy(
     return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule)
 
 
+def _own_part(part: str, name: str) -> Any:
+    """What a name stands for that is neither ours nor a folder's; None where it is one of these, or nobody's."""
+    ours = name in OURS[part] or named_path(name).is_dir()
+    return None if ours else _own(part, name, OURS[part])
+
+
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
 
 
-_NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
 _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 
 
@@ -249,15 +173,16 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     """A reward model: "trained" is the world's own, "weak" one that learnt little; "confidence" is how sure the policy
     itself is; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)"
-    likewise the exact chance of ending right; "file.py:function" a function of one's own; "family@http://..." or
-    "judge@http://..." one behind a server; anything else a folder, "family:FOLDER" where its family does not show.
+    likewise the exact chance of ending right; "file.py:name" a function or a reward model of one's own, or a name that
+    an installed package offers; "family@http://..." or "judge@http://..." one behind a server; anything else a folder,
+    "family:FOLDER" where its family does not show.
     """
     if name == "confidence":
         from rollwise.rewards.confidence import Confidence
 
         return Confidence()
     if (match := _DIAL.fullmatch(name)) is not None:
-        if world not in WORLDS:
+        if world == "text":
             raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
         from rollwise.rewards.dial import DialReward
 
@@ -267,8 +192,8 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
         from rollwise.rewards.served import served_reward
 
         return served_reward(match["family"], match["url"])
-    if ".py:" in name:
-        return _own_reward(_load_function(name, "reward function"))
+    if (own := _own_part("reward", name)) is not None:
+        return _own_reward(own, name)
     return _local_reward(name, world, dtype)
 
 
@@ -276,7 +201,7 @@ def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     """A reward model in this process, from "FOLDER" or "family:FOLDER", or by a name of the world's own."""
     from rollwise.rewards.layouts import FAMILIES
 
-    match = None if Path(name).is_dir() else _NAMED_FAMILY.fullmatch(name)
+    match = None if Path(name).is_dir() else NAMED_FAMILY.fullmatch(name)
     if match is not None and match["family"] not in FAMILIES:
         raise UnknownNameError("family of reward models", match["family"], [*FAMILIES])
     folder = model_folder(match["folder"] if match else name, world, "reward")
@@ -285,19 +210,15 @@ def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     return LocalReward.load(folder, dtype, family=match["family"] if match else None)
 
 
-def named_path(name: str) -> Path:
-    """The folder or the file in "FOLDER", "family:FOLDER" and "file.py:function"."""
-    if ".py:" in name:
-        return Path(name.rpartition(":")[0])
-    match = None if Path(name).is_dir() else _NAMED_FAMILY.fullmatch(name)
-    return Path(match["folder"] if match else name)
-
-
-def _own_reward(given: Any) -> RewardModel:
-    """A reward model made of a function, unless it is one already."""
+def _own_reward(given: Any, name: str) -> RewardModel:
+    """The reward model that is given, that a class makes without arguments, or that is made of a function."""
+    if isinstance(given, type) or callable(getattr(given, "open", None)):
+        return made(given, "open", name, "reward model", factories=False)
+    if not callable(given):
+        raise InputError(f"{name} is neither a reward function nor a reward model with the method open")
     from rollwise.rewards.functions import from_function
 
-    return given if callable(getattr(given, "open", None)) and not isinstance(given, type) else from_function(given)
+    return from_function(given)
 
 
 def model_folder(name: str, world: str, part: str) -> Path:
@@ -322,6 +243,7 @@ def model_folder(name: str, world: str, part: str) -> Path:
         known = [
             *(["confidence"] if part == "reward" else []),
             *FAMILY[part],
+            *offered(part, OURS[part]),
             *([other] if has_other else []),
             "or the folder of a model",
         ]
@@ -329,14 +251,22 @@ def model_folder(name: str, world: str, part: str) -> Path:
     return Path(name)
 
 
-DIRECTIONS = ("hidden", "state", "lineage", "text", "minilm")
+def refuse_unknown_directions(name: str) -> None:
+    """Raise InputError where no direction finder has that name. Nothing is loaded but a file of one's own."""
+    from rollwise.engines.http.servers import is_url
+
+    if name in DIRECTIONS or is_url(name) or is_own_file(name):
+        return
+    others = offered("directions", DIRECTIONS)
+    if name not in others:
+        raise UnknownNameError("direction finder", name, [*DIRECTIONS, *others, "a server's URL", "file.py:name"])
 
 
 @functools.cache
 def find_directions(name: str, world: str, part: str = "whole") -> DirectionFinder:
     """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), equal
-    "text" of the last step, "minilm" embeddings, or the `URL` of a server that embeds. `part` names the window of a
-    solution that is embedded.
+    "text" of the last step, "minilm" embeddings, the `URL` of a server that embeds, one's own by `file.py:name`, or a
+    name that an installed package offers. `part` names the window of a solution that is embedded.
     """
     from rollwise import embedders
     from rollwise.engines.http.servers import is_url
@@ -348,7 +278,7 @@ def find_directions(name: str, world: str, part: str = "whole") -> DirectionFind
         case "hidden":
             return embedders.HiddenStates()
         case "state":
-            if world not in WORLDS:
+            if world == "text":
                 raise InputError(f"the world {world} has no states: choose --directions text, minilm or a server's URL")
             return embedders.TrueStates(find_world(world))
         case "lineage":
@@ -361,7 +291,8 @@ def find_directions(name: str, world: str, part: str = "whole") -> DirectionFind
         from rollwise.engines.http.embedder import HttpEmbedder
 
         return HttpEmbedder(name, part)
-    raise UnknownNameError("direction finder", name, [*DIRECTIONS, "a server's URL"])
+    refuse_unknown_directions(name)
+    return made(_own("directions", name, DIRECTIONS), "open", name, "direction finder")
 
 
 def default_directions() -> str:

@@ -38,13 +38,13 @@ from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.ledger import Ledger
 from rollwise.registry import (
-    DIRECTIONS,
     default_directions,
     find_directions,
     find_policy,
     find_reward,
     find_strategy,
     find_world,
+    refuse_unknown_directions,
 )
 from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
@@ -245,8 +245,8 @@ class Runner:
                 )
         if config.window != "whole" and "directions" not in self.strategy.needs:
             raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
-        if isinstance(directions, str) and directions not in DIRECTIONS and not is_url(directions):
-            raise UnknownNameError("direction finder", directions, [*DIRECTIONS, "a server's URL"])
+        if isinstance(directions, str):
+            refuse_unknown_directions(directions)
 
     def _notes(self) -> tuple[str, ...]:
         """What a person should know of the parts before a search: what a server lacks, what a choice left out."""

@@ -14,7 +14,7 @@ from rich.console import Console
 from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
-from rollwise.registry import key_values
+from rollwise.labels import key_values
 from rollwise.report import sheet_markdown, sheet_table, summary_notes, summary_sheets
 from rollwise.runner import run_to_end
 from rollwise.summary import Summary

@@ -22,7 +22,8 @@ from rollwise.core import Problem
 from rollwise.drawing import belief_svg
 from rollwise.errors import InputError
 from rollwise.fitting import calibrate as fit
-from rollwise.registry import digest_of_files, find_reward
+from rollwise.parts import digest_of_files
+from rollwise.registry import find_reward, find_world
 from rollwise.report import sheet_table
 from rollwise.worlds.completions import Prefix, load_prefixes, prefix_source
 from rollwise.worlds.scoring import Scored, observations, scored_already, scored_by, unfinished
@@ -95,7 +96,8 @@ def _check_files(prefixes: Path, out: Path, draw: Path | None) -> None:
 def _scored(many: Many, reward: str, world: str) -> list[Scored]:
     if not world:
         raise InputError("the prefixes do not name their world, which a reward model needs: give it by --world")
-    if others := {problem.world for problem, _ in many} - {world, None}:
+    others = {problem.world for problem, _ in many} - {world, None}
+    if others and others != {find_world(world).name}:
         raise InputError(f"the prefixes are of the world {', '.join(map(str, others))}, not {world}; leave out --world")
     model = find_reward(reward, world)
     with progress_bars() as show:

@@ -15,7 +15,8 @@ from rollwise.core import Problem, whole_steps
 from rollwise.drawing import Flow, flow, search_svg
 from rollwise.embedders import step_label
 from rollwise.errors import InputError
-from rollwise.registry import key_values, refuse_idle_belief, refuse_idle_directions
+from rollwise.labels import key_values
+from rollwise.registry import refuse_idle_belief, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Config, Runner, Solution, run_to_end
 
@@ -27,7 +28,8 @@ def solve(
     world: Annotated[
         str | None,
         typer.Option(
-            help="The world the question belongs to: countdown, stories, stories-even, or text for any question.",
+            help="The world the question belongs to: countdown, stories, stories-even, text for any question, or "
+            "your own as file.py:name.",
             show_default="countdown; text with a policy's URL",
         ),
     ] = None,
@@ -63,7 +65,8 @@ def solve(
     directions: Annotated[
         str | None,
         typer.Option(
-            help="Who goes together: hidden, state, lineage, text, minilm or the URL of a server that embeds.",
+            help="Who goes together: hidden, state, lineage, text, minilm, the URL of a server that embeds, or "
+            "your own as file.py:name.",
             show_default="hidden; with a policy's URL minilm where installed, else text",
         ),
     ] = None,
@@ -74,8 +77,8 @@ def solve(
     policy: Annotated[
         str,
         typer.Option(
-            help="URL of a server, or URL,URL of several; trained, small, large, demonstrator (stories), or the folder "
-            "of a causal language model."
+            help="URL of a server, or URL,URL of several; trained, small, large, demonstrator (stories), the folder of "
+            "a causal language model, or your own as file.py:name."
         ),
     ] = "trained",
     step_rule: Annotated[

@@ -12,7 +12,8 @@ from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
 from rollwise.errors import InputError
-from rollwise.registry import bundled, find_policy, find_world
+from rollwise.parts import bundled
+from rollwise.registry import find_policy, find_world
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
 
@@ -76,7 +77,7 @@ def train(
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
-    chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / world
+    chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / find_world(world).name
     check_folder(folder, "--out")
     if threads is not None:
         use_threads(threads)

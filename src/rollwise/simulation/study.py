@@ -11,7 +11,8 @@ import numpy as np
 
 from rollwise.core import Allocator, FloatArray
 from rollwise.errors import InputError
-from rollwise.registry import find_strategy, split_settings, split_variants
+from rollwise.labels import split_settings, split_variants
+from rollwise.registry import find_strategy
 from rollwise.simulation.play import Laboratory, Played
 
 

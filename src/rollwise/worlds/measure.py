@@ -13,7 +13,7 @@ import numpy as np
 from rollwise.core import Failure, Problem, Sampling, World
 from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
-from rollwise.registry import FAMILY
+from rollwise.parts import FAMILY
 from rollwise.rewards.local import LocalReward
 from rollwise.worlds.completions import Prefix, collect_prefixes, load_prefixes
 from rollwise.worlds.evaluation import Judged, policy_figures, prefix_figures

@@ -10,7 +10,7 @@ from typing import Any
 
 from rollwise.core import Problem, Sampling, World
 from rollwise.errors import InputError
-from rollwise.registry import FAMILY
+from rollwise.parts import FAMILY
 from rollwise.worlds.training import SHAPES, TrainingOptions, digest_of, policy_name, train_policy
 
 PARTS = ("policy", "completions", "reward", "weak")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from rollwise.core import World
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
-from rollwise.registry import FAMILY
+from rollwise.parts import FAMILY
 from rollwise.worlds.tokenizer import build_tokenizer
 
 if TYPE_CHECKING:
