@@ -1,4 +1,4 @@
-# make solve       install, then solve a question of the bundled world        (SEED=7, ARGS="--strategy rebase")
+# make solve       install, then solve a question of the bundled world        (SEED=2, ARGS="--strategy rebase")
 # make test        install with the development extras, then check and test
 # make test-all    the default suite and what is heavy
 # make check       formatting, lint, types
@@ -11,7 +11,7 @@ BIN := .venv/bin
 .PHONY: solve test test-all check clean
 
 solve: .venv/base
-	$(BIN)/rollwise solve --seed $(SEED) $(ARGS)
+	$(BIN)/rollwise solve --strategy optimal_directions --seed $(SEED) $(ARGS)
 
 test: check
 	$(BIN)/pytest $(ARGS)

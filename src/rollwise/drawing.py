@@ -117,7 +117,7 @@ def search_svg(searched: Flow, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         f'<text x="{_MARGIN}" y="24" font-size="15" fill="#222">{escape(title)}</text>',
-        _text(_WIDTH - 12, 24, "height: paths · blue: reward · green: right", "end", "#666"),
+        _text(_WIDTH - 12, 38, "height: paths · blue: reward · green: right", "end", "#666"),
     ]
     ends = [
         (boxes[index - 1, source], boxes[index, target], count)

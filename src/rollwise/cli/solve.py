@@ -111,11 +111,11 @@ def solve(
     """Search for an answer and show where the rollouts went.
 
     Examples:
-    * `rollwise solve --seed 7` draws a question of the numbers game and solves it with DORA at N = 64
+    * `rollwise solve --seed 2` draws a question of the numbers game and solves it with DORA at N = 64
 
     * `rollwise solve "Use 18, 1, 13, 22, 7 to make 132" --strategy rebase --budget 16`
 
-    * `rollwise solve --seed 7 --reward "dial(0.5,1)" --directions state --explain`
+    * `rollwise solve --seed 2 --reward "dial(0.5,1)" --directions state --explain`
 
     * `rollwise solve --world stories --policy demonstrator --reward "dial(0.3,1)" --directions state`
 
