@@ -23,13 +23,14 @@ from typing import Any
 import torch
 import transformers
 
+from rollwise.config import Config
 from rollwise.core import Failure, Path, PathKey, Problem, Sampling, Step, Usage
 from rollwise.engines.local import LocalPolicy, LocalSession
 from rollwise.numerics import keyed_generator
 from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward
-from rollwise.runner import Config, Runner
+from rollwise.runner import Runner
 
 WORLD = find_world("countdown")
 UNSPLIT = "\x00"

@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 import rollwise
 from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, resume
 from rollwise.cli import build_app
+from rollwise.config import Config
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import InputError
 from rollwise.labels import split_variants
 from rollwise.numerics import keyed_generator
-from rollwise.runner import Config, Runner, run_to_end
+from rollwise.runner import Runner, run_to_end
 from rollwise.store import Cell, Outcome, Result
 
 SMALL = {"strategies": "temperature,rebase,dora", "budgets": [4, 8], "seeds": 2, "levels": [1], "limit": 3}

@@ -24,6 +24,7 @@ from rollwise.belief_report import belief_notes
 from rollwise.bench import begin, resume
 from rollwise.calibration import Calibration, Estimate, Source, remarks_on
 from rollwise.cli import build_app
+from rollwise.config import Config
 from rollwise.core import Belief, FloatArray
 from rollwise.errors import InputError
 from rollwise.estimation import (
@@ -44,7 +45,7 @@ from rollwise.estimation import (
 from rollwise.events import event_records
 from rollwise.fitting import calibrate
 from rollwise.numerics import keyed_generator
-from rollwise.runner import Config, Runner, run_to_end
+from rollwise.runner import Runner, run_to_end
 from rollwise.search import Allocated
 from rollwise.worlds.completions import load_prefixes, prefix_source
 from rollwise.worlds.scoring import observations, scored_already

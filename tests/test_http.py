@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import rollwise
 from rollwise.cli import build_app
+from rollwise.config import Config
 from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.embedders import EqualSteps, window
 from rollwise.engines.http.client import Fleet, LostError, PassingError, Patience, check_status, hidden, retry_after
@@ -23,7 +24,7 @@ from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.servers import Address, addresses
 from rollwise.errors import InputError
-from rollwise.runner import Config, Runner
+from rollwise.runner import Runner
 
 FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 PROBLEM = Problem(QUESTION, QUESTION)

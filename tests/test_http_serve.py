@@ -11,6 +11,7 @@ import pytest
 from served import faulty
 
 import rollwise
+from rollwise.config import Config
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop
 from rollwise.engines.http.client import Patience
 from rollwise.engines.http.policy import HttpPolicy
@@ -20,7 +21,7 @@ from rollwise.engines.local import LocalPolicy
 from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.confidence import Confidence
-from rollwise.runner import Config, Runner
+from rollwise.runner import Runner
 
 pytest.importorskip("uvicorn", reason="pip install 'rollwise[serve]'")
 

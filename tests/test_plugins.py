@@ -10,11 +10,12 @@ import pytest
 
 import rollwise
 from rollwise.bench import _sources
+from rollwise.config import Config
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.parts import OURS, part_files
 from rollwise.plugins import GROUPS
 from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
-from rollwise.runner import Config, Runner
+from rollwise.runner import Runner
 
 MODULE = """
 from rollwise.allocation import Strategy

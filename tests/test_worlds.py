@@ -8,12 +8,13 @@ from itertools import islice
 
 import pytest
 
+from rollwise.config import Config
 from rollwise.core import Problem, World
 from rollwise.errors import InputError
 from rollwise.parts import WORLDS
 from rollwise.registry import find_world
 from rollwise.rewards.dial import DialReward
-from rollwise.runner import Config, Runner
+from rollwise.runner import Runner
 from rollwise.testing.worlds import WORLD_CHECKS, WorldCase, demonstrations
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.demonstrator import Habits

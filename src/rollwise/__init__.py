@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rollwise.config import Config
     from rollwise.core import Allocation, Candidates, Problem
     from rollwise.registry import strategy_needs
-    from rollwise.runner import Config, Solution, solve, solve_async
+    from rollwise.runner import Solution, solve, solve_async
 
 __version__ = "0.1.0"
 __all__ = ["Allocation", "Candidates", "Config", "Problem", "Solution", "solve", "solve_async", "strategy_needs"]
@@ -15,7 +16,7 @@ _HOMES = {
     "Candidates": "core",
     "Problem": "core",
     "strategy_needs": "registry",
-    "Config": "runner",
+    "Config": "config",
     "Solution": "runner",
     "solve": "runner",
     "solve_async": "runner",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import rollwise
 from rollwise.belief_files import belief_file
+from rollwise.config import Config, validated
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
@@ -23,7 +24,7 @@ from rollwise.labels import split_settings, split_variants
 from rollwise.parts import digest_of, digest_of_files, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import find_strategy, find_world, refuse_idle_belief, refuse_idle_directions
-from rollwise.runner import Config, Runner, validated
+from rollwise.runner import Runner
 from rollwise.store import Cell, Experiment, Outcome, Store
 from rollwise.summary import Summary, summarise
 

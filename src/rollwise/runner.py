@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
 from rollwise.belief_files import belief_file, mismatches, read_belief, source_of
+from rollwise.config import Config
 from rollwise.core import (
     Believe,
     DirectionFinder,
-    DirectionSession,
-    Evidence,
-    Failure,
-    Judgement,
     Path,
-    PathKey,
     Policy,
-    PolicySession,
     Problem,
     RewardModel,
-    RewardSession,
     Sampling,
-    Step,
     World,
 )
 from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.growing import grow
 from rollwise.ledger import Ledger
 from rollwise.registry import (
-    default_directions,
     find_directions,
     find_policy,
     find_reward,
@@ -46,95 +37,11 @@ from rollwise.registry import (
     find_world,
     refuse_unknown_directions,
 )
-from rollwise.search import Event, Failed, Growth, Limits, Round, Search, rounds
+from rollwise.search import Event, Failed, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, verified
 
 Result = TypeVar("Result")
-Model = TypeVar("Model", bound=BaseModel)
 OnRound = Callable[[Round], None]
-
-
-def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
-    """A model of the fields given. Raises InputError with the first thing that is wrong."""
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        known = f"; there are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
-
-
-def _named_or_made(given: Any) -> Any:
-    if (given and isinstance(given, str)) or (not isinstance(given, str) and callable(getattr(given, "open", None))):
-        return given
-    raise ValueError(f"give a name, or an object that can be opened, not {given!r:.60}")
-
-
-Part = Annotated[Any, AfterValidator(_named_or_made)]
-"""A part of a search: its name, or the part itself."""
-
-
-def _file_or_function(given: Any) -> Any:
-    if (given and isinstance(given, str)) or callable(given):
-        return given
-    raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
-
-
-class Config(BaseModel):
-    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
-
-    `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
-    that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
-    it is. Only strategies that need a belief read it.
-    Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
-    confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
-    (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
-    user, none), `window` what is embedded (whole, step, tail(64)); `concurrency` bounds the requests at one server;
-    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
-
-    world: str = "countdown"
-    strategy: Any = "dora"
-    options: dict[str, Any] = Field(default_factory=dict)
-    budget: int = Field(64, ge=1)
-    seed: int = Field(0, ge=0)
-    temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
-    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
-    max_step_tokens: int = Field(256, ge=1)
-    max_tokens: int = Field(2048, ge=1)
-    max_steps: int = Field(40, ge=1)
-    constant_width: bool = False
-    aggregate: str = "last"
-    vote: str = "auto"
-    policy: Part = "trained"
-    reward: Part = "trained"
-    directions: Part = "hidden"
-    belief: Annotated[Any, AfterValidator(_file_or_function)] = "auto"
-    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
-    step_rule: str | None = None
-    instruction: Literal["system", "user", "none"] = "system"
-    window: str = "whole"
-    concurrency: int = Field(64, ge=1)
-    tokenizer: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_its_policy(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        served = is_url(given.get("policy"))
-        defaults = {"world": "text", "directions": default_directions()} if served else {}
-        if served or given.get("world") == "text":
-            defaults["reward"] = "confidence"
-        return defaults | given
-
-    @classmethod
-    def of(cls, **fields: Any) -> Config:
-        """A config of the fields given. Raises InputError with the first thing that is wrong."""
-        return validated(cls, fields)
 
 
 @dataclass(frozen=True)
@@ -302,7 +209,7 @@ class Runner:
             search = Search(problem, self.allocate, limits, config.seed, self.believe)
             while not search.done:
                 seen = len(search.events)
-                await _grow(search, policy, reward, finder)
+                await grow(search, policy, reward, finder)
                 if on_round:
                     on_round(rounds(search.events[seen:])[0])
         finally:
@@ -387,77 +294,6 @@ def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any,
         first = int(members[0])
         ballots.append(Ballot(answers[first] or "", len(members), float(weights[members].sum()), rights[first]))
     return tuple(sorted(ballots, key=lambda ballot: -ballot.weight))
-
-
-async def _grow(search: Search, policy: PolicySession, reward: RewardSession, finder: DirectionSession | None) -> None:
-    """One round: grow every waiting path, score what grew, find directions among those that go on, tell the search."""
-    waiting = search.ask()
-    grown: list[Path] = []
-    steps = await _outcomes("policy", policy.extend, waiting, _one_of(Step))
-    for path in waiting:
-        step = steps[path.key]
-        if isinstance(step, Step):
-            grown.append(path.grown(step))
-        else:
-            search.tell(path.key, step)
-    scores = await _outcomes("reward model", reward.score, grown, _judgement)
-    going = [path for path in grown if not path.ended]
-    found = await _outcomes("direction finder", finder.find, going, _one_of(Evidence)) if finder else {}
-    for path in grown:
-        score, evidence = scores[path.key], found.get(path.key, Evidence())
-        if isinstance(score, Failure):
-            search.tell(path.key, score)
-        elif isinstance(evidence, Failure):
-            search.tell(path.key, evidence)
-        else:
-            search.tell(path.key, Growth(path.steps[-1], score.reward, evidence, score.concentration))
-    parents = {path.key[:-1] for path in search.ask()}
-    policy.retain(parents)
-    reward.retain(parents)
-
-
-async def _outcomes(
-    role: str,
-    ask: Callable[[Sequence[Path]], Awaitable[Sequence[Any]]],
-    paths: Sequence[Path],
-    read: Callable[[Any], Result | None],
-) -> dict[PathKey, Result | Failure]:
-    """What a model made of each path, by key, as `read` takes it: None stands for no such thing. Where the model breaks
-    down, or says nothing that can be used, that costs these rollouts and not the question. Raises InputError where
-    the model does: then every round would fail.
-    """
-    keys = [path.key for path in paths]
-    try:
-        results = list(await ask(paths))
-    except InputError:
-        raise
-    except Exception as error:  # whatever a user's own model may raise
-        return dict.fromkeys(keys, Failure(f"{type(error).__name__}: {error}"))
-    if len(results) != len(keys):
-        return dict.fromkeys(keys, Failure(f"the {role} returned {len(results)} results for {len(keys)} paths"))
-    return {key: _outcome(role, result, read) for key, result in zip(keys, results, strict=True)}
-
-
-def _outcome(role: str, result: Any, read: Callable[[Any], Result | None]) -> Result | Failure:
-    """One result as `read` takes it; a Failure where it is one already, or nothing that can be used."""
-    taken = result if isinstance(result, Failure) else read(result)
-    return Failure(f"the {role} returned {repr(result)[:80]}") if taken is None else taken
-
-
-def _one_of(kind: type[Result]) -> Callable[[Any], Result | None]:
-    """Takes what is of that kind."""
-    return lambda result: result if isinstance(result, kind) else None
-
-
-def _judgement(result: Any) -> Judgement | None:
-    """A finite number, also where an array's or a tensor's only entry is one, with its concentration where there is
-    one; else None.
-    """
-    try:
-        concentration = result.concentration if isinstance(result, Judgement) else math.nan
-        return Judgement(float(result), concentration) if math.isfinite(result) else None
-    except Exception:  # whatever a user's own type may raise
-        return None
 
 
 async def solve_async(

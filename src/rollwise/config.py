@@ -1,0 +1,97 @@
+"""Everything that decides a search, checked, as one frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rollwise.engines.http.servers import is_url
+from rollwise.errors import InputError
+from rollwise.registry import default_directions
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """A model of the fields given. Raises InputError with the first thing that is wrong."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = f"; there are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
+
+
+def _named_or_made(given: Any) -> Any:
+    if (given and isinstance(given, str)) or (not isinstance(given, str) and callable(getattr(given, "open", None))):
+        return given
+    raise ValueError(f"give a name, or an object that can be opened, not {given!r:.60}")
+
+
+Part = Annotated[Any, AfterValidator(_named_or_made)]
+"""A part of a search: its name, or the part itself."""
+
+
+def _file_or_function(given: Any) -> Any:
+    if (given and isinstance(given, str)) or callable(given):
+        return given
+    raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
+
+
+class Config(BaseModel):
+    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
+
+    `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
+    that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
+    it is. Only strategies that need a belief read it.
+    Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
+    confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
+    (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
+    user, none), `window` what is embedded (whole, step, tail(64)); `concurrency` bounds the requests at one server;
+    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
+
+    world: str = "countdown"
+    strategy: Any = "dora"
+    options: dict[str, Any] = Field(default_factory=dict)
+    budget: int = Field(64, ge=1)
+    seed: int = Field(0, ge=0)
+    temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
+    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
+    max_step_tokens: int = Field(256, ge=1)
+    max_tokens: int = Field(2048, ge=1)
+    max_steps: int = Field(40, ge=1)
+    constant_width: bool = False
+    aggregate: str = "last"
+    vote: str = "auto"
+    policy: Part = "trained"
+    reward: Part = "trained"
+    directions: Part = "hidden"
+    belief: Annotated[Any, AfterValidator(_file_or_function)] = "auto"
+    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
+    step_rule: str | None = None
+    instruction: Literal["system", "user", "none"] = "system"
+    window: str = "whole"
+    concurrency: int = Field(64, ge=1)
+    tokenizer: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_policy(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        served = is_url(given.get("policy"))
+        defaults = {"world": "text", "directions": default_directions()} if served else {}
+        if served or given.get("world") == "text":
+            defaults["reward"] = "confidence"
+        return defaults | given
+
+    @classmethod
+    def of(cls, **fields: Any) -> Config:
+        """A config of the fields given. Raises InputError with the first thing that is wrong."""
+        return validated(cls, fields)
