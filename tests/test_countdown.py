@@ -306,6 +306,27 @@ def test_expressions_have_their_exact_value(expression: str, value: Fraction, us
     assert evaluate(expression) == (value, used)
 
 
+Tree = int | tuple["Tree", str, "Tree"]
+TREES: st.SearchStrategy[Tree] = st.recursive(
+    st.integers(0, 30), lambda parts: st.tuples(parts, st.sampled_from("+-*/"), parts), max_leaves=12
+)
+
+
+@given(TREES)
+def test_expressions_are_read_as_python_reads_them(tree: Tree) -> None:
+    def text(part: Tree) -> str:
+        return str(part) if isinstance(part, int) else f"({text(part[0])}) {part[1]} {text(part[2])}"
+
+    shown = text(tree)
+    try:
+        expected = eval(re.sub(r"\d+", r"Fraction(\g<0>)", shown))
+    except ZeroDivisionError:
+        with pytest.raises(InputError):
+            evaluate(shown)
+    else:
+        assert evaluate(shown) == (expected, tuple(sorted(map(int, re.findall(r"\d+", shown)))))
+
+
 @pytest.mark.parametrize(
     "expression",
     [

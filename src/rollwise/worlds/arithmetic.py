@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import operator
 import re
-import threading
 from fractions import Fraction
 
 from rollwise.errors import InputError
 
 LONGEST_EXPRESSION = 500
+DEEPEST = 100
+"""How many brackets may stand within each other."""
+
 _ARITHMETIC = re.compile(r"[\d\s()+*/-]*", re.ASCII)
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+_TOKEN = re.compile(r"\d+|[()+*/-]", re.ASCII)
 _SPELLINGS = (("−", "-"), ("×", "*"), ("÷", "/"), (r"\times", "*"), (r"\cdot", "*"), (r"\div", "/"))
-_PARSING = threading.Lock()  # in CPython 3.11 ast.parse may raise SystemError where two threads are in it at once
 
 
 def evaluate(expression: str) -> tuple[Fraction, tuple[int, ...]]:
@@ -28,19 +27,59 @@ def evaluate(expression: str) -> tuple[Fraction, tuple[int, ...]]:
         plain = plain.replace(spelled, sign)
     if len(plain) > LONGEST_EXPRESSION or not _ARITHMETIC.fullmatch(plain):
         raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
-    used: list[int] = []
-
-    def value(node: ast.expr) -> Fraction:
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            used.append(node.value)
-            return Fraction(node.value)
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-        raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
-
+    reader = _Reader(_TOKEN.findall(plain))
     try:
-        with _PARSING:
-            body = ast.parse(plain.strip(), mode="eval").body
-        return value(body), tuple(sorted(used))
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
+        value = reader.sum()
+    except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
+    if reader.next is not None:
+        raise InputError(f"cannot be evaluated: {expression[:80]!r}")
+    return value, tuple(sorted(reader.used))
+
+
+class _Reader:
+    """Reads tokens from left to right, a method for each level of the grammar. Raises ValueError where they do not fit.
+
+    Not `ast.parse`: in CPython 3.11 it may raise SystemError while any other thread compiles.
+    """
+
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens, self.place, self.depth = tokens, 0, 0
+        self.used: list[int] = []
+
+    @property
+    def next(self) -> str | None:
+        return self.tokens[self.place] if self.place < len(self.tokens) else None
+
+    def take(self) -> str:
+        token = self.next
+        if token is None:
+            raise ValueError("the expression ends too early")
+        self.place += 1
+        return token
+
+    def sum(self) -> Fraction:
+        value = self.product()
+        while self.next in ("+", "-"):
+            value = value + self.product() if self.take() == "+" else value - self.product()
+        return value
+
+    def product(self) -> Fraction:
+        value = self.operand()
+        while self.next in ("*", "/"):
+            value = value * self.operand() if self.take() == "*" else value / self.operand()
+        return value
+
+    def operand(self) -> Fraction:
+        token = self.take()
+        if token.isdigit():
+            self.used.append(int(token))
+            return Fraction(self.used[-1])
+        if token != "(" or self.depth == DEEPEST:
+            raise ValueError(f"a number or a bracket is wanted, not {token}")
+        self.depth += 1
+        value = self.sum()
+        if self.take() != ")":
+            raise ValueError("a bracket is not closed")
+        self.depth -= 1
+        return value
