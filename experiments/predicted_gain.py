@@ -376,6 +376,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for (depth, name), row in sorted(gains(scored, given.width, belief == "size").items()):
                 if len(row.observed) >= given.least_questions:
                     points.append(point(reward, belief, depth, name, row))
+    if not points:
+        parser.error(
+            f"no depth has {given.least_questions} questions: complete more of them, or lower --least-questions"
+        )
     report(points)
     drawn = [one for one in points if one.strategy != BASE]
     if given.svg:
