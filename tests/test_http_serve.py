@@ -4,15 +4,15 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from served import faulty
+from walking import walk
 
 import rollwise
 from rollwise.config import Config
-from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop
+from rollwise.core import Failure, Path, Sampling, Step
 from rollwise.engines.http.client import Patience
 from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
@@ -42,25 +42,6 @@ def server() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def local() -> LocalPolicy:
     return LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float64", rows=32)
-
-
-async def walk(policy: Policy, problem: Problem, sampling: Sampling, most: int = 12) -> Path:
-    """One path, step by step, to its end."""
-    session: Any = policy.open(problem, sampling)
-    path = Path((0,))
-    try:
-        if hasattr(session, "prepare"):
-            await session.prepare()
-        for _ in range(most):
-            (step,) = await session.extend([path])
-            assert isinstance(step, Step), step
-            path = path.grown(step)
-            if step.stop is Stop.END:
-                break
-            path = path.copy(0)
-    finally:
-        await session.close()
-    return path
 
 
 def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str, local: LocalPolicy) -> None:

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 import torch
+from walking import walk
 
 import rollwise
-from rollwise.core import Path, Problem, Sampling, Step, Stop
+from rollwise.core import Sampling
 from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.replies import read_reply
@@ -66,23 +67,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         log.close()
 
 
-async def walk(policy: HttpPolicy, problem: Problem) -> Path:
-    session = policy.open(problem, GREEDY)
-    path = Path((0,))
-    try:
-        await session.prepare()
-        for _ in range(12):
-            (step,) = await session.extend([path])
-            assert isinstance(step, Step), step
-            path = path.grown(step)
-            if step.stop is Stop.END:
-                break
-            path = path.copy(0)
-    finally:
-        await session.close()
-    return path
-
-
 def test_the_probe_knows_vllm(server: str) -> None:
     found = probe(addresses(server)[0], thorough=True)
     assert (found.kind, found.stop_key, found.by_ids, found.template) == ("vllm", "stop_reason", True, "tokenize")
@@ -95,7 +79,7 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str) -> No
     local: Any = LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float32")
     for seed in range(4):
         problem = WORLD.problem(2 + seed % 4, seed)
-        path = asyncio.run(walk(policy, problem))
+        path = asyncio.run(walk(policy, problem, GREEDY))
         prompt = local.prompt_tokens(problem)
         ids = [token for step in path.steps for token in step.ids]
         with torch.inference_mode():
