@@ -11,7 +11,7 @@ BIN := .venv/bin
 .PHONY: solve test test-all check clean
 
 solve: .venv/base
-	$(BIN)/rollwise solve --strategy optimal_directions --seed $(SEED) $(ARGS)
+	$(BIN)/rollwise solve --seed $(SEED) $(ARGS)
 
 test: check
 	$(BIN)/pytest $(ARGS)

@@ -19,7 +19,7 @@ from scipy.stats import betabinom
 from typer.testing import CliRunner
 
 import rollwise
-from rollwise.belief_files import belief_file, read_belief
+from rollwise.belief_files import read_belief
 from rollwise.belief_report import belief_notes
 from rollwise.bench import begin, resume
 from rollwise.calibration import Calibration, Estimate, Source, remarks_on
@@ -45,6 +45,7 @@ from rollwise.estimation import (
 from rollwise.events import event_records
 from rollwise.fitting import calibrate
 from rollwise.numerics import keyed_generator
+from rollwise.parts import belief_file
 from rollwise.runner import Runner, run_to_end
 from rollwise.search import Allocated
 from rollwise.worlds.completions import load_prefixes, prefix_source
@@ -598,6 +599,10 @@ def test_solve_takes_a_belief_and_remarks_on_one_of_another_reward(belief: Path)
     ]
     aloud = run(*words[:-1], *changed, "--strategy", "optimal", "--belief", str(belief))
     assert "the search uses dial(0.3,1)" in " ".join(aloud.output.split())
+    assert "optimal_directions, N = 4" in run(*words[:-1], "--reward", REWARD, "--belief", str(belief)).output
+    trusting = run(*words[:-1], "--reward", REWARD).output
+    assert "dora, N = 4" in trusting
+    assert "nothing says what this reward is worth" in " ".join(trusting.split())
     told = refused(*words, "--reward", REWARD, "--strategy", "optimal")
     assert "rollwise calibrate" in told
     assert "--belief FILE" in told
@@ -612,13 +617,42 @@ def test_solve_takes_a_belief_and_remarks_on_one_of_another_reward(belief: Path)
 
 def test_a_world_may_bring_its_own_belief(belief: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "belief.json"
-    monkeypatch.setattr("rollwise.belief_files.bundled", lambda world, part: tmp_path / part)
+    monkeypatch.setattr("rollwise.parts.bundled", lambda world, part: tmp_path / part)
     assert belief_file("auto", "stories", "trained", "trained") is None
     own.write_bytes(belief.read_bytes())
     assert belief_file("auto", "stories", "trained", "trained") == own
     assert belief_file("auto", "stories", "trained", REWARD) is None
     assert belief_file("auto", "stories", "demonstrator", "trained") is None
     assert belief_file("mine.json", "stories", "trained", "trained") == Path("mine.json")
+
+
+class Sure:
+    """A reward model that says how sure it is, given as an object."""
+
+    parameters, sureness = 0, 1.0
+
+    def open(self, problem: object, seed: int) -> None:
+        """Never opened here."""
+
+
+@pytest.mark.parametrize(
+    ("fields", "strategy"),
+    [
+        ({}, "optimal_directions"),
+        ({"strategy": "auto"}, "optimal_directions"),
+        ({"strategy": "rebase"}, "rebase"),
+        ({"policy": "small", "reward": "weak"}, "optimal_directions"),
+        ({"reward": Sure()}, "optimal_directions"),
+        ({"reward": "confidence"}, "dora"),
+        ({"reward": "confidence", "belief": "mine.json"}, "optimal_directions"),
+        ({"reward": "confidence", "belief": lambda rewards, depths: rewards}, "optimal_directions"),
+        ({"reward": "confidence", "belief": "model"}, "optimal_directions"),
+        ({"policy": "http://127.0.0.1:1"}, "dora"),
+        ({"world": "stories", "policy": "demonstrator", "reward": REWARD}, "dora"),
+    ],
+)
+def test_the_strategy_follows_what_is_known_of_the_reward(fields: dict[str, Any], strategy: str) -> None:
+    assert Config.of(**fields).strategy == strategy
 
 
 def test_a_bench_holds_to_the_content_of_its_beliefs(belief: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Beliefs as files: which one a search reads, and whether it was fitted on what the search uses."""
+"""Beliefs as files: what one holds, and whether it was fitted on what a search uses."""
 
 from __future__ import annotations
 
@@ -9,19 +9,7 @@ from typing import Any
 
 from rollwise.calibration import Calibration, Source, remarks_on
 from rollwise.errors import InputError
-from rollwise.parts import bundled, part_digest
-
-
-def belief_file(name: str, world: str, policy: Any, reward: Any) -> Path | None:
-    """The file that a belief's name stands for. "auto" is the world's own, where there is one and policy and reward
-    are the world's own too; else None, as "model" is, which is what the reward model says itself.
-    """
-    if name == "model":
-        return None
-    if name != "auto":
-        return Path(name)
-    own = bundled(world, "policy").parent / "belief.json"
-    return own if (policy, reward) == ("trained", "trained") and own.is_file() else None
+from rollwise.parts import part_digest
 
 
 def read_belief(file: Path) -> Calibration:

@@ -15,13 +15,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import rollwise
-from rollwise.belief_files import belief_file
 from rollwise.config import Config, validated
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.events import event_records
 from rollwise.labels import split_settings, split_variants
-from rollwise.parts import digest_of, digest_of_files, part_files
+from rollwise.parts import belief_file, digest_of, digest_of_files, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import find_strategy, find_world, refuse_idle_belief, refuse_idle_directions
 from rollwise.runner import Runner
@@ -123,12 +122,7 @@ class Grid(BaseModel):
         same. Raises InputError.
         """
         variants = [read_variant(label) for label in self.strategies]
-        for variant in variants:
-            if "directions" in variant.fields:
-                refuse_idle_directions(variant.strategy, variant.label)
-            if "belief" in variant.fields:
-                refuse_idle_belief(variant.strategy, variant.label)
-        return {
+        cells = {
             Cell(variant.label, budget, seed): Config.of(
                 **{"vote": "weighted_majority"} | self.search | variant.fields,
                 world=self.world,
@@ -141,6 +135,13 @@ class Grid(BaseModel):
             for seed in range(self.seeds)
             for variant in variants
         }
+        for variant in variants:
+            strategy = cells[Cell(variant.label, self.budgets[0], 0)].strategy
+            if "directions" in variant.fields:
+                refuse_idle_directions(strategy, variant.label)
+            if "belief" in variant.fields:
+                refuse_idle_belief(strategy, variant.label)
+        return cells
 
     def problems(self) -> list[Problem]:
         """The problems, levels in turn, so that a bench that was stopped holds as many of each."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError
-from rollwise.registry import default_directions
+from rollwise.registry import default_directions, default_strategy
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,12 +41,16 @@ def _file_or_function(given: Any) -> Any:
     raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
 
 
+_DECIDING_STRATEGY = ("belief", "world", "policy", "reward")
+
+
 class Config(BaseModel):
     """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
 
     `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
     that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
-    it is. Only strategies that need a belief read it.
+    it is. Only strategies that need a belief read it. Strategy "auto" is `optimal_directions` where there is a belief,
+    else `dora`; a config holds the one of them that it is.
     Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
     confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
     (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
@@ -57,9 +61,9 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
 
     world: str = "countdown"
-    strategy: Any = "dora"
+    strategy: Any = "auto"
     options: dict[str, Any] = Field(default_factory=dict)
-    budget: int = Field(64, ge=1)
+    budget: int = Field(64, ge=1, le=100_000)
     seed: int = Field(0, ge=0)
     temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
     top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
@@ -89,7 +93,11 @@ class Config(BaseModel):
         defaults = {"world": "text", "directions": default_directions()} if served else {}
         if served or given.get("world") == "text":
             defaults["reward"] = "confidence"
-        return defaults | given
+        fields = defaults | given
+        if fields.get("strategy", "auto") == "auto":
+            named = {name: fields.get(name, cls.model_fields[name].default) for name in _DECIDING_STRATEGY}
+            fields["strategy"] = default_strategy(**named)
+        return fields
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rollwise.allocation import STRATEGIES
 from rollwise.plugins import is_own_file, plugin_files
@@ -30,6 +31,9 @@ OURS = {
 }
 """Part → the names that are rollwise's own, which no package may take."""
 
+SURENESS = "log_concentration"
+"""The label by which a reward model says how sure it is of its score."""
+
 NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
 """A reward model's folder with its family named before it."""
 
@@ -37,6 +41,18 @@ NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
 def bundled(world: str, part: str, name: str = "trained") -> Path:
     """The folder of a world's bundled model, whether it is there or not; part and name as in FAMILY."""
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
+
+
+def belief_file(name: str, world: str, policy: Any, reward: Any) -> Path | None:
+    """The file that a belief's name stands for. "auto" is the world's own, where there is one and policy and reward
+    are the world's own too; else None, as "model" is, which is what the reward model says itself.
+    """
+    if name == "model":
+        return None
+    if name != "auto":
+        return Path(name)
+    own = bundled(world, "policy").parent / "belief.json"
+    return own if (policy, reward) == ("trained", "trained") and own.is_file() else None
 
 
 def named_path(name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from rollwise.allocation import STRATEGIES, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.parts import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, WORLDS, bundled, named_path
+from rollwise.parts import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, belief_file, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 from rollwise.strategies import NoOptions
 
@@ -42,6 +43,8 @@ def find_strategy(name: str | Function | Strategy) -> Strategy:
         return _own_strategy(name)
     if name in STRATEGIES:
         return STRATEGIES[name]
+    if name == "auto":
+        raise InputError(f"'auto' follows what a search believes, and here is none; there are: {', '.join(STRATEGIES)}")
     if is_own_file(name):
         return _own_strategy(load_file(name, "allocator"), name)
     if (given := load_offered("strategy", name, STRATEGIES)) is not None:
@@ -69,7 +72,8 @@ def _own_strategy(given: Function | Strategy, where: str = "") -> Strategy:
         return Strategy(name, given, None, needs)
     if callable(given) and _takes(given, 2):
         return Strategy(name, lambda candidates, width, options: given(candidates, width), NoOptions, needs)
-    raise InputError(f"allocator {name!r} has to take (candidates, width) or (candidates, width, options)")
+    called = f"allocator {where or getattr(given, '__name__', f'{given!r:.60}')!r}"
+    raise InputError(f"{called} has to take (candidates, width) or (candidates, width, options)")
 
 
 def _takes(function: Function, count: int) -> bool:
@@ -293,6 +297,28 @@ def find_directions(name: str, world: str, part: str = "whole") -> DirectionFind
         return HttpEmbedder(name, part)
     refuse_unknown_directions(name)
     return made(_own("directions", name, DIRECTIONS), "open", name, "direction finder")
+
+
+def default_strategy(belief: Any, world: str, policy: Any, reward: Any) -> str:
+    """What strategy "auto" is: optimal_directions where something says what a reward is worth (a belief that was given,
+    the world's own for its own models, the reward model itself), else dora, which trusts a reward whatever it is worth.
+    """
+    given = not isinstance(belief, str) or belief != "auto" or belief_file(belief, world, policy, reward) is not None
+    return "optimal_directions" if given or _tells_sureness(world, reward) else "dora"
+
+
+def _tells_sureness(world: str, reward: Any) -> bool:
+    """Whether a reward model says itself how sure it is: an object by its attribute `sureness`, a folder by its labels,
+    so that nothing is loaded to know it.
+    """
+    if not isinstance(reward, str):
+        return getattr(reward, "sureness", None) is not None
+    folder = bundled(world, "reward", reward) if reward in FAMILY["reward"] else named_path(reward)
+    try:
+        labels = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
+    except (OSError, ValueError):
+        return False
+    return isinstance(labels, dict) and SURENESS in labels.values()
 
 
 def default_directions() -> str:

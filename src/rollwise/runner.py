@@ -13,7 +13,7 @@ import numpy as np
 
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
-from rollwise.belief_files import belief_file, mismatches, read_belief, source_of
+from rollwise.belief_files import mismatches, read_belief, source_of
 from rollwise.config import Config
 from rollwise.core import (
     Believe,
@@ -29,6 +29,7 @@ from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.growing import grow
 from rollwise.ledger import Ledger
+from rollwise.parts import belief_file
 from rollwise.registry import (
     find_directions,
     find_policy,
@@ -298,7 +299,7 @@ def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any,
 
 async def solve_async(
     question: str | Problem,
-    strategy: Any = "dora",
+    strategy: Any = "auto",
     budget: int = 64,
     *,
     on_round: OnRound | None = None,
@@ -308,14 +309,14 @@ async def solve_async(
 
     `strategy` is a name, `file.py:function`, or a function (candidates, width) → counts; `policy`, `reward` and
     `directions` are names or objects of the protocols in `rollwise.core`; the other fields are those of
-    `rollwise.Config`. Raises InputError for what cannot be used.
+    `rollwise.Config`, which also says what "auto" is. Raises InputError for what cannot be used.
     """
     runner = Runner(Config.of(strategy=strategy, budget=budget, **fields))
     problem = runner.world.parse(question) if isinstance(question, str) else question
     return await runner.solve(problem, on_round)
 
 
-def solve(question: str | Problem, strategy: Any = "dora", budget: int = 64, **fields: Any) -> Solution:
+def solve(question: str | Problem, strategy: Any = "auto", budget: int = 64, **fields: Any) -> Solution:
     """`solve_async` for code that is not asynchronous; works inside a running event loop too, as in a notebook."""
     return run_to_end(solve_async(question, strategy, budget, **fields))
 

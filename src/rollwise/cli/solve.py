@@ -40,9 +40,9 @@ def solve(
         str,
         typer.Option(
             help="temperature, beam, dvts, rebase, dora, dora_two_stage, optimal, optimal_directions, or your own as "
-            "file.py:function."
+            "file.py:function; auto: optimal_directions where a belief says what the reward is worth, else dora."
         ),
-    ] = "dora",
+    ] = "auto",
     option: Annotated[
         list[str] | None, typer.Option(help="An option of the strategy as name=value, e.g. reward_temperature=0.2.")
     ] = None,
@@ -112,7 +112,7 @@ def solve(
     """Search for an answer and show where the rollouts went.
 
     Examples:
-    * `rollwise solve --seed 2` draws a question of the numbers game and solves it with DORA at N = 64
+    * `rollwise solve --seed 2` draws a question of the numbers game and spends 64 rollouts on it
 
     * `rollwise solve "Use 18, 1, 13, 22, 7 to make 132" --strategy rebase --budget 16`
 
@@ -159,16 +159,24 @@ def solve(
         solution = run_to_end(runner.solve(problem))
         typer.echo(json.dumps(_as_json(solution, runner, explain), ensure_ascii=False, indent=2))
     else:
-        solution = _solve_aloud(runner, problem, console)
+        solution = _solve_aloud(runner, problem, console, chosen=strategy != "auto")
         _show(solution, _flow(solution, runner), console, explain)
     if draw is not None:
-        picture = search_svg(_flow(solution, runner), f"{problem.question}  {strategy}, N = {budget}")
+        picture = search_svg(_flow(solution, runner), f"{problem.question}  {runner.strategy.name}, N = {budget}")
         draw.write_text(picture, encoding="utf-8")
 
 
-def _solve_aloud(runner: Runner, problem: Problem, console: Console) -> Solution:
+TRUSTING = (
+    "nothing says what this reward is worth, so the strategy is dora, which trusts it whatever it is worth; `rollwise "
+    "calibrate` fits a belief, and --belief FILE then makes the strategy optimal_directions"
+)
+
+
+def _solve_aloud(runner: Runner, problem: Problem, console: Console, chosen: bool) -> Solution:
     console.print(problem.question, style="bold")
-    for note in filter(None, [runner.world.remark(problem), *runner.notes]):
+    console.print(f"{runner.strategy.name}, N = {runner.config.budget}", style="dim")
+    trusting = None if chosen or "belief" in runner.strategy.needs else TRUSTING
+    for note in filter(None, [runner.world.remark(problem), trusting, *runner.notes]):
         console.print(f"note: {note}", style="yellow", markup=False)
     return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
 

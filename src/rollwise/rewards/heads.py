@@ -14,6 +14,7 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2Model, Qwen2PreTrainedModel
 
 from rollwise.errors import InputError
+from rollwise.parts import SURENESS
 from rollwise.rewards.layouts import CHAT, FAMILIES, QWEN_PRM, SKYWORK, TRL, Family
 from rollwise.worlds.tokenizer import CHAT_TEMPLATE
 
@@ -62,7 +63,7 @@ def head_of(family: Family, model: Any, tokenizer: Any) -> Head:
     match family.head:
         case "labels" | "two_layers":
             names = [*model.config.id2label.values()]
-            if len(names) != 2 and names[2:] != ["log_concentration"]:
+            if len(names) != 2 and names[2:] != [SURENESS]:
                 raise InputError(
                     f"a reward model has two labels, wrong and right, and this one has {model.config.num_labels}"
                 )
@@ -90,7 +91,7 @@ LOG_CONCENTRATIONS = (-3.0, 7.0)
 def sureness_of(model: Any) -> Head | None:
     """How a model's concentration κ (k,) is read from hidden states; None for one without the label for it."""
     names = [*getattr(model.config, "id2label", {}).values()]
-    if names[2:] != ["log_concentration"]:
+    if names[2:] != [SURENESS]:
         return None
     return lambda hidden: model.score(hidden)[:, 2].double().clamp(*LOG_CONCENTRATIONS).exp()
 

@@ -14,6 +14,7 @@ from rollwise.core import Path, Problem, Step, Stop, World
 from rollwise.engines.checkpoint import load_checkpoint
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
+from rollwise.parts import SURENESS
 from rollwise.rewards.heads import LOG_CONCENTRATIONS
 from rollwise.worlds.completions import Prefix, load_prefixes
 from rollwise.worlds.rollouts import label_rollout
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 REWARD_OPTIONS = TrainingOptions(steps=5000, learning_rate=1e-3)
-LABELS = ("wrong", "right", "log_concentration")
+LABELS = ("wrong", "right", SURENESS)
 
 
 @dataclass(frozen=True)
