@@ -27,11 +27,14 @@ from rollwise.worlds.story import advance, faults_show, read_story, start
 
 WORLD, EVEN = Stories("stories"), Stories("stories-even")
 STORY = "Ann has 20 beads. Ann has 4 fewer than Ben. Cal has 3 times as many as Ann and Ben together. How many has Cal?"
+HEADED = STORY.replace(". Ann", ". Ben: Ann").replace("Cal has", "Cal:")
 CANCELS = "Ann has 20 beads. Ann has 5 more than Ben. Ben has 5 fewer than Cal. How many has Cal?"
 
 
 def sentences(question: str) -> list[str]:
-    return question.split(". ")
+    """Sentences in which everyone has something: "Ben: 12 more than Ann" is "Ben has 12 more than Ann"."""
+    short = [re.sub(r"^([A-Z]\w+): (?=\d)", r"\1 has ", sentence) for sentence in question.split(". ")]
+    return [re.sub(r"^[A-Z]\w+: ", "", sentence) for sentence in short]
 
 
 def turned_in(question: str) -> list[int]:
@@ -353,6 +356,7 @@ def test_a_way_is_part_of_the_state_as_long_as_it_matters() -> None:
         ("Ann has 20 beads. Ann has 2 times as many as Ben. How many has Ben?", "one new person"),
         ("Ann has 20 beads. Ben has 2 times as many as Ann and Ann together. How many has Ben?", "one new person"),
         ("Ann has 20 beads. Ben has 2 more than Ann. How many has Ann?", "How many has Ben"),
+        ("Ann has 20 beads. Ann: Ben has 2 more than Ann. How many has Ben?", "tells of Ben, not of Ann"),
         ("Ann has 20 beads. Ben has 20 fewer than Ann. How many has Ben?", "Ben would have 0"),
         ("Ann has 20 beads. Ben has 1000 more than Ann. How many has Ben?", "1 to 999"),
         ("Ann has 900 beads. Ben has 900 times as many as Ann. How many has Ben?", "above 9990"),
@@ -368,9 +372,16 @@ def test_a_question_that_is_none_gets_a_clear_error(question: str, says: str) ->
 
 def test_a_question_outside_of_the_training_is_remarked() -> None:
     assert WORLD.remark(WORLD.parse(STORY)) is None
-    for odd in (STORY.replace("Ben", "Zoe"), STORY.replace("beads", "ducks"), STORY.replace("20", "200")):
+    for odd in (STORY.replace("beads", "ducks"), STORY.replace("20", "200")):
         assert "outside" in str(WORLD.remark(WORLD.parse(odd)))
-    assert WORLD.parse(STORY.replace("How many has Cal?", " How many  does Cal have?")).question == STORY
+    assert WORLD.parse(STORY.replace("How many has Cal?", " How many  does Cal have?")).question == HEADED
+
+
+def test_people_are_renamed_in_the_order_of_the_story() -> None:
+    told = STORY.replace("Ann", "Zoe").replace("Ben", "Ann")
+    assert told != STORY
+    assert WORLD.parse(told).question == HEADED == WORLD.parse(HEADED).question
+    assert WORLD.parse(told).answer == WORLD.parse(STORY).answer
 
 
 def test_the_demonstrator_samples_by_key_and_counts_words() -> None:

@@ -1,7 +1,7 @@
 """Stories: a chain of people, each of whose numbers follows from earlier ones; the last one's is asked for.
 
-Where Ann is known, a clause may be plain ("Ben has 12 more than Ann"), turned round ("Ann has 12 more than Ben", which
-tempts one to add), or leave two ways ("3 times as many as Ann and Ben together": add first, or multiply first).
+Where Ann is known, a clause may be plain ("Ben: 12 more than Ann"), turned round ("Ben: Ann has 12 more than Ben",
+which tempts one to add), or leave two ways ("Cal: 3 times as many as Ann and Ben together": add first, or multiply).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_CLAUSES = 12
 SLIPS = (-10, -1, 1, 10)
 """By how much a small plausible error of arithmetic is off."""
 
-EXAMPLE = "Ann has 37 apples. Ben has 12 more than Ann. Ben has 15 more than Cal. How many has Cal?"
+EXAMPLE = "Ann has 37 apples. Ben: 12 more than Ann. Cal: Ben has 15 more than Cal. How many has Cal?"
 
 
 class Kind(StrEnum):
@@ -94,13 +94,13 @@ def _sentence(clause: Clause, names: tuple[str, ...], place: int) -> str:
     new, known = names[place], names[clause.people[0]]
     match clause.kind:
         case Kind.TIMES:
-            return f"{new} has {clause.amount} times as many as {known}"
+            return f"{new}: {clause.amount} times as many as {known}"
         case Kind.TOGETHER:
-            return f"{new} has {clause.amount} times as many as {known} and {names[clause.people[1]]} together"
+            return f"{new}: {clause.amount} times as many as {known} and {names[clause.people[1]]} together"
         case Kind.MORE | Kind.FEWER:
-            return f"{new} has {clause.amount} {clause.kind} than {known}"
+            return f"{new}: {clause.amount} {clause.kind} than {known}"
         case Kind.TURNED_MORE | Kind.TURNED_FEWER:
-            return f"{known} has {clause.amount} {clause.kind.removeprefix('turned ')} than {new}"
+            return f"{new}: {known} has {clause.amount} {clause.kind.removeprefix('turned ')} than {new}"
 
 
 def told(clause: Clause, numbers: Sequence[Any], operators: Mapping[Kind, str] = RIGHT) -> Any:
@@ -161,6 +161,7 @@ _THAN = re.compile(rf"(?P<one>{_NAME}) has (?P<amount>\d+) (?P<kind>more|fewer) 
 _TIMES = re.compile(
     rf"(?P<new>{_NAME}) has (?P<amount>\d+) times as many as (?P<known>{_NAME})(?: and (?P<second>{_NAME}) together)?"
 )
+_HEADING = re.compile(rf"(?P<new>{_NAME}): (?P<rest>(?P<short>\d)?.*)")
 _ASKED = re.compile(rf"How many (?:has (?P<has>{_NAME})|does (?P<does>{_NAME}) have)\?")
 
 
@@ -180,7 +181,9 @@ def read_story(question: str) -> Story:
     names = [first["new"]]
     clauses = []
     for sentence in told:
-        clause, new = _read_clause(sentence, names)
+        clause, new = _read_clause(_spelled_out(sentence), names)
+        if (heading := _HEADING.fullmatch(sentence)) and heading["new"] != new:
+            raise InputError(f"this sentence tells of {new}, not of {heading['new']}: {sentence[:80]!r}")
         clauses.append(clause)
         names.append(new)
     if (asked["has"] or asked["does"]) != names[-1]:
@@ -188,6 +191,14 @@ def read_story(question: str) -> Story:
     story = Story(int(first["amount"]), tuple(clauses), tuple(names), first["things"])
     _check_numbers(story)
     return story
+
+
+def _spelled_out(sentence: str) -> str:
+    """A sentence without its heading: "Ben: 12 more than Ann" is "Ben has 12 more than Ann"."""
+    heading = _HEADING.fullmatch(sentence)
+    if heading is None:
+        return sentence
+    return f"{heading['new']} has {heading['rest']}" if heading["short"] else heading["rest"]
 
 
 def _read_clause(sentence: str, names: list[str]) -> tuple[Clause, str]:
