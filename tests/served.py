@@ -179,6 +179,8 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.settings.get("seconds", 0.0))
         text, ended = continuation(prompt, int(body.get("seed") or 0), limit, body["temperature"])
         stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
+        if body.get("stream") and kind == "llamacpp":
+            return self.stream_natively(self.shaped(body, prompt, text, ended, stop))
         if body.get("stream"):
             return self.stream(text, ended)
         return self.reply(self.shaped(body, prompt, text, ended, stop))
@@ -196,6 +198,8 @@ class Handler(BaseHTTPRequestHandler):
             kinds = "word" if stop is not None else "eos" if ended else "limit"
             tops = [{"id": 7, "logprob": -0.1}, {"id": 8, "logprob": -3.0}]
             shown_probabilities = [{"token": one, "logprob": -0.1, "top_logprobs": tops} for one in tokens]
+            if stop is not None and not body.get("stream"):
+                del shown_probabilities[-len(encode(stop[0])) :]  # as the real one does
             return {
                 "content": shown,
                 "tokens": ids,
@@ -240,9 +244,29 @@ class Handler(BaseHTTPRequestHandler):
             self.server.cut += 1
         self.close_connection = True
 
+    def stream_natively(self, whole: dict[str, Any]) -> None:
+        """A reply of llama.cpp's own route in pieces; none of them holds text of the stop string."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            for place, token in enumerate(whole["tokens"]):
+                shown = whole["content"][place : place + 1]
+                told = whole["completion_probabilities"][place] | {"token": shown}
+                self.data({"content": shown, "tokens": [token], "stop": False, "completion_probabilities": [told]})
+            last = {key: one for key, one in whole.items() if key != "completion_probabilities"}
+            self.data(last | {"content": "", "tokens": [], "stop": True})
+        except OSError:
+            self.server.cut += 1
+        self.close_connection = True
+
     def event(self, choice: dict[str, Any]) -> None:
+        self.data({"choices": [{"index": 0, **choice}]})
+
+    def data(self, event: dict[str, Any]) -> None:
         time.sleep(self.server.settings.get("pause", 0.0))
-        self.wfile.write(b"data: " + json.dumps({"choices": [{"index": 0, **choice}]}).encode() + b"\n\n")
+        self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
         self.wfile.flush()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rollwise.core import Sampling, Step, Stop
 from rollwise.engines.http.replies import (
     BrokenReplyError,
+    NativeStream,
     Stream,
     as_choice,
     certainty,
@@ -83,7 +84,12 @@ def test_a_reply_without_a_choice_is_broken(body: Any) -> None:
         with pytest.raises(BrokenReplyError):
             as_choice(body, own_route)
     with pytest.raises(BrokenReplyError, match="larger -c"):
-        as_choice(native("a", "limit", truncated=True), True)
+        as_choice(native("a", "eos", truncated=True), True)
+
+
+def test_a_full_context_is_a_cut_of_llama_cpps() -> None:
+    step = read_reply(LLAMA, native("a = ", "limit", truncated=True), step_rule("separator"), 64, 5).step
+    assert (step.text, step.stop) == ("a = ", Stop.LENGTH)
 
 
 def test_tokens_are_those_that_the_server_counts_else_its_ids_else_its_logprobs() -> None:
@@ -192,6 +198,49 @@ def test_a_stream_is_cut_at_the_step_and_tells_it_from_the_end() -> None:
         Stream(step_rule("separator")).feed({"error": {"message": "overloaded"}})
 
 
+def natively(*tokens: tuple[int, str, str], stop_type: str, word: str = "", predicted: int = 0) -> NativeStream:
+    """The stream of (id, text sent, text of the token), as llama-server of llama.cpp b11549 sends it."""
+    stream = NativeStream()
+    for number, sent, piece in tokens:
+        tops = [{"id": number, "token": piece, "logprob": -0.25}, {"id": 99, "token": "?", "logprob": -1.5}]
+        shown = {"id": number, "token": sent, "logprob": -0.25, "top_logprobs": tops}
+        event = {"content": sent, "tokens": [number], "stop": False, "completion_probabilities": [shown]}
+        assert not stream.feed(event)
+    counts = {"tokens_predicted": predicted or len(tokens), "tokens_evaluated": 9, "timings": {"cache_n": 4}}
+    assert stream.feed(native("", stop_type, tokens=[], stop=True, stopping_word=word) | counts)
+    return stream
+
+
+def test_a_stream_of_llama_cpps_tells_the_tokens_of_the_stop_string_too() -> None:
+    rule = step_rule("separator")
+    stream = natively((5, "a = 1", "a = 1"), (6, "", "\n\n"), stop_type="word", word="\n\n")
+    read = read_reply(LLAMA, stream.body, rule, 64, 5)
+    assert (read.step.text, read.step.stop, read.step.ids, read.step.tokens) == ("a = 1\n\n", Stop.STEP, (5, 6), 2)
+    assert read.step.logprob == pytest.approx(-0.5)
+    assert (read.prefilled, read.cached) == (5, 4)
+    alone = read_reply(LLAMA, natively((6, "", "\n\n"), stop_type="word", word="\n\n").body, rule, 64, 5).step
+    assert (alone.text, alone.ids, alone.logprob) == ("\n\n", (6,), -0.25)
+    assert confidence(alone) == pytest.approx(confidence(read.step))
+    ended = read_reply(LLAMA, natively((5, "done", "done"), (1, "", "<end>"), stop_type="eos").body, rule, 64, 5).step
+    assert (ended.text, ended.stop, ended.ids, ended.tokens) == ("done", Stop.END, (5,), 2)
+
+
+def test_a_stream_of_llama_cpps_that_leaves_tokens_out_gives_no_ids() -> None:
+    stream = natively((7, "√", "√"), (8, "2", "2"), stop_type="limit", predicted=3)  # two tokens make the root
+    step = read_reply(LLAMA, stream.body, step_rule("separator"), 3, 5).step
+    assert (step.text, step.ids, step.tokens, step.stop) == ("√2", (), 3, Stop.LENGTH)
+
+
+def test_a_stream_of_llama_cpps_that_breaks_off_is_no_reply() -> None:
+    stream = NativeStream()
+    assert not stream.feed({"content": "a", "tokens": [5], "stop": False})
+    with pytest.raises(BrokenReplyError, match="before the completion did"):
+        _ = stream.body
+    for event in ({"error": {"message": "overloaded"}}, ["overloaded"]):
+        with pytest.raises(BrokenReplyError, match="overloaded"):
+            stream.feed(event)
+
+
 def test_every_sampling_parameter_is_sent_in_the_words_of_the_kind() -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9)
     vllm = completion_body(VLLM, [1, 2], sampling, 64, 11, BLANK)
@@ -206,6 +255,7 @@ def test_every_sampling_parameter_is_sent_in_the_words_of_the_kind() -> None:
     assert completion_body(SGLANG, "a", sampling, 64, 11, BLANK)["no_stop_trim"] is True
     llama = completion_body(LLAMA, "a", sampling, 64, 11, BLANK)
     assert (llama["n_predict"], llama["top_k"], llama["min_p"], llama["repeat_penalty"]) == (64, 0, 0.0, 1.0)
+    assert llama["samplers"] == ["temperature", "top_p"]
     assert "max_tokens" not in llama
     python = completion_body(PYTHON, "a", sampling, 64, 11, BLANK)
     assert (python["repeat_penalty"], python["min_p"], python["stream"]) == (1.0, 0.0, True)

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from rollwise.cli.options import check_folder, whole_numbers
+from rollwise.cli.options import check_folder, check_writable, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
 from rollwise.errors import InputError
 from rollwise.parts import bundled
-from rollwise.registry import find_policy, find_world
+from rollwise.registry import find_policy, find_world, model_folder
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
 
@@ -160,3 +160,20 @@ def evaluate(
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))
+
+
+@app.command()
+def export(
+    world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
+    policy: Annotated[
+        str, typer.Option(help="trained, small, large, or the folder of one of its policies.")
+    ] = "trained",
+    out: Annotated[Path | None, typer.Option(help="The file to write; WORLD.gguf here if left out.")] = None,
+) -> None:
+    """Write a world's policy as a GGUF file in float32, which llama.cpp's server takes."""
+    from rollwise.worlds.gguf import write_gguf
+
+    file = out or Path(f"{world}.gguf")
+    check_writable(file, "--out")
+    size = write_gguf(model_folder(policy, world, "policy"), file, f"rollwise {world} {Path(policy).name}")
+    typer.echo(f"{size / 1e6:.1f} MB in {file}; serve it with: llama-server -m {file} -np 16 --kv-unified -c 8192")

@@ -20,15 +20,19 @@ CHAT_TEMPLATE = (
 )
 
 
+def literal_pattern(literals: Sequence[str]) -> str:
+    """The regular expression that cuts text into literals, the longest match first."""
+    return "|".join(re.escape(literal) for literal in sorted(literals, key=len, reverse=True))
+
+
 def build_tokenizer(literals: Sequence[str]) -> PreTrainedTokenizerFast:
     """A stock fast tokenizer whose vocabulary is five special tokens and the literals, longest match first."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = {token: index for index, token in enumerate((PAD, UNKNOWN, USER, ASSISTANT, END, *literals))}
-    pattern = "|".join(re.escape(literal) for literal in sorted(literals, key=len, reverse=True))
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(literal_pattern(literals)), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

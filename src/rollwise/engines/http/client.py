@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from rollwise.engines.http.replies import BrokenReplyError, Stream
+from rollwise.engines.http.replies import BrokenReplyError, NativeStream, Stream
 from rollwise.engines.http.servers import Address
 from rollwise.errors import EngineError, MissingExtraError
 from rollwise.numerics import keyed_generator
-from rollwise.prompts import StepRule
 
 if TYPE_CHECKING:
     import httpx
@@ -247,9 +246,10 @@ class Fleet:
         check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
         return parsed(reply.text)
 
-    async def stream(self, endpoint: Endpoint, path: str, body: Any, rule: StepRule, seconds: float) -> Any:
-        """The body of a streamed completion, read until a step's end shows; the rest is cancelled."""
-        stream = Stream(rule)
+    async def stream(
+        self, endpoint: Endpoint, path: str, body: Any, stream: Stream | NativeStream, seconds: float
+    ) -> Any:
+        """The body of a streamed completion, read until `stream` has all of it; the rest is cancelled."""
         client, url = self._lane().client, endpoint.address.url + path
         try:
             async with client.stream(

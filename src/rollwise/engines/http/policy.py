@@ -12,7 +12,7 @@ from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling,
 from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
 from rollwise.engines.http.probe import probe
-from rollwise.engines.http.replies import Reply, read_reply
+from rollwise.engines.http.replies import NativeStream, Reply, Stream, read_reply
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
@@ -216,8 +216,9 @@ class HttpSession:
 
         async def read(endpoint: Endpoint, seconds: float) -> Reply:
             fleet = policy.fleet
-            if server.stopping == "cut":
-                reply = await fleet.stream(endpoint, server.route, body, policy.rule, seconds)
+            if server.native or server.stopping == "cut":
+                stream = NativeStream() if server.native else Stream(policy.rule)
+                reply = await fleet.stream(endpoint, server.route, body | {"stream": True}, stream, seconds)
             else:
                 reply = await fleet.post(endpoint, server.route, body, seconds)
             return read_reply(server, reply, policy.rule, limit, TOP)

@@ -71,9 +71,9 @@ def as_choice(reply: Any, native: bool) -> dict[str, Any]:
 def _native_choice(reply: dict[str, Any]) -> dict[str, Any]:
     if "content" not in reply:
         raise BrokenReplyError(f"the server replied without content: {repr(reply)[:80]}")
-    if reply.get("truncated"):
-        raise BrokenReplyError("the server cut the prompt to fit its context; start it with a larger -c")
     kind = reply.get("stop_type")
+    if reply.get("truncated") and kind != "limit":  # at a limit, the context was full
+        raise BrokenReplyError("the server cut the prompt to fit its context; start it with a larger -c")
     reason = {"eos": "stop", "word": "stop", "limit": "length"}.get(str(kind))
     shown = reply.get("completion_probabilities") or []
     logprobs = {
@@ -90,6 +90,40 @@ def _native_choice(reply: dict[str, Any]) -> dict[str, Any]:
         "token_ids": reply.get("tokens") or None,
         "logprobs": logprobs if shown else None,
     }
+
+
+class NativeStream:
+    """The pieces of a completion by llama.cpp's own route, joined as they come.
+
+    It is streamed since a whole reply leaves out the log-probabilities of as many tokens as its stop string has. No
+    stream tells all tokens where several make one character: `tokens` are then none.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.ids: list[int] = []
+        self.shown: list[Any] = []
+        self.last: dict[str, Any] | None = None
+
+    def feed(self, event: Any) -> bool:
+        """Whether there is nothing more to read. Raises BrokenReplyError for an event that is no piece of a reply."""
+        if not isinstance(event, dict) or "error" in event:
+            raise BrokenReplyError(f"the server streamed {repr(event)[:120]}")
+        self.text += str(event.get("content") or "")
+        self.ids += event.get("tokens") or []
+        self.shown += event.get("completion_probabilities") or []
+        if event.get("stop"):
+            self.last = event
+        return self.last is not None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The reply. Raises BrokenReplyError where the stream ended before the text did."""
+        if self.last is None:
+            raise BrokenReplyError("the stream ended before the completion did")
+        whole = len(self.ids) == self.last.get("tokens_predicted")
+        told = {"content": self.text, "tokens": self.ids if whole else [], "completion_probabilities": self.shown}
+        return self.last | told
 
 
 def certainty(top_logprobs: Sequence[Mapping[str, float | None] | None], most: int) -> float:

@@ -113,7 +113,10 @@ def addresses(text: str) -> list[Address]:
 _NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
-    "llamacpp": {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "xtc_probability": 0.0},
+    "llamacpp": {
+        **{"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "xtc_probability": 0.0, "mirostat": 0},
+        "samplers": ["temperature", "top_p"],  # its own order cuts by top_p what no temperature has changed yet
+    },
     "llama-cpp-python": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
 }
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
