@@ -35,6 +35,7 @@ OPENAI_FIELDS = {
     *("model", "prompt", "max_tokens", "temperature", "top_p", "seed", "stop", "n", "stream", "logprobs"),
     *("presence_penalty", "frequency_penalty", "echo", "best_of"),
 }
+TRANSFORMERS_FIELDS = OPENAI_FIELDS | {"generation_config"}
 ROLLWISE_FIELDS = OPENAI_FIELDS - {"presence_penalty", "frequency_penalty"} | {
     *("include_stop_str_in_output", "return_token_ids", "add_special_tokens", "stop_token_ids"),
 }
@@ -160,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def complete(self, body: Any) -> None:
         kind = self.server.kind
-        known = {"transformers": OPENAI_FIELDS, "rollwise": ROLLWISE_FIELDS}.get(kind)
+        known = {"transformers": TRANSFORMERS_FIELDS, "rollwise": ROLLWISE_FIELDS}.get(kind)
         if known is not None and set(body) - known:
             unknown = sorted(set(body) - known)[0] if kind == "rollwise" else sorted(set(body) - known)
             return self.reply(
@@ -177,7 +178,9 @@ class Handler(BaseHTTPRequestHandler):
         if len(prompt) + limit > 600 and kind == "vllm":
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
         time.sleep(self.server.settings.get("seconds", 0.0))
-        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, body["temperature"])
+        samples = kind != "transformers" or json.loads(body.get("generation_config", "{}")).get("do_sample", False)
+        heat = self.server.settings.get("temperature", body["temperature"] if samples else 0)
+        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, heat)
         stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
         if body.get("stream") and kind == "llamacpp":
             return self.stream_natively(self.shaped(body, prompt, text, ended, stop))

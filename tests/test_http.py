@@ -96,6 +96,18 @@ def test_a_server_that_fails_at_stop_strings_is_streamed_from() -> None:
     assert steps[0].text in (WAYS[0][0], WAYS[1][0])
 
 
+@pytest.mark.parametrize(
+    ("settings", "tempering"), [({}, "asked"), ({"temperature": 0}, "greedy"), ({"temperature": 1}, "first")]
+)
+def test_whose_temperature_holds_is_tried_and_told(settings: dict[str, Any], tempering: str) -> None:
+    with emulated("transformers", **settings) as server:
+        found = probe(addresses(server.url)[0])
+        told = HttpPolicy(server.url).remarks
+    assert found.tempering == tempering
+    assert found.one_at_a_time == (tempering != "first")
+    assert any("--continuous-batching" in one for one in told) == (tempering != "asked")
+
+
 def test_a_name_that_a_proxy_rewrote_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OWNERS, "sglang", "gateway")
     with emulated("sglang") as server:

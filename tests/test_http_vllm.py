@@ -8,16 +8,12 @@ bundled policy of the numbers game:
 """
 
 import asyncio
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
 import torch
+from vllm_server import GIVEN, vllm
 from walking import walk
 
 import rollwise
@@ -30,7 +26,6 @@ from rollwise.engines.local import LocalPolicy
 from rollwise.parts import bundled
 from rollwise.registry import find_world
 
-GIVEN = os.environ.get("ROLLWISE_VLLM", "")
 pytestmark = [
     pytest.mark.heavy,
     pytest.mark.skipif(not GIVEN, reason="set ROLLWISE_VLLM to a vllm executable or to the URL of its server"),
@@ -45,26 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if GIVEN.startswith("http"):
         yield GIVEN
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = (tmp_path_factory.mktemp("vllm") / "log").open("w")
-    options = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "512", "--enable-prompt-tokens-details"]
-    command = [GIVEN, "serve", str(bundled("countdown", "policy")), *options, "--port", str(port)]
-    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-    try:
-        deadline = time.monotonic() + 600
-        while time.monotonic() < deadline:
-            with socket.socket() as knock:
-                if knock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None, FilePath(log.name).read_text()[-2000:]
-            time.sleep(1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
-        log.close()
+    options = ["--max-model-len", "512", "--enable-prompt-tokens-details"]
+    with vllm(bundled("countdown", "policy"), tmp_path_factory.mktemp("vllm") / "log", *options) as url:
+        yield url
 
 
 def test_the_probe_knows_vllm(server: str) -> None:

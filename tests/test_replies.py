@@ -261,10 +261,12 @@ def test_every_sampling_parameter_is_sent_in_the_words_of_the_kind() -> None:
     assert (python["repeat_penalty"], python["min_p"], python["stream"]) == (1.0, 0.0, True)
     assert "stop" not in python
     strict = {"model", "prompt", "temperature", "top_p", "seed", "max_tokens", "logprobs", "stop"}
-    assert set(completion_body(TRANSFORMERS, "a", sampling, 64, 1, BLANK)) - strict <= {
-        "presence_penalty",
-        "frequency_penalty",
-    }
+    transformers = completion_body(TRANSFORMERS, "a", sampling, 64, 1, BLANK)
+    assert set(transformers) - strict <= {"presence_penalty", "frequency_penalty", "generation_config"}
+    told = json.loads(transformers["generation_config"])
+    assert (told["do_sample"], told["top_k"], told["min_p"], told["typical_p"]) == (True, 0, 0.0, 1.0)
+    greedy = completion_body(TRANSFORMERS, "a", Sampling(temperature=0), 64, 1)["generation_config"]
+    assert json.loads(greedy)["do_sample"] is False
     refusing = Server("http://a", "vllm", "m", stopping="told", refused=frozenset({"top_k", "logprobs"}))
     assert not {"top_k", "logprobs"} & set(completion_body(refusing, "a", sampling, 64, 1, BLANK))
 

@@ -211,6 +211,22 @@ async def test_what_does_not_fit_the_context_is_not_sent() -> None:
             await session.close()
 
 
+async def test_a_third_label_is_how_sure_a_model_of_our_own_is_and_refused_of_others() -> None:
+    works = computing(local(TRL))
+
+    def answer(path: str, body: Any) -> Reply:
+        pooled = {"data": [{"data": [[0.2, 0.6, 0.2]]}], "usage": {"prompt_tokens": 9}}
+        return (200, pooled) if path == "/pooling" else works(path, body)
+
+    with serving(answer) as (url, _):
+        own, other = ServedReward(CHAT, url).open(PROBLEM, 0), ServedReward(TRL, url, patience=QUICK).open(PROBLEM, 0)
+        assert await own.score([path_of(STEPS[0])]) == pytest.approx([0.75])
+        with pytest.raises(InputError, match="the served one has 3"):
+            await other.score([path_of(STEPS[0])])
+        await own.close()
+        await other.close()
+
+
 @pytest.mark.parametrize(
     "broken",
     [(500, {"error": "busy"}), (429, {}), (200, b"{"), (200, {"data": []}), (200, {"data": [{"data": [[0.9, 0.9]]}]})],

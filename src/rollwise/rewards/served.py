@@ -11,16 +11,16 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, Usage
+from rollwise.engines.http.asker import Asker
 from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
-from rollwise.engines.http.probe import Asker
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
 from rollwise.errors import EngineError, InputError, UnknownNameError
-from rollwise.rewards.layouts import FAMILIES, Chat, Family, Marker, Piece, Special, Text
+from rollwise.rewards.layouts import CHAT, FAMILIES, Chat, Family, Marker, Piece, Special, Text
 
 Tokens = tuple[int, ...]
 Words = tuple[int, int]
@@ -46,11 +46,28 @@ def pooling_body(tokens: Tokens, words: Words | None) -> dict[str, Any]:
 
 
 def pooling_score(reply: Any, words: Words | None) -> float:
-    """The probability of right, the second of two labels, in the last row: that of the last step's end."""
-    wrong, right = map(float, reply["data"][0]["data"][-1])
-    if not math.isclose(wrong + right, 1.0, abs_tol=0.02):
-        raise BrokenReplyError(f"the server replied {wrong:.3g} and {right:.3g}, which are no two probabilities")
-    return right
+    """The probability of right, the second of two labels, in the last row: that of the last step's end. Raises
+    InputError for a model of other than two labels.
+    """
+    wrong, right, *others = _last_row(reply)
+    if others:
+        raise InputError(f"a reward model has two labels, wrong and right, and the served one has {2 + len(others)}")
+    return right / (wrong + right)
+
+
+def own_pooling_score(reply: Any, words: Words | None) -> float:
+    """The same of a model that rollwise trained: a third label, for how sure it is, takes no part."""
+    wrong, right, *sureness = _last_row(reply)
+    if len(sureness) > 1:
+        raise InputError(f"a reward model of rollwise has two or three labels, and the served one {2 + len(sureness)}")
+    return right / (wrong + right)
+
+
+def _last_row(reply: Any) -> list[float]:
+    row = [float(one) for one in reply["data"][0]["data"][-1]]
+    if min(row) < 0 or not math.isclose(math.fsum(row), 1.0, abs_tol=0.02):
+        raise BrokenReplyError(f"the server replied {row[:4]}, which are no probabilities")
+    return row
 
 
 def one_token_body(tokens: Tokens, words: Words | None) -> dict[str, Any]:
@@ -134,6 +151,8 @@ class ServedReward:
         if route is not None and route not in known:
             raise InputError(f"{family.name} is asked for by {' or '.join(known)}, not by {route}")
         self.family, self.route = family, ROUTES[route or known[0]]
+        if family is CHAT and self.route.path == "/pooling":
+            self.route = replace(self.route, score=own_pooling_score)
         self.fleet = Fleet(addresses(urls), concurrency, patience or Patience())
         self.model, self.context = first_model(self.fleet)
         self.words: Words | None = None

@@ -10,8 +10,9 @@ import numpy as np
 
 from rollwise.core import DirectionSession, FloatArray, PolicySession, Problem
 from rollwise.embedders import EmbeddingSession, window
+from rollwise.engines.http.asker import Asker
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
-from rollwise.engines.http.probe import Asker, model_card
+from rollwise.engines.http.probe import model_card
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
 from rollwise.errors import EngineError, InputError

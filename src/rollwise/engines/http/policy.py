@@ -56,8 +56,8 @@ class HttpPolicy:
         self.server = self.servers[0]
         forced = rule is None and self.server.thinking == "forced"
         self.rule = step_rule("tokens(256)") if forced else named
-        if self.server.kind == "llama-cpp-python":
-            concurrency = 1  # it holds one lock, and a new request may interrupt a stream
+        if self.server.one_at_a_time:
+            concurrency = 1
         found = {server.url: server for server in self.servers}
         reached = [Address(url) for url in found]
         self.fleet = Fleet(reached, concurrency, patience or Patience())
@@ -139,7 +139,9 @@ class HttpSession:
         quiet = server.thinking == "off"
         if server.tokenizer is not None:
             text = templates.local_prompt(server.tokenizer, chat, quiet)
-            return _Start(text, templates.local_ids(server.tokenizer, text) if server.by_ids else None)
+            if not server.by_ids:
+                return _Start(templates.unopened(server.tokenizer, text), None)
+            return _Start(text, templates.local_ids(server.tokenizer, text))
         if server.template == "plain":
             prompt: templates.Prompt = templates.plain_prompt(chat)
         else:
@@ -224,9 +226,13 @@ class HttpSession:
             return read_reply(server, reply, policy.rule, limit, TOP)
 
         reply = await policy.fleet.ask(self.problem.id, key, read)
-        if reply.prefilled is not None or not isinstance(prompt, tuple):
+        if reply.prefilled is not None:
             return reply
-        return replace(reply, prefilled=len(prompt))
+        if not isinstance(prompt, str):
+            return replace(reply, prefilled=len(prompt))
+        if server.tokenizer is None:
+            return reply
+        return replace(reply, prefilled=templates.length_as_read(server.tokenizer, prompt))
 
     async def _prompt(self, path: Path) -> templates.Prompt:
         """The question and the path, as ids where the server takes them, else as text."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from rollwise.core import Sampling
-from rollwise.engines.http import templates
-from rollwise.engines.http.client import LostError, PassingError, check_status, headers, hidden, load_httpx, parsed
+from rollwise.engines.http import serve, templates
+from rollwise.engines.http.asker import Asker
+from rollwise.engines.http.client import LostError, PassingError
 from rollwise.engines.http.replies import BrokenReplyError, as_choice
 from rollwise.engines.http.servers import TOP, Address, Server, completion_body
 from rollwise.errors import EngineError, InputError
@@ -24,55 +24,8 @@ _OWNERS = {
     "rollwise": "rollwise",
 }
 _QUESTION = [{"role": "user", "content": "What is 2 + 2?"}]
+_GREEDY = Sampling(temperature=0)
 _LONG = "Count: " + " ".join(map(str, range(1, 60)))
-_TRIES = 6
-
-
-class Asker:
-    """One server asked in turn; what may pass is tried again a few times."""
-
-    def __init__(self, address: Address, seconds: float = 120.0) -> None:
-        self.address = address
-        self._httpx = load_httpx()
-        timeout = self._httpx.Timeout(seconds, connect=5.0)
-        secure = address.url.startswith("https:")  # else no certificates are loaded
-        self._client = self._httpx.Client(timeout=timeout, trust_env=not address.loopback, verify=secure)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
-
-    def get(self, path: str) -> Any:
-        """A route's JSON; None where the server has no such route, or no JSON there."""
-        with contextlib.suppress(LostError, BrokenReplyError):
-            return self._ask("GET", path, None)
-        return None
-
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What a route replies. Raises LostError where it refuses."""
-        return self._ask("POST", path, body)
-
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
-        for attempt in range(_TRIES):
-            try:
-                reply = self._client.request(method, self.address.url + path, json=body, headers=headers())
-                check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
-                return parsed(reply.text)
-            except self._httpx.ConnectError as error:
-                failed: Exception = InputError(
-                    f"nothing answers at {self.address.url} ({hidden(str(error))}): start a server there, "
-                    "or give the URL of one"
-                )
-            except self._httpx.HTTPError as error:
-                reason = f"{type(error).__name__}: {hidden(str(error))}"
-                failed = EngineError(f"{self.address.url} broke off: {reason}")
-            except (PassingError, BrokenReplyError) as error:
-                failed = error
-            if isinstance(failed, InputError) and attempt == 2:
-                break
-            if attempt + 1 < _TRIES:
-                time.sleep(min(1.0, getattr(failed, "wait", None) or 0.1 * 2**attempt))
-        raise failed
 
 
 def probe(address: Address, tokenizer: str | None = None, thorough: bool = False) -> Server:
@@ -95,9 +48,10 @@ def probe(address: Address, tokenizer: str | None = None, thorough: bool = False
 
 def _identified(asker: Asker, tokenizer: str | None) -> Server:
     """Kind, model, version and context, as the server names them."""
-    models = asker.get("/v1/models")
-    listed = [one for one in (models or {}).get("data") or [] if isinstance(one, dict) and one.get("id")]
+    listed = _listed(asker)
     url, wanted = asker.address.url, asker.address.model
+    if not any(one.get("owned_by") in _OWNERS for one in listed) and serve.is_there(asker):
+        return serve.identified(asker, listed, tokenizer)
     if not listed and wanted is None:
         raise InputError(
             f"{url} lists no model under /v1/models: give an OpenAI-compatible server, or its model as #NAME"
@@ -126,6 +80,15 @@ def _identified(asker: Asker, tokenizer: str | None) -> Server:
         parameters=int(meta.get("n_params") or 0),
         tokenizer=tokenizer or _own_tokenizer(asker, kind),
     )
+
+
+def _listed(asker: Asker) -> list[Mapping[str, Any]]:
+    """The models that a server lists. `transformers serve` fails at it where no model lies in its cache."""
+    try:
+        models = asker.get("/v1/models", tries=3)
+    except PassingError:
+        models = None if serve.is_there(asker) else asker.get("/v1/models")
+    return [one for one in (models or {}).get("data") or [] if isinstance(one, dict) and one.get("id")]
 
 
 def model_card(listed: Sequence[Mapping[str, Any]], task: str) -> Mapping[str, Any]:
@@ -207,17 +170,25 @@ def _probe_prompt(asker: Asker, server: Server) -> templates.Prompt:
     return prompt
 
 
+def _probe_text(server: Server) -> str:
+    """The prompt for a server that takes no ids."""
+    if server.tokenizer is None:
+        return templates.plain_prompt(_QUESTION)
+    text = templates.local_prompt(server.tokenizer, _QUESTION, server.thinking == "off")
+    return templates.unopened(server.tokenizer, text)
+
+
 def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> Server:
     """What a completion of two tokens shows: fields taken, ids in and out, log-probabilities, how ends are told."""
     guess = replace(server, stopping="told", kind="vllm" if server.kind == "openai" else server.kind)
-    body = completion_body(guess, prompt, Sampling(temperature=0), 2, 1)
+    body = completion_body(guess, prompt, serve.FIRST if server.kind == "transformers" else _GREEDY, 2, 1)
     takes_ids = not isinstance(prompt, str)
     try:
         reply, refused = _taken(asker, server.route, body)
     except LostError:
         if not takes_ids:
             raise
-        takes_ids, body["prompt"] = False, templates.plain_prompt(_QUESTION)
+        takes_ids, body["prompt"] = False, _probe_text(server)
         reply, refused = _taken(asker, server.route, body)
     choice = as_choice(reply, server.native)
     shown = choice.get("logprobs") or {}
@@ -227,8 +198,8 @@ def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> 
     details = usage.get("prompt_tokens_details") or {}
     known = server.kind != "openai"
     kind = server.kind if known else {"stop_reason": "vllm", "matched_stop": "sglang"}.get(stop_key or "", "openai")
-    if kind == "openai" and "top_k" in refused:
-        kind = "transformers"  # the strict one
+    if kind == "openai" and "top_k" in refused:  # transformers serve is the strict one
+        return _with_completion(asker, replace(server, kind="transformers"), body["prompt"])
     untold = not takes_ids and server.template in ("tokenize", "chat")  # they tell ids, and ids are of no use here
     found = replace(
         server,
@@ -245,8 +216,8 @@ def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> 
     )
     if not stop_key:
         with contextlib.suppress(EngineError):  # a server that fails at stop strings is sent none
-            return _with_kept_stop(asker, found, body["prompt"])
-    return found
+            found = _with_kept_stop(asker, found, body["prompt"])
+    return serve.tempered(asker, found, body["prompt"]) if kind == "transformers" else found
 
 
 def _taken(asker: Asker, path: str, body: dict[str, Any]) -> tuple[Any, set[str]]:
@@ -267,13 +238,13 @@ def _taken(asker: Asker, path: str, body: dict[str, Any]) -> tuple[Any, set[str]
 def _with_kept_stop(asker: Asker, server: Server, prompt: Any) -> Server:
     """Whether the text keeps its stop string: what the server said greedily before is stopped within, and compared."""
     asked = replace(server, stopping="kept")
-    free = as_choice(asker.post(server.route, completion_body(asked, prompt, Sampling(temperature=0), 8, 1)), False)
+    free = as_choice(asker.post(server.route, completion_body(asked, prompt, _GREEDY, 8, 1)), False)
     text = str(free.get("text") or "")
     end = text[2:4]
     if len(end) < 2 or end in text[:3]:
         return server
-    body = completion_body(asked, prompt, Sampling(temperature=0), 8, 1, [end])
-    stopped = str(as_choice(asker.post(server.route, body), False).get("text") or "")
+    body = completion_body(asked, prompt, _GREEDY, 8, 1, [end])
+    stopped = str(as_choice(asker.post(server.route, body, tries=1), False).get("text") or "")
     kept = stopped.startswith(text[:2] + end) and len(stopped) < len(text)
     return asked if kept else server
 
@@ -282,7 +253,7 @@ def _tried(asker: Asker, server: Server, prompt: templates.Prompt) -> Server:
     """Seeds, several completions a request, and the prefix cache, by trying."""
 
     def complete(limit: int, seed: int, **fields: Any) -> Any:
-        shown = prompt if server.takes_ids or isinstance(prompt, str) else templates.plain_prompt(_QUESTION)
+        shown = prompt if server.takes_ids or isinstance(prompt, str) else _probe_text(server)
         asked = replace(server, stopping="told")
         body = completion_body(asked, shown, Sampling(temperature=1.0), limit, seed) | fields
         return asker.post(server.route, body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +17,11 @@ Stopping = Literal["told", "kept", "cut"]
 stream and cut by the reader, since this server's replies do not tell a stop string from the end of the text.
 """
 
+Tempering = Literal["asked", "greedy", "first"]
+"""Whose temperature holds: that of each request; none, since every reply is the likeliest text; or that of the first
+request that the server ever had.
+"""
+
 TOP = 5
 """How many of the likeliest tokens are asked for: as many as every server gives."""
 
@@ -28,7 +34,8 @@ class Server:
     reply names at each position, 0 where it names the sampled one only; `template` is how a chat becomes a prompt:
     "tokenize", "apply-template", "chat" (ids told by a chat completion), "tokenizer" (a folder here) or "plain";
     `thinking` is "none", "off" (the template takes enable_thinking) or "forced" (it opens a thought by itself);
-    `encodes`: whether it has a route that turns text into ids; `refused` names fields that this server does not take.
+    `encodes`: whether it has a route that turns text into ids; `refused` names fields that this server does not take;
+    `tempering` says whose temperature holds, and is tried where a kind is known to differ.
     """
 
     url: str
@@ -52,6 +59,14 @@ class Server:
     tokenizer: str | None = None
     encodes: bool = False
     refused: frozenset[str] = frozenset()
+    tempering: Tempering | None = None
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether requests are best sent in turn: llama-cpp-python holds one lock, and a new request may interrupt a
+        stream; transformers serve completes one text after the other, by one generator that each request seeds anew.
+        """
+        return self.kind == "llama-cpp-python" or (self.kind == "transformers" and self.tempering != "first")
 
     @property
     def native(self) -> bool:
@@ -109,7 +124,7 @@ def addresses(text: str) -> list[Address]:
 
 
 # Fields that keep a server from sampling by defaults of its own (a model's generation_config.json, or llama.cpp's), by
-# kind. An OpenAI server has no such defaults; transformers serve takes OpenAI's fields only.
+# kind. An OpenAI server has no such defaults; transformers serve takes them in a text of JSON.
 _NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
@@ -119,6 +134,7 @@ _NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     },
     "llama-cpp-python": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
 }
+_NEUTRAL_CONFIG: Mapping[str, Any] = {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "no_repeat_ngram_size": 0}
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
 _KEPT: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"include_stop_str_in_output": True, "return_token_ids": True, "add_special_tokens": False},
@@ -144,6 +160,8 @@ def completion_body(
     body: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else list(prompt)}
     body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
     body |= {**_NEUTRAL.get(server.kind, {}), **_KEPT.get(server.kind, {})}
+    if server.kind == "transformers":  # without do_sample it takes the likeliest token at every temperature
+        body["generation_config"] = json.dumps({"do_sample": sampling.temperature > 0, **_NEUTRAL_CONFIG})
     if server.kind != "rollwise":
         body |= _PENALTIES
     if server.native:
@@ -155,6 +173,19 @@ def completion_body(
     elif ends:
         body["stop"] = list(ends)
     return {name: value for name, value in body.items() if name not in server.refused}
+
+
+_TEMPERING: Mapping[str, Sequence[str]] = {
+    "greedy": (
+        "the server replies with the likeliest text whatever the temperature, so all rollouts of a question are one; "
+        "restart it without --continuous-batching, or with "
+        '"do_sample": true in the generation_config.json of its model',
+    ),
+    "first": (
+        "the temperature and top_p of the first request that this server ever had hold for all that follow, and seeds "
+        "do not hold among requests at once; restart it without --continuous-batching to choose them",
+    ),
+}
 
 
 def weaknesses(server: Server, rule: StepRule) -> list[str]:
@@ -169,17 +200,22 @@ def weaknesses(server: Server, rule: StepRule) -> list[str]:
     if server.stopping == "cut":
         told.append("replies do not tell a stop string from the end, so they are streamed and cut here")
     if server.stopping == "cut":
-        estimated = "" if server.logprobs is not None else ", and counts a streamed piece as one token"
-        told.append(f"a streamed reply counts no prompt tokens, so the ledger holds none as read{estimated}")
+        if not server.by_ids and server.tokenizer is None:
+            told.append("a streamed reply counts no prompt tokens, so the ledger holds none as read")
+        if server.logprobs is None:
+            told.append("the ledger counts a streamed piece as one token")
     elif not server.counts:
         told.append("the server counts no tokens; the ledger counts those whose ids or log-probabilities it gives")
     elif not server.cached:
         told.append("the server does not say what its prefix cache saved; the ledger counts all prompts as read")
     if server.logprobs is None:
-        told.append("the server gives no log-probabilities")
+        told.append("the server gives no log-probabilities, so it takes a reward model, named by --reward")
     if server.seed is False:
         told.append("the server does not honour seeds, so a search does not repeat exactly")
-    if server.kind == "transformers":
+    told += _TEMPERING.get(server.tempering or "", ())
+    if server.one_at_a_time:
+        told.append("this server completes one text at a time, so requests go one after the other")
+    if server.kind == "transformers" and "generation_config" in server.refused:
         told.append("top_k and penalties of the model's generation_config.json stay in force")
     if server.kind == "sglang":
         told.append("log-probabilities may be those after the temperature (SGLang's default)")

@@ -104,3 +104,17 @@ def local_prompt(folder: str, messages: Messages, quiet: bool) -> str:
 def local_ids(folder: str, text: str) -> tuple[int, ...]:
     """A text's ids by the tokenizer of a folder, nothing added."""
     return tuple(load_tokenizer(folder)(text, add_special_tokens=False)["input_ids"])
+
+
+def unopened(folder: str, text: str) -> str:
+    """A prompt without the start token at its beginning, where the folder's tokenizer puts one before every text: a
+    server that is sent text would read it twice.
+    """
+    tokenizer = load_tokenizer(folder)
+    bare = text.removeprefix(tokenizer.bos_token or "")
+    return bare if tuple(tokenizer(bare)["input_ids"]) == local_ids(folder, text) else text
+
+
+def length_as_read(folder: str, text: str) -> int:
+    """How many tokens a server reads that is sent a text, by the tokenizer of a folder."""
+    return len(load_tokenizer(folder)(text)["input_ids"])
