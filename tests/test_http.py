@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode, faulty
+from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode
 from typer.testing import CliRunner
 
 import rollwise
@@ -25,6 +25,7 @@ from rollwise.engines.http.probe import probe
 from rollwise.engines.http.servers import Address, addresses
 from rollwise.errors import InputError
 from rollwise.runner import Runner
+from rollwise.testing import FAULTS, faulty
 
 FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 PROBLEM = Problem(QUESTION, QUESTION)
@@ -341,7 +342,7 @@ def test_cancelling_a_search_ends_it_and_its_requests() -> None:
 
 @pytest.mark.parametrize("kind", ["vllm", "openai"])
 def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -> None:
-    with emulated(kind) as server, faulty(server.url, 10) as proxy:
+    with emulated(kind) as server, faulty(server.url, 0.1) as proxy:
         policy = HttpPolicy(proxy.url, patience=FAST)
         config = Config.of(policy=policy, world="countdown", reward="dial(0)", directions="text", budget=8)
         runner = Runner(config)
@@ -351,7 +352,7 @@ def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -
             return await asyncio.gather(*(runner.solve(problem) for problem in problems))
 
         solutions = asyncio.run(all_of_them())
-    assert set(proxy.done) == {"passed", *proxy.KINDS}
+    assert set(proxy.done) == {"passed", *FAULTS}
     for solution in solutions:
         assert len(solution.finished) + len(solution.failures) == 8
         assert len(solution.finished) == 8
@@ -359,9 +360,9 @@ def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -
 
 
 def test_where_nothing_gets_through_every_rollout_is_lost_and_said_so() -> None:
-    with emulated("vllm") as server, faulty(server.url, 0) as proxy:
+    with emulated("vllm") as server, faulty(server.url, 0.0) as proxy:
         policy = HttpPolicy(proxy.url, patience=replace(FAST, attempts=3))
-        proxy.every, proxy.KINDS = 1, ("drop", "garbage")
+        proxy.share, proxy.kinds = 1.0, ("drop", "garbage")
         solution = rollwise.solve(
             QUESTION, budget=4, policy=policy, world="text", reward="confidence", directions="text"
         )

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from served import faulty
 from walking import walk
 
 import rollwise
@@ -22,6 +21,7 @@ from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.confidence import Confidence
 from rollwise.runner import Runner
+from rollwise.testing import FAULTS, faulty
 
 pytest.importorskip("uvicorn", reason="pip install 'rollwise[serve]'")
 
@@ -110,7 +110,7 @@ def test_directions_by_the_servers_own_embedder(server: str) -> None:
 
 
 def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(server: str) -> None:
-    with faulty(server, 10) as proxy:
+    with faulty(server, 0.1) as proxy:
         policy = HttpPolicy(proxy.url, patience=FAST)
         reward = Confidence()
         config = Config.of(
@@ -128,7 +128,7 @@ def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(serve
             return await asyncio.gather(*(runner.solve(WORLD.problem(1, seed)) for seed in range(5)))
 
         solutions = asyncio.run(all_of_them())
-    assert set(proxy.done) == {"passed", *proxy.KINDS}
+    assert set(proxy.done) == {"passed", *FAULTS}
     assert all(len(solution.finished) + len(solution.failures) == 6 for solution in solutions)
     assert sum(len(solution.failures) for solution in solutions) == 0
 
