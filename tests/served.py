@@ -173,11 +173,19 @@ class Handler(BaseHTTPRequestHandler):
         if len(prompt) + limit > 600 and kind == "vllm":
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
         time.sleep(self.server.settings.get("seconds", 0.0))
-        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, body["temperature"])
-        stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
-        if body.get("stream"):
-            return self.stream(text, ended)
-        return self.reply(self.shaped(body, prompt, text, ended, stop))
+        if int(body.get("n", 1)) > self.server.settings.get("most", 1024):
+            return self.reply({"error": {"message": "n is too large"}}, 400)
+        replies = []
+        for index in range(int(body.get("n", 1))):
+            text, ended = continuation(prompt, int(body.get("seed") or 0) + index, limit, body["temperature"])
+            stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
+            if body.get("stream"):
+                return self.stream(text, ended)
+            replies.append(self.shaped(body, prompt, text, ended, stop))
+        reply = joined(replies)
+        if len(replies) > 1 and (broken := self.server.settings.get("broken_choice")) is not None:
+            reply["choices"][broken]["finish_reason"] = "abort"
+        return self.reply(reply)
 
     def shaped(self, body: Any, prompt: str, text: str, ended: bool, stop: tuple[str, int] | None) -> dict[str, Any]:
         """The reply in this kind's shape."""
@@ -218,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
         usage: dict[str, Any] = {"prompt_tokens": len(prompt), "completion_tokens": len(ids)}
         if kind == "vllm":
             usage["prompt_tokens_details"] = {"cached_tokens": 16 * (len(prompt) // 16)}
-        return {"choices": [choice] * int(body.get("n", 1)), "usage": usage}
+        return {"choices": [choice], "usage": usage}
 
     def stream(self, text: str, ended: bool) -> None:
         self.send_response(200)
@@ -240,6 +248,15 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(self.server.settings.get("pause", 0.0))
         self.wfile.write(b"data: " + json.dumps({"choices": [{"index": 0, **choice}]}).encode() + b"\n\n")
         self.wfile.flush()
+
+
+def joined(replies: list[dict[str, Any]]) -> dict[str, Any]:
+    """One reply of the completions of one prompt."""
+    first = replies[0]
+    if len(replies) > 1:
+        first["choices"] = [reply["choices"][0] | {"index": index} for index, reply in enumerate(replies)]
+        first["usage"]["completion_tokens"] = sum(reply["usage"]["completion_tokens"] for reply in replies)
+    return first
 
 
 def continuation(prompt: str, seed: int, limit: int, temperature: float) -> tuple[str, bool]:

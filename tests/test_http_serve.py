@@ -101,6 +101,33 @@ def test_a_search_of_one_url_ends_and_its_ledger_is_the_servers_account(server: 
     assert sorted(path.text for path in again.finished) == sorted(path.text for path in solution.finished)
 
 
+def test_a_search_is_the_same_whether_copies_are_asked_for_together_or_not(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[list[str], rollwise.Solution]:
+        limits = {"max_step_tokens": 64, "max_tokens": 200}
+        solution = rollwise.solve(
+            WORLD.problem(3, 1),
+            "beam",
+            8,
+            policy=server,
+            reward="dial(0.1)",
+            directions="text",
+            world="countdown",
+            **limits,
+        )
+        return sorted(path.text for path in solution.finished), solution
+
+    together, solution = found()
+    monkeypatch.setattr("rollwise.engines.http.policy.sharing", lambda _: False)
+    alone, other = found()
+    assert together == alone
+    one, another = solution.ledger.usage["policy"], other.ledger.usage["policy"]
+    assert one.generated == another.generated
+    assert one.calls < another.calls
+    assert one.prefilled + one.cached < another.prefilled + another.cached
+
+
 def test_directions_by_the_servers_own_embedder(server: str) -> None:
     solution = rollwise.solve(
         WORLD.problem(1, 0), "dora", 4, policy=server, world="countdown", directions=server, max_tokens=120
