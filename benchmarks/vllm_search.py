@@ -32,14 +32,20 @@ Client = httpx.AsyncClient
 
 
 async def ask(client: Client, path: str, body: dict[str, Any] | None = None) -> Any:
-    """What the server answers to a JSON body, or to no body."""
-    reply = await (client.get(path) if body is None else client.post(path, json=body))
+    """What the server answers to a JSON body, or to no body; a connection that it closed meanwhile is made anew."""
+    for attempt in range(5):
+        try:
+            reply = await (client.get(path) if body is None else client.post(path, json=body))
+            break
+        except httpx.TransportError:
+            if attempt == 4:
+                raise
     reply.raise_for_status()
     return reply.json()
 
 
 def client_of(given: argparse.Namespace, most: int) -> Client:
-    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=3.0)
     return Client(base_url=given.url, timeout=600, limits=limits, trust_env=False)
 
 

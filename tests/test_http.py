@@ -606,3 +606,15 @@ def test_what_a_shared_reply_says_nothing_of_is_asked_for_again_by_itself() -> N
         server.settings["most"] = 2
         assert asyncio.run(grown(policy, paths)) == whole
         assert [body.get("n", 1) for body in server.bodies("/v1/completions")[-5:]] == [4, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("vllm", 0), ("rollwise", 0), ("sglang", 1), ("openai", 1)])
+def test_the_likeliest_tokens_are_asked_for_where_the_reward_reads_them(kind: str, fewest: int) -> None:
+    with emulated(kind) as server:
+        for reward, asked in (("confidence", 5), ("dial(0)", fewest)):
+            server.log.clear()
+            rollwise.solve(
+                QUESTION, "rebase", 4, policy=server.url, world="countdown", reward=reward, directions="text"
+            )
+            told = [body["logprobs"] for body in server.bodies("/v1/completions") if "logprobs" in body]
+            assert told[-1] == asked
