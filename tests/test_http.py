@@ -195,7 +195,7 @@ def test_requests_at_once_are_bounded() -> None:
     try:
         policy = HttpPolicy(server.url, concurrency=3)
         server.most, server.settings["seconds"] = 0, 0.1
-        steps = asyncio.run(grown(policy, [Path((index,)) for index in range(12)]))
+        steps = asyncio.run(grown(policy, [Path((index, 0)) for index in range(12)]))
     finally:
         server.shutdown()
         server.server_close()
