@@ -136,7 +136,7 @@ def completion_body(
     """The request for one completion of at most `limit` tokens, with every sampling parameter that the server's kind
     takes, so that no default of the server's or the model's own has a say. Where the reader cuts, the server is asked
     to stream and is given no stop strings. The likeliest tokens are asked for only where the sampling wants to know how
-    certain the policy was: to tell five of them makes vLLM more than twice as slow.
+    certain the policy was.
     """
     fewest = 0 if server.kind in ("vllm", "rollwise") else 1
     top = TOP if sampling.certainty else fewest
