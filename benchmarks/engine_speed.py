@@ -55,6 +55,7 @@ class FreeReward:
     """Rewards that cost nothing: uniform numbers by the path's key."""
 
     parameters = 0
+    reads_certainty = False
 
     def open(self, problem: Problem, seed: int) -> FreeReward:
         self.problem, self.usage = problem, Usage()

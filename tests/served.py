@@ -1,11 +1,7 @@
-"""Servers for tests, on loopback: one that answers in the manner of each kind with a policy whose words are known, and
-a proxy that breaks what passes through it.
-"""
+"""Servers for tests, on loopback, that answer in the manner of each kind with a policy whose words are known."""
 
 import json
 import random
-import socket
-import socketserver
 import sys
 import threading
 import time
@@ -178,15 +174,23 @@ class Handler(BaseHTTPRequestHandler):
         if len(prompt) + limit > 600 and kind == "vllm":
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
         time.sleep(self.server.settings.get("seconds", 0.0))
+        if int(body.get("n", 1)) > self.server.settings.get("most", 1024):
+            return self.reply({"error": {"message": "n is too large"}}, 400)
         samples = kind != "transformers" or json.loads(body.get("generation_config", "{}")).get("do_sample", False)
         heat = self.server.settings.get("temperature", body["temperature"] if samples else 0)
-        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, heat)
-        stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
-        if body.get("stream") and kind == "llamacpp":
-            return self.stream_natively(self.shaped(body, prompt, text, ended, stop))
-        if body.get("stream"):
-            return self.stream(text, ended)
-        return self.reply(self.shaped(body, prompt, text, ended, stop))
+        replies = []
+        for index in range(int(body.get("n", 1))):
+            text, ended = continuation(prompt, int(body.get("seed") or 0) + index, limit, heat)
+            stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
+            if body.get("stream") and kind == "llamacpp":
+                return self.stream_natively(self.shaped(body, prompt, text, ended, stop))
+            if body.get("stream"):
+                return self.stream(text, ended)
+            replies.append(self.shaped(body, prompt, text, ended, stop))
+        reply = joined(replies)
+        if len(replies) > 1 and (broken := self.server.settings.get("broken_choice")) is not None:
+            reply["choices"][broken]["finish_reason"] = "abort"
+        return self.reply(reply)
 
     def shaped(self, body: Any, prompt: str, text: str, ended: bool, stop: tuple[str, int] | None) -> dict[str, Any]:
         """The reply in this kind's shape."""
@@ -229,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
         usage: dict[str, Any] = {"prompt_tokens": len(prompt), "completion_tokens": len(ids)}
         if kind == "vllm":
             usage["prompt_tokens_details"] = {"cached_tokens": 16 * (len(prompt) // 16)}
-        return {"choices": [choice] * int(body.get("n", 1)), "usage": usage}
+        return {"choices": [choice], "usage": usage}
 
     def stream(self, text: str, ended: bool) -> None:
         self.send_response(200)
@@ -273,6 +277,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
+def joined(replies: list[dict[str, Any]]) -> dict[str, Any]:
+    """One reply of the completions of one prompt."""
+    first = replies[0]
+    if len(replies) > 1:
+        first["choices"] = [reply["choices"][0] | {"index": index} for index, reply in enumerate(replies)]
+        first["usage"]["completion_tokens"] = sum(reply["usage"]["completion_tokens"] for reply in replies)
+    return first
+
+
 def continuation(prompt: str, seed: int, limit: int, temperature: float) -> tuple[str, bool]:
     """What the policy says next, and whether it then ends: one of TEXTS, from where the prompt leaves it."""
     said = prompt.rpartition("<answer>")[2].removeprefix("<think></think>") if "<answer>" in prompt else ""
@@ -285,95 +298,3 @@ def continuation(prompt: str, seed: int, limit: int, temperature: float) -> tupl
     text = known[0] if known else TEXTS[0 if first else 1] if not said else ""
     rest = text[len(said) :]
     return rest[:limit], len(rest) < limit
-
-
-class FaultsProxy(socketserver.ThreadingTCPServer):
-    """A TCP proxy that breaks one exchange in `every`, by each kind of fault in turn; none where `every` is 0.
-
-    It closes each connection after one exchange, so that every request can be hit.
-    """
-
-    daemon_threads = True
-    allow_reuse_address = True
-    KINDS: tuple[str, ...] = ("drop", "delay", "truncate", "500", "garbage")
-
-    def __init__(self, target: str, every: int) -> None:
-        super().__init__(("127.0.0.1", 0), _Exchange)
-        host, port = target.removeprefix("http://").split(":")
-        self.target, self.every = (host, int(port)), every
-        self.done: list[str] = []
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def fault(self) -> str | None:
-        with self.lock:
-            struck, place = divmod(len(self.done) + 1, self.every) if self.every else (0, 1)
-            fault = None if place else self.KINDS[struck % len(self.KINDS)]
-            self.done.append(fault or "passed")
-            return fault
-
-
-class _Exchange(socketserver.BaseRequestHandler):
-    server: FaultsProxy
-
-    def handle(self) -> None:
-        request = _message(self.request)
-        if not request:
-            return
-        fault = self.server.fault()
-        if fault == "drop":
-            return
-        if fault == "delay":
-            time.sleep(0.2)
-        if fault in ("500", "garbage"):
-            body = b'{"error": {"message": "a fault"}}' if fault == "500" else b'{"choices": [{"te'
-            status = b"500 Internal Server Error" if fault == "500" else b"200 OK"
-            head = (
-                b"HTTP/1.1 "
-                + status
-                + b"\r\nContent-Length: "
-                + str(len(body)).encode()
-                + b"\r\nConnection: close\r\n\r\n"
-            )
-            self.request.sendall(head + body)
-            return
-        reply = self._forwarded(request)
-        self.request.sendall(reply[: len(reply) * 2 // 3] if fault == "truncate" else reply)
-
-    def _forwarded(self, request: bytes) -> bytes:
-        with socket.create_connection(self.server.target) as onward:
-            onward.sendall(request.replace(b"Connection: keep-alive", b"Connection: close", 1))
-            parts = []
-            while part := onward.recv(65536):
-                parts.append(part)
-        return b"".join(parts)
-
-
-def _message(connection: socket.socket) -> bytes:
-    """One HTTP request with its body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        part = connection.recv(65536)
-        if not part:
-            return b""
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    size = int(sizes[0].split(b":")[1]) if sizes else 0
-    while len(body) < size:
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-@contextmanager
-def faulty(target: str, every: int) -> Iterator[FaultsProxy]:
-    proxy = FaultsProxy(target, every)
-    threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from served import emulated
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
 
 from rollwise.worlds.countdown import Countdown
@@ -109,3 +110,19 @@ def test_vllm_speed(models: Path, load: Any, server: str, capsys: pytest.Capture
     assert len(Handler.bodies) == 2 * (2 * 3)
     assert {body["model"] for body in Handler.bodies} == {"tiny"}
     assert all(body["prompt"] and body["max_tokens"] == 12 for body in Handler.bodies)
+
+
+def test_vllm_search(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "search.json"
+    sizes = ["--concurrent", "2,4", "--together", "1,3", "--strategies", "temperature,rebase", "--concurrency", "4"]
+    with emulated("vllm") as server:
+        load("vllm_search").main([server.url, *TINY, "--max-tokens", "40", *sizes, "--json", str(out)])
+        bodies = server.bodies("/v1/completions")
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert set(found["search / plain"]) == {"temperature", "rebase"}
+    assert set(found["plain"]["tried"]) == {f"{c} at a time, {n} a request" for c in (2, 4) for n in (1, 3)}
+    assert found["generated"]["temperature"] > 0
+    whole = [body for body in bodies if "stop" not in body and body["max_tokens"] == 40]
+    assert {body["n"] for body in whole} == {1, 3}
+    assert {body["prompt"][-1] for body in whole} == {ord(">")}
+    assert "of at least 0.9" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Searches over HTTP with real servers on loopback: every kind's manner, faults, several servers, keys, cancelling."""
 
 import asyncio
+import itertools
 import json
 import threading
 import time
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode, faulty
+from hypothesis import given
+from hypothesis import strategies as st
+from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode
 from typer.testing import CliRunner
 
 import rollwise
@@ -20,11 +23,13 @@ from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.embedders import EqualSteps, window
 from rollwise.engines.http.client import Fleet, LostError, PassingError, Patience, check_status, hidden, retry_after
 from rollwise.engines.http.embedder import HttpEmbedder
+from rollwise.engines.http.forks import fork_groups, seed_of
 from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.servers import Address, addresses
 from rollwise.errors import InputError
 from rollwise.runner import Runner
+from rollwise.testing import FAULTS, faulty
 
 FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 PROBLEM = Problem(QUESTION, QUESTION)
@@ -61,7 +66,8 @@ def test_every_kind_is_searched_to_the_end_and_step_by_step(kind: str) -> None:
         assert [step.stop for step in path.steps] == [Stop.STEP, Stop.STEP, Stop.END]
     assert solution.covered
     ledger = solution.ledger.usage["policy"]
-    assert ledger.calls == 36
+    assert sum(body.get("n", 1) for body in completions if body.get("stop") != []) >= 36
+    assert ledger.calls == (25 if kind in ("vllm", "rollwise") else 36)
     if kind not in ("llama-cpp-python", "openai"):
         ended = [len(path.text) + 1 for path in solution.finished]
         assert sum(path.tokens for path in solution.finished) == sum(ended)
@@ -201,7 +207,7 @@ def test_requests_at_once_are_bounded() -> None:
     try:
         policy = HttpPolicy(server.url, concurrency=3)
         server.most, server.settings["seconds"] = 0, 0.1
-        steps = asyncio.run(grown(policy, [Path((index,)) for index in range(12)]))
+        steps = asyncio.run(grown(policy, [Path((index, 0)) for index in range(12)]))
     finally:
         server.shutdown()
         server.server_close()
@@ -233,7 +239,7 @@ def test_what_will_not_pass_costs_one_rollout_at_once(served: Emulator) -> None:
     policy = HttpPolicy(served.url, patience=FAST)
     served.failures = [(400, {})]
     served.log.clear()
-    results = asyncio.run(grown(policy, [Path((index,)) for index in range(4)]))
+    results = asyncio.run(grown(policy, [Path((index, 0)) for index in range(4)]))
     assert sum(isinstance(result, Failure) for result in results) == 1
     assert len(served.bodies("/v1/completions")) == 4
 
@@ -280,12 +286,12 @@ def test_questions_keep_to_one_server_and_move_when_it_dies() -> None:
         one.log.clear()
         other.log.clear()
         problem = Problem(moved, QUESTION)
-        asyncio.run(grown(policy, [Path((index,)) for index in range(4)], problem))
+        asyncio.run(grown(policy, [Path((index, 0)) for index in range(4)], problem))
         assert len(one.bodies("/v1/completions")) == 4
         assert not other.log
         one.shutdown()
         one.server_close()
-        steps = asyncio.run(grown(policy, [Path((index,)) for index in range(4)], problem))
+        steps = asyncio.run(grown(policy, [Path((index, 0)) for index in range(4)], problem))
         assert all(isinstance(step, Step) for step in steps)
         assert len(other.bodies("/v1/completions")) == 4
 
@@ -353,7 +359,7 @@ def test_cancelling_a_search_ends_it_and_its_requests() -> None:
 
 @pytest.mark.parametrize("kind", ["vllm", "openai"])
 def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -> None:
-    with emulated(kind) as server, faulty(server.url, 10) as proxy:
+    with emulated(kind) as server, faulty(server.url, 0.1) as proxy:
         policy = HttpPolicy(proxy.url, patience=FAST)
         config = Config.of(policy=policy, world="countdown", reward="dial(0)", directions="text", budget=8)
         runner = Runner(config)
@@ -363,7 +369,7 @@ def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -
             return await asyncio.gather(*(runner.solve(problem) for problem in problems))
 
         solutions = asyncio.run(all_of_them())
-    assert set(proxy.done) == {"passed", *proxy.KINDS}
+    assert set(proxy.done) == {"passed", *FAULTS}
     for solution in solutions:
         assert len(solution.finished) + len(solution.failures) == 8
         assert len(solution.finished) == 8
@@ -371,9 +377,9 @@ def test_every_question_ends_though_a_tenth_of_the_exchanges_breaks(kind: str) -
 
 
 def test_where_nothing_gets_through_every_rollout_is_lost_and_said_so() -> None:
-    with emulated("vllm") as server, faulty(server.url, 0) as proxy:
+    with emulated("vllm") as server, faulty(server.url, 0.0) as proxy:
         policy = HttpPolicy(proxy.url, patience=replace(FAST, attempts=3))
-        proxy.every, proxy.KINDS = 1, ("drop", "garbage")
+        proxy.share, proxy.kinds = 1.0, ("drop", "garbage")
         solution = rollwise.solve(
             QUESTION, budget=4, policy=policy, world="text", reward="confidence", directions="text"
         )
@@ -560,3 +566,67 @@ def test_the_policys_own_confidence_is_a_reward_by_name_for_local_policies_too()
     for path in solution.finished:
         for step, reward in zip(path.steps, path.rewards, strict=True):
             assert reward == pytest.approx(np.exp(step.logprob / step.tokens))
+
+
+def test_copies_of_one_path_are_asked_for_together_and_get_what_each_would_get_alone() -> None:
+    with emulated("vllm") as server:
+        policy = HttpPolicy(server.url, patience=FAST)
+        paths = [Path((index,)) for index in range(20)]
+        before = len(server.bodies("/v1/completions"))
+        together = asyncio.run(grown(policy, paths))
+        asked = server.bodies("/v1/completions")[before:]
+        alone = [asyncio.run(grown(policy, [path]))[0] for path in paths]
+    assert [body.get("n") for body in asked] == [16, 4]
+    assert asked[1]["seed"] == asked[0]["seed"] + 16
+    assert together == alone
+    assert len({step.text for step in together if isinstance(step, Step)}) == 2
+
+
+@pytest.mark.parametrize("kind", ["sglang", "llamacpp", "transformers", "openai"])
+def test_who_may_seed_several_completions_otherwise_is_asked_for_one_at_a_time(kind: str) -> None:
+    with emulated(kind) as server:
+        policy = HttpPolicy(server.url, patience=FAST)
+        asyncio.run(grown(policy, [Path((index,)) for index in range(5)]))
+        bodies = server.bodies("/completion" if kind == "llamacpp" else "/v1/completions")
+    assert all(body.get("n", 1) == 1 for body in bodies)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), unique=True), st.integers(1, 4))
+def test_groups_of_copies_are_runs_of_one_parents_children(keys: list[tuple[int, int]], most: int) -> None:
+    paths = [Path(key) for key in keys]
+    groups = fork_groups(paths, most)
+    assert [path for group in groups for path in group] == paths
+    for group in groups:
+        assert len(group) <= most
+        assert [path.key for path in group] == [
+            (group[0].key[0], group[0].key[1] + index) for index in range(len(group))
+        ]
+        assert [seed_of(path, "q") for path in group] == [seed_of(group[0], "q") + index for index in range(len(group))]
+    for one, other in itertools.pairwise(groups):
+        assert len(one) == most or other[0].key != (one[-1].key[0], one[-1].key[1] + 1)
+
+
+def test_what_a_shared_reply_says_nothing_of_is_asked_for_again_by_itself() -> None:
+    with emulated("vllm") as server:
+        policy = HttpPolicy(server.url, patience=FAST)
+        paths = [Path((index,)) for index in range(4)]
+        whole = asyncio.run(grown(policy, paths))
+        server.settings["broken_choice"] = 2
+        before = len(server.bodies("/v1/completions"))
+        assert asyncio.run(grown(policy, paths)) == whole
+        assert [body.get("n", 1) for body in server.bodies("/v1/completions")[before:]] == [4, 1]
+        server.settings["most"] = 2
+        assert asyncio.run(grown(policy, paths)) == whole
+        assert [body.get("n", 1) for body in server.bodies("/v1/completions")[-5:]] == [4, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("kind", "fewest"), [("vllm", 0), ("rollwise", 0), ("sglang", 1), ("openai", 1)])
+def test_the_likeliest_tokens_are_asked_for_where_the_reward_reads_them(kind: str, fewest: int) -> None:
+    with emulated(kind) as server:
+        for reward, asked in (("confidence", 5), ("dial(0)", fewest)):
+            server.log.clear()
+            rollwise.solve(
+                QUESTION, "rebase", 4, policy=server.url, world="countdown", reward=reward, directions="text"
+            )
+            told = [body["logprobs"] for body in server.bodies("/v1/completions") if "logprobs" in body]
+            assert told[-1] == asked

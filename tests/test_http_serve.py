@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from served import faulty
 from walking import walk
 
 import rollwise
@@ -22,6 +21,7 @@ from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.confidence import Confidence
 from rollwise.runner import Runner
+from rollwise.testing import FAULTS, faulty
 
 pytest.importorskip("uvicorn", reason="pip install 'rollwise[serve]'")
 
@@ -101,6 +101,33 @@ def test_a_search_of_one_url_ends_and_its_ledger_is_the_servers_account(server: 
     assert sorted(path.text for path in again.finished) == sorted(path.text for path in solution.finished)
 
 
+def test_a_search_is_the_same_whether_copies_are_asked_for_together_or_not(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[list[str], rollwise.Solution]:
+        limits = {"max_step_tokens": 64, "max_tokens": 200}
+        solution = rollwise.solve(
+            WORLD.problem(3, 1),
+            "beam",
+            8,
+            policy=server,
+            reward="dial(0.1)",
+            directions="text",
+            world="countdown",
+            **limits,
+        )
+        return sorted(path.text for path in solution.finished), solution
+
+    together, solution = found()
+    monkeypatch.setattr("rollwise.engines.http.policy.sharing", lambda _: False)
+    alone, other = found()
+    assert together == alone
+    one, another = solution.ledger.usage["policy"], other.ledger.usage["policy"]
+    assert one.generated == another.generated
+    assert one.calls < another.calls
+    assert one.prefilled + one.cached < another.prefilled + another.cached
+
+
 def test_directions_by_the_servers_own_embedder(server: str) -> None:
     solution = rollwise.solve(
         WORLD.problem(1, 0), "dora", 4, policy=server, world="countdown", directions=server, max_tokens=120
@@ -110,7 +137,7 @@ def test_directions_by_the_servers_own_embedder(server: str) -> None:
 
 
 def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(server: str) -> None:
-    with faulty(server, 10) as proxy:
+    with faulty(server, 0.1) as proxy:
         policy = HttpPolicy(proxy.url, patience=FAST)
         reward = Confidence()
         config = Config.of(
@@ -128,7 +155,7 @@ def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(serve
             return await asyncio.gather(*(runner.solve(WORLD.problem(1, seed)) for seed in range(5)))
 
         solutions = asyncio.run(all_of_them())
-    assert set(proxy.done) == {"passed", *proxy.KINDS}
+    assert set(proxy.done) == {"passed", *FAULTS}
     assert all(len(solution.finished) + len(solution.failures) == 6 for solution in solutions)
     assert sum(len(solution.failures) for solution in solutions) == 0
 

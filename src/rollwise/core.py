@@ -221,13 +221,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path."""
+    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path. `certainty`
+    says whether anybody reads a step's certainty; where nobody does, a policy may leave it unknown.
+    """
 
     temperature: float = 0.8
     top_p: float = 1.0
     max_step_tokens: int = 256
     max_tokens: int = 2048
     seed: int = 0
+    certainty: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
@@ -319,7 +322,7 @@ class RewardSession(Protocol):
 
 
 class RewardModel(Protocol):
-    """A process reward model."""
+    """A process reward model. One whose attribute `reads_certainty` is False does not read `Step.certainty`."""
 
     @property
     def parameters(self) -> int:

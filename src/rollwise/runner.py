@@ -199,15 +199,17 @@ class Runner:
         """Search for an answer. Each round is handed to `on_round` when it has closed."""
         config = self.config
         started = time.perf_counter()
-        sampling = Sampling(config.temperature, config.top_p, config.max_step_tokens, config.max_tokens, config.seed)
+        limits = config.max_step_tokens, config.max_tokens
+        certainty = bool(getattr(self.reward, "reads_certainty", True))
+        sampling = Sampling(config.temperature, config.top_p, *limits, config.seed, certainty)
         policy = self.policy.open(problem, sampling)
         reward = self.reward.open(problem, config.seed)
         finder = self.finder.open(problem, policy) if self.finder else None
         try:
             if prepare := getattr(policy, "prepare", None):
                 await prepare()
-            limits = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
-            search = Search(problem, self.allocate, limits, config.seed, self.believe)
+            roomy = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
+            search = Search(problem, self.allocate, roomy, config.seed, self.believe)
             while not search.done:
                 seen = len(search.events)
                 await grow(search, policy, reward, finder)

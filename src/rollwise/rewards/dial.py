@@ -22,6 +22,8 @@ class DialReward:
     the path, so that at `shared` = 1 all paths of a state err together, as a real reward model does on equal text.
     """
 
+    reads_certainty = False
+
     world: World
     size: float = 0.2
     shared: float = 0.0

@@ -31,6 +31,8 @@ def from_function(function: RewardFunction, parameters: int = 0) -> FunctionRewa
 class FunctionReward:
     """What `from_function` makes."""
 
+    reads_certainty = False
+
     def __init__(self, function: RewardFunction, parameters: int = 0) -> None:
         try:
             inspect.signature(function).bind(None, [])

@@ -81,6 +81,7 @@ class Judge:
     judgement costs one rollout. Raises InputError where nothing answers.
     """
 
+    reads_certainty = False
     parameters = 0
 
     def __init__(

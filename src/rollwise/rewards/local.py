@@ -46,6 +46,8 @@ class LocalReward:
     `rows` paths are read at once. Raises InputError for a model that the family's head or tokens cannot be read from.
     """
 
+    reads_certainty = False
+
     def __init__(self, model: Any, tokenizer: Any, rows: int = 32, family: Family = CHAT) -> None:
         self.model, self.tokenizer, self.family = model, tokenizer, family
         self.parameters: int = model.num_parameters()

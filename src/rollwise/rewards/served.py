@@ -135,6 +135,7 @@ class ServedReward:
     Raises InputError where nothing answers, or where this family cannot be asked for by a route.
     """
 
+    reads_certainty = False
     parameters = 0
 
     def __init__(

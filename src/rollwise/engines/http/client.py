@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
+IDLE = 3.0
+"""Seconds after which an idle connection is not used again: servers on uvicorn close theirs after five, and a request
+that meets the closing is lost.
+"""
 PASSING = frozenset({408, 425, 429})
 """Statuses beside those from 500 on that may be gone a moment later."""
 
@@ -195,7 +199,7 @@ class Fleet:
         if place not in self._lanes:
             most = self.concurrency * len(self.addresses)
             client = self.httpx.AsyncClient(
-                limits=self.httpx.Limits(max_connections=most, max_keepalive_connections=most),
+                limits=self.httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=IDLE),
                 trust_env=not all(address.loopback for address in self.addresses),
                 verify=any(address.url.startswith("https:") for address in self.addresses),
             )

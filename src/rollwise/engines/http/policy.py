@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +12,11 @@ from typing import Any
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Usage
 from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
+from rollwise.engines.http.forks import fork_groups, read_forks, seed_of, sharing
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.replies import NativeStream, Reply, Stream, read_reply
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.errors import InputError
-from rollwise.numerics import keyed_generator
 from rollwise.prompts import PLACES, messages, step_rule
 
 
@@ -107,7 +108,7 @@ class HttpSession:
         self._start: _Start | None = None
         self._lost: Failure | None = None
         self._ids: dict[str, tuple[int, ...]] = {}
-        self._running: set[asyncio.Task[Step | Failure]] = set()
+        self._running: set[asyncio.Task[list[Step | Failure]]] = set()
         self._entered = self._closed = False
 
     async def prepare(self) -> None:
@@ -179,10 +180,11 @@ class HttpSession:
             return [self._lost] * len(paths)
         if self._closed:
             return [Failure("the session is closed")] * len(paths)
-        tasks = [asyncio.ensure_future(self._grown(path)) for path in paths]
+        groups = fork_groups(paths) if sharing(self.policy.server) else [[path] for path in paths]
+        tasks = [asyncio.ensure_future(self._grown_together(group)) for group in groups]
         self._running.update(tasks)
         try:
-            return list(await asyncio.gather(*tasks))
+            return list(itertools.chain.from_iterable(await asyncio.gather(*tasks)))
         except asyncio.CancelledError:
             if self._was_closed() and not _cancelled():  # by `close`, not by whoever waits here
                 return [Failure("the session is closed")] * len(paths)
@@ -195,26 +197,47 @@ class HttpSession:
     def _was_closed(self) -> bool:
         return self._closed
 
-    async def _grown(self, path: Path) -> Step | Failure:
-        limit = self.policy.rule.limit(min(self.sampling.max_step_tokens, self.room - path.tokens))
+    async def _grown_together(self, copies: Sequence[Path]) -> list[Step | Failure]:
+        """Grow copies of one path by one request. Those that it says nothing of are asked for one by one."""
+        found: list[Reply | None] = [None] * len(copies)
+        limit = self._limit(copies[0])
+        if len(copies) > 1 and limit > 0:
+            with contextlib.suppress(LostError):
+                found = await self._forks(copies, limit)
+        asked = zip(copies, found, strict=True)
+        return list(await asyncio.gather(*(self._grown(path, reply) for path, reply in asked)))
+
+    async def _grown(self, path: Path, reply: Reply | None) -> Step | Failure:
+        limit = self._limit(path)
         if limit < 1:
             return Failure("the model's context is full")
-        try:
-            reply = await self._complete(path, limit)
-        except LostError as error:
-            return Failure(str(error))
+        if reply is None:
+            try:
+                reply = await self._complete(path, limit)
+            except LostError as error:
+                return Failure(str(error))
+            self.usage.calls += 1
         self.usage.generated += reply.step.tokens
         self.usage.prefilled += reply.prefilled or 0
         self.usage.cached += reply.cached or 0
-        self.usage.calls += 1
         return reply.step
+
+    def _limit(self, path: Path) -> int:
+        """How many tokens the path's next step may have."""
+        return self.policy.rule.limit(min(self.sampling.max_step_tokens, self.room - path.tokens))
+
+    async def _body(self, path: Path, limit: int) -> dict[str, Any]:
+        policy = self.policy
+        seed = seed_of(path, self.sampling.seed, self.problem.id)
+        prompt = await self._prompt(path)
+        return completion_body(policy.server, prompt, self.sampling, limit, seed, policy.rule.ends)
+
+    def _key(self, path: Path) -> tuple[object, ...]:
+        return (self.sampling.seed, self.problem.id, path.key, len(path.steps), "sample")
 
     async def _complete(self, path: Path, limit: int) -> Reply:
         policy, server = self.policy, self.policy.server
-        key = (self.sampling.seed, self.problem.id, path.key, len(path.steps), "sample")
-        seed = int(keyed_generator(*key).integers(2**31 - 1))
-        prompt = await self._prompt(path)
-        body = completion_body(server, prompt, self.sampling, limit, seed, policy.rule.ends)
+        body = await self._body(path, limit)
 
         async def read(endpoint: Endpoint, seconds: float) -> Reply:
             fleet = policy.fleet
@@ -225,14 +248,28 @@ class HttpSession:
                 reply = await fleet.post(endpoint, server.route, body, seconds)
             return read_reply(server, reply, policy.rule, limit, TOP)
 
-        reply = await policy.fleet.ask(self.problem.id, key, read)
+        reply = await policy.fleet.ask(self.problem.id, self._key(path), read)
         if reply.prefilled is not None:
             return reply
+        prompt = body["prompt"]
         if not isinstance(prompt, str):
             return replace(reply, prefilled=len(prompt))
         if server.tokenizer is None:
             return reply
         return replace(reply, prefilled=templates.length_as_read(server.tokenizer, prompt))
+
+    async def _forks(self, copies: Sequence[Path], limit: int) -> list[Reply | None]:
+        """What one request for all the copies' next steps says of each."""
+        policy, server = self.policy, self.policy.server
+        body = await self._body(copies[0], limit) | {"n": len(copies)}
+
+        async def read(endpoint: Endpoint, seconds: float) -> list[Reply | None]:
+            reply = await policy.fleet.post(endpoint, server.route, body, seconds)
+            return read_forks(server, reply, policy.rule, limit, len(copies))
+
+        replies = await policy.fleet.ask(self.problem.id, self._key(copies[0]), read)
+        self.usage.calls += 1
+        return replies
 
     async def _prompt(self, path: Path) -> templates.Prompt:
         """The question and the path, as ids where the server takes them, else as text."""

@@ -152,7 +152,7 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     logprobs = [_logprob(one) for one in shown.get("token_logprobs") or []]
     pieces = [str(one) for one in shown.get("tokens") or []]
     ids = tuple(choice.get("token_ids") or ())
-    prefilled, cached, generated = _usage(server, body)
+    prefilled, cached, generated = usage_of(server, body)
     counted = generated is not None or bool(ids or logprobs)
     tokens = generated or len(ids) or len(logprobs) or body.get("pieces") or int(bool(text))
     if stop is Stop.STEP and "".join(pieces).startswith(text):
@@ -166,7 +166,7 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     return Reply(Step(text, tokens, stop, total, ids, sure), counted, prefilled, cached)
 
 
-def _usage(server: Server, body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
+def usage_of(server: Server, body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
     """Tokens read anew, read from the cache, and generated; None where not told."""
     if server.native:
         timings = body.get("timings") or {}

@@ -151,12 +151,14 @@ def completion_body(
     limit: int,
     seed: int,
     ends: Sequence[str] = (),
-    top: int = TOP,
 ) -> dict[str, Any]:
     """The request for one completion of at most `limit` tokens, with every sampling parameter that the server's kind
     takes, so that no default of the server's or the model's own has a say. Where the reader cuts, the server is asked
-    to stream and is given no stop strings.
+    to stream and is given no stop strings. The likeliest tokens are asked for only where the sampling wants to know how
+    certain the policy was.
     """
+    fewest = 0 if server.kind in ("vllm", "rollwise") else 1
+    top = TOP if sampling.certainty else fewest
     body: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else list(prompt)}
     body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
     body |= {**_NEUTRAL.get(server.kind, {}), **_KEPT.get(server.kind, {})}

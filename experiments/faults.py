@@ -1,0 +1,192 @@
+"""What a search loses where every tenth exchange with its servers breaks, beside the same search where none does.
+
+    python experiments/faults.py --out runs/faults.jsonl
+
+The bundled policy, reward model and embedder are served in this process, in double precision, so that what else is in a
+batch changes nothing. All three are asked through a proxy (`rollwise.testing.faulty`) that drops, delays or cuts off a
+reply, or answers 500 or garbage instead. A condition is `SHARE` or `SHARE/ATTEMPTS`: the share of exchanges that break,
+and how often a request is tried (by default as often as a search does). All conditions search the same questions with
+the same seeds; what has a result in the file is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from rollwise.config import Config
+from rollwise.core import Problem
+from rollwise.engines.http.client import Patience
+from rollwise.engines.http.embedder import HttpEmbedder
+from rollwise.engines.http.policy import HttpPolicy
+from rollwise.numerics import bootstrap_interval, keyed_generator
+from rollwise.parts import bundled
+from rollwise.registry import find_strategy, find_world
+from rollwise.rewards.layouts import FAMILIES
+from rollwise.rewards.served import ServedReward
+from rollwise.runner import Runner
+from rollwise.testing import FaultsProxy, faulty
+
+WORLD = find_world("countdown")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search: how it ended, what it lost by reason, and a digest of its finished solutions."""
+
+    condition: str
+    strategy: str
+    problem: str
+    right: bool
+    covered: bool
+    finished: int
+    failed: int
+    generated: int
+    digest: str
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def read_condition(name: str) -> tuple[float, int]:
+    """The share of exchanges that break, and how often a request is tried."""
+    share, _, attempts = name.partition("/")
+    return float(share), int(attempts or Patience().attempts)
+
+
+def reason_kind(reason: str) -> str:
+    """A failure's reason without the server's address."""
+    return reason.split(" at http")[0].split(":")[0][:60]
+
+
+def runner_behind(proxy: FaultsProxy, attempts: int, strategy: str, given: argparse.Namespace) -> Runner:
+    """A search whose policy, reward and directions are asked through the proxy, each request tried so often."""
+    patience = replace(Patience(), attempts=attempts)
+    share, proxy.share = proxy.share, 0.0  # a server is probed before there is a search to lose
+    parts = {
+        "policy": HttpPolicy(proxy.url, patience=patience),
+        "reward": ServedReward(FAMILIES["chat"], proxy.url, patience=patience),
+        "belief": str(bundled(WORLD.name, "policy").parent / "belief.json"),
+    }
+    if "directions" in find_strategy(strategy).needs:
+        parts["directions"] = HttpEmbedder(proxy.url, patience=patience)
+    proxy.share = share
+    fields = {"world": WORLD.name, "strategy": strategy, "budget": given.budget, "vote": "weighted_majority"}
+    return Runner(Config.of(**fields, **parts))
+
+
+async def solve_all(runner: Runner, problems: Sequence[Problem], many: int, condition: str, strategy: str) -> list[Row]:
+    """A row for each problem, so many at a time. Raises AssertionError where a search's rollouts do not add up."""
+    gate = asyncio.Semaphore(many)
+
+    async def one(problem: Problem) -> Row:
+        async with gate:
+            solution = await runner.solve(problem)
+        told: dict[str, Any] = solution.as_dict()
+        assert told["finished"] + told["failed"] == runner.config.budget, told
+        texts = "\n\n\n".join(sorted(path.text for path in solution.finished))
+        return Row(
+            condition,
+            strategy,
+            problem.id,
+            solution.right,
+            solution.covered,
+            told["finished"],
+            told["failed"],
+            solution.ledger.usage["policy"].generated,
+            hashlib.blake2b(texts.encode(), digest_size=8).hexdigest(),
+            dict(Counter(map(reason_kind, solution.failures))),
+        )
+
+    return list(await asyncio.gather(*map(one, problems)))
+
+
+def run(url: str, problems: Sequence[Problem], given: argparse.Namespace) -> None:
+    """Every condition by every strategy on every block of problems that has no results yet."""
+    held = {(row.condition, row.strategy, row.problem) for row in read_rows(given.out)}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(problems), given.block):
+        for strategy in given.strategies.split(","):
+            for condition in given.conditions.split(","):
+                block = [p for p in problems[start : start + given.block] if (condition, strategy, p.id) not in held]
+                if not block:
+                    continue
+                share, attempts = read_condition(condition)
+                with faulty(url, share, seed=start) as proxy:
+                    runner = runner_behind(proxy, attempts, strategy, given)
+                    rows = asyncio.run(solve_all(runner, block, given.in_flight, condition, strategy))
+                    print(condition, strategy, dict(Counter(proxy.done)), flush=True)
+                with given.out.open("a", encoding="utf-8") as out:
+                    out.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+
+
+def read_rows(file: FilePath) -> list[Row]:
+    """The results that a file holds; none where there is no file."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    return [Row(**json.loads(line)) for line in lines]
+
+
+def table(rows: Sequence[Row], base: str) -> str:
+    """Each condition beside the one without faults, on the questions that both have: shares in percent, differences in
+    points with 95 % intervals of the paired bootstrap, rollouts lost, and how many questions found the same solutions.
+    """
+    lines = []
+    for strategy in dict.fromkeys(row.strategy for row in rows):
+        found: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            if row.strategy == strategy:
+                found.setdefault(row.condition, {})[row.problem] = row
+        for condition, by_problem in found.items():
+            common = sorted(set(by_problem) & set(found[base]))
+            here, there = [by_problem[one] for one in common], [found[base][one] for one in common]
+            line = f"{strategy} {condition:8} {len(common)} questions"
+            for measure in ("covered", "right"):
+                values = np.array(
+                    [[getattr(a, measure), getattr(b, measure)] for a, b in zip(here, there, strict=True)]
+                )
+                differences = 100.0 * (values[:, 0].astype(float) - values[:, 1])
+                low, high = bootstrap_interval(differences, keyed_generator(strategy, condition, measure))
+                line += f"  {measure} {100 * values[:, 0].mean():.1f}, {differences.mean():+.1f}"
+                line += f" ({low:+.1f} to {high:+.1f})"
+            lost, whole = sum(row.failed for row in here), sum(row.failed + row.finished for row in here)
+            same = sum(a.digest == b.digest for a, b in zip(here, there, strict=True))
+            reasons = sum((Counter(row.reasons) for row in here), Counter())
+            lines.append(f"{line}  lost {lost} of {whole} rollouts  same solutions in {same}  {dict(reasons) or ''}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--conditions", default="0,0.1,0.1/3,0.1/2")
+    parser.add_argument("--strategies", default="optimal_directions")
+    parser.add_argument("--levels", default="3,4")
+    parser.add_argument("--limit", type=int, default=60, help="questions a level")
+    parser.add_argument("--first-seed", type=int, default=4000)
+    parser.add_argument("--budget", type=int, default=16)
+    parser.add_argument("--in-flight", type=int, default=10)
+    parser.add_argument("--block", type=int, default=40, help="questions after which results are written")
+    parser.add_argument("--url", help="a server that runs already; by default one is started in this process")
+    parser.add_argument("--out", type=FilePath, required=True)
+    given = parser.parse_args(arguments)
+    seeds = range(given.first_seed, given.first_seed + given.limit)
+    problems = [WORLD.problem(int(level), seed, "validation") for seed in seeds for level in given.levels.split(",")]
+    if given.url:
+        run(given.url, problems, given)
+    else:
+        from rollwise.serving.run import Choice, load_models, running
+
+        with running(load_models(Choice(dtype="float64"))) as url:
+            run(url, problems, given)
+    asked = {problem.id for problem in problems}
+    print(table([row for row in read_rows(given.out) if row.problem in asked], given.conditions.split(",")[0]))
+
+
+if __name__ == "__main__":
+    main()
