@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.beliefs import greedy_counts, optimal_counts, shared_log_failures
+from rollwise.beliefs import shared_log_failures
 from rollwise.core import IntArray
+from rollwise.counts import greedy_counts, optimal_counts
 
 GOAL = {"divisor": 50.0, "divisor, all alike": 50.0}
 MEMBERS = 4

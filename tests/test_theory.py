@@ -19,8 +19,8 @@ from scipy.special import betaln, roots_jacobi
 from scipy.stats import betabinom
 
 from rollwise.allocation import STRATEGIES
-from rollwise.beliefs import greedy_counts, optimal_counts
 from rollwise.core import Candidates, Directions, FloatArray, IntArray
+from rollwise.counts import greedy_counts, optimal_counts
 from rollwise.directions import direction_weights, from_labels, uniqueness
 from rollwise.numerics import divisor, largest_remainder, softmax
 

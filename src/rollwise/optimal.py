@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.beliefs import fill_evenly, greedy_counts, optimal_counts, relaxed_counts, shared_log_failures
+from rollwise.beliefs import shared_log_failures
 from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
+from rollwise.counts import greedy_counts, optimal_counts, relaxed_counts
 from rollwise.directions import POOLINGS, check_cut, hard_labels, pool
 from rollwise.errors import InputError
 from rollwise.strategies import require_at_least, require_one_of, shares_of
@@ -56,7 +57,7 @@ def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allo
     that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
     """
     belief = _belief(candidates)
-    floors = np.full(len(candidates), options.floor, dtype=np.int64)
+    floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
     told = belief.mean, belief.concentration, width, floors, caps, belief.spent
     return Allocation(optimal_counts(*told), _normalised(relaxed_counts(*told)))
@@ -124,10 +125,23 @@ def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
 
 
 def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:
-    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier."""
-    order = np.lexsort((np.arange(len(labels)), -mean, labels))
+    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier.
+
+    In the order of what they had, a direction's first n members take part, those that its total can raise to what the
+    n-th had; together they reach an equal level, and the best of them one more where rollouts are left.
+    """
+    order = np.lexsort((-mean, spent, labels))
+    label, had = labels[order], spent[order]
+    sizes = np.bincount(labels)
+    starts = np.cumsum(sizes) - sizes
+    before = np.cumsum(had) - had
+    before -= before[starts][label]
+    rank = np.arange(len(order)) - starts[label]
+    takes_part = rank * had - before <= totals[label]
+    members = np.bincount(label, takes_part).astype(np.int64)
+    level, left = np.divmod(totals + np.bincount(label, had * takes_part).astype(np.int64), members)
     counts = np.zeros(len(labels), dtype=np.int64)
-    for members in np.split(order, np.cumsum(np.bincount(labels))[:-1]):
-        total, had = int(totals[labels[members[0]]]), spent[members]
-        counts[members] = fill_evenly(had, had + total, int(had.sum()) + total) - had
+    counts[order] = np.where(takes_part, level[label] - had, 0)
+    best = np.lexsort((-mean, ~takes_part[np.argsort(order)], labels))
+    counts[best] += rank < left[label]
     return counts

@@ -141,7 +141,7 @@ def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Alloca
     cumulative roundings go along the paths' keys.
     """
     weights = softmax(candidates.rewards, options.reward_temperature)
-    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), _generator(candidates))
+    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), lambda: _generator(candidates))
     return Allocation(counts, weights)
 
 
@@ -151,7 +151,7 @@ def dora(candidates: Candidates, width: int, options: DoraOptions) -> Allocation
     """
     unique, weights = _paid(candidates, options)
     order = contiguous_order(candidates.directions, len(candidates))
-    counts = apportion(weights, width, options.rounding, order, _generator(candidates))
+    counts = apportion(weights, width, options.rounding, order, lambda: _generator(candidates))
     return Allocation(counts, weights, unique)
 
 
@@ -222,7 +222,7 @@ def _generator(candidates: Candidates) -> np.random.Generator:
 def subset(candidates: Candidates, order: IntArray) -> Candidates:
     """Some candidates with all that is known of them, in the order of their indices."""
     return Candidates(
-        paths=tuple(candidates.paths[index] for index in order),
+        paths=tuple(map(candidates.paths.__getitem__, order.tolist())),
         rewards=candidates.rewards[order],
         directions=take(candidates.directions, order),
         lineage=None if candidates.lineage is None else candidates.lineage[order],
