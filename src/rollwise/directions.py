@@ -55,48 +55,6 @@ def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
     return from_embeddings(np.stack(embeddings))
 
 
-DIRECTION_WEIGHTS = ("gamma", "magnitude", "clusters")
-
-
-def direction_weights(
-    directions: Directions, kind: str = "gamma", similarity_temperature: float = 0.01, cut: float = 0.05
-) -> FloatArray:
-    """How much each candidate (k,) stands for its direction alone; the weights of one direction sum to about 1.
-
-    "gamma": `uniqueness`, as DORA. "magnitude": w ≥ 0 with K w nearest to 1, K = exp((S - 1) / T_s), which repairs the
-    leak of γ between directions of unlike size (Leinster's magnitude). "clusters": 1 / size of the candidate's
-    cluster, see `hard_labels`. For labels all three are 1 / size. Weights are taken as they are, so that only "gamma"
-    reads them. Raises InputError for another kind.
-    """
-    if kind not in DIRECTION_WEIGHTS:
-        raise InputError(f"direction weights are one of {', '.join(DIRECTION_WEIGHTS)}, not {kind!r}")
-    if kind == "gamma":
-        return uniqueness(directions, similarity_temperature)
-    if kind == "clusters":
-        return uniqueness(Directions(labels=hard_labels(directions, cut)))
-    if directions.weights is not None:
-        raise InputError("direction weights that are given leave nothing to compute: leave weights=magnitude out")
-    if directions.labels is not None:
-        return uniqueness(directions)
-    return _magnitude(_kernel(_similarity(directions), similarity_temperature))
-
-
-_RIDGE = 1e-9  # of equal candidates none is told apart: the smallest solution shares alike among them
-
-
-def _magnitude(kernel: FloatArray) -> FloatArray:
-    """The w ≥ 0 that makes |K w - 1|² + ridge |w|² least; strictly above 0, so that every candidate keeps a share."""
-    count = len(kernel)
-    rows = np.vstack([kernel, np.sqrt(_RIDGE) * np.eye(count)])
-    target = np.concatenate([np.ones(count), np.zeros(count)])
-    weights = np.linalg.lstsq(rows, target)[0]
-    if weights.min() < 0:
-        from scipy.optimize import nnls
-
-        weights = nnls(rows, target)[0]
-    return np.maximum(weights, _RIDGE)
-
-
 def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:
     """Directions as labels (k,), numbered as they appear: labels as they are; for a similarity the clusters of average
     linkage on 1 - S, where two clusters are one if their members' mean distance is at most `cut`.
