@@ -64,12 +64,12 @@ def test_a_cut_is_a_mean_cosine_distance() -> None:
 
 
 @quick
-@given(labels=label_lists, seed=st.integers(0, 2**32 - 1), pooling=st.sampled_from(["mean", "logit", "max"]))
-def test_a_pool_lies_among_its_members(labels: list[int], seed: int, pooling: str) -> None:
+@given(labels=label_lists, seed=st.integers(0, 2**32 - 1))
+def test_a_pool_lies_among_its_members(labels: list[int], seed: int) -> None:
     generator = np.random.default_rng(seed)
     mean, concentration = generator.random(len(labels)), 10 ** generator.uniform(-2, 3, len(labels))
     numbers = hard_labels(from_labels(labels))
-    pooled, worth = pool(mean, concentration, numbers, pooling)
+    pooled, worth = pool(mean, concentration, numbers)
     for label in range(numbers.max() + 1):
         for value, members in ((pooled, mean[numbers == label]), (worth, concentration[numbers == label])):
             assert members.min() * (1 - 1e-9) <= value[label] <= members.max() * (1 + 1e-9)
@@ -78,15 +78,9 @@ def test_a_pool_lies_among_its_members(labels: list[int], seed: int, pooling: st
 def test_pooling_by_hand() -> None:
     mean, labels = np.array([0.2, 0.8, 0.6, 0.5]), np.array([0, 0, 0, 1])
     concentration = np.array([1.0, 2.0, 3.0, 7.0])
-    pooled, worth = pool(mean, concentration, labels, "mean")
+    pooled, worth = pool(mean, concentration, labels)
     np.testing.assert_allclose(pooled, [(0.2 + 1.6 + 1.8) / 6, 0.5])
     np.testing.assert_allclose(worth, [2, 7])
-    precision = concentration[:3] * mean[:3] * (1 - mean[:3])
-    logit = float(precision @ np.log(mean[:3] / (1 - mean[:3])) / precision.sum())
-    np.testing.assert_allclose(pool(mean, concentration, labels, "logit")[0], [1 / (1 + math.exp(-logit)), 0.5])
-    assert [part.tolist() for part in pool(mean, concentration, labels, "max")] == [[0.8, 0.5], [2, 7]]
-    with pytest.raises(InputError, match="one of mean, logit, max"):
-        pool(mean, concentration, labels, "median")
 
 
 # DORA's option

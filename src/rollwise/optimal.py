@@ -9,9 +9,9 @@ import numpy as np
 from rollwise.beliefs import shared_log_failures
 from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
 from rollwise.counts import greedy_counts, optimal_counts, relaxed_counts
-from rollwise.directions import POOLINGS, check_cut, hard_labels, pool
+from rollwise.directions import check_cut, hard_labels, pool
 from rollwise.errors import InputError
-from rollwise.strategies import require_at_least, require_one_of, shares_of
+from rollwise.strategies import require_at_least, shares_of
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,19 @@ class OptimalOptions:
 class OptimalDirectionsOptions:
     """How directions share one chance to be right; what is None is the belief's.
 
-    `correlation` ρ in (0, 1] is the members' common part of the doubt. `pooling` makes one mean of the members' (see
-    `pool`). `size_exponent` α adds α (log k - the mean of log k over the directions) to the log-odds of a direction of
-    k members: that the policy goes there more often than elsewhere is evidence too, which a mean calibrated path by
-    path may not hold. Below 0 crowds are held against. `cut` makes clusters of a similarity.
+    `correlation` ρ in (0, 1] is the members' common part of the doubt. `size_exponent` α adds α (log k - the mean of
+    log k over the directions) to the log-odds of a direction of k members: that the policy goes there more often than
+    elsewhere is evidence too, which a mean calibrated path by path may not hold. Below 0 crowds are held against. `cut`
+    makes clusters of a similarity.
     """
 
     correlation: float | None = None
-    pooling: str = "mean"
     size_exponent: float | None = None
     cut: float = 0.05
 
     def __post_init__(self) -> None:
         if self.correlation is not None and not 0 < self.correlation <= 1:
             raise InputError(f"a correlation lies in (0, 1], not {self.correlation}; leave it out for the belief's")
-        require_one_of("pooling", self.pooling, POOLINGS)
         if self.size_exponent is not None and not np.isfinite(self.size_exponent):
             raise InputError(f"size_exponent is a finite number, not {self.size_exponent}")
         check_cut(self.cut)
@@ -76,7 +74,7 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     belief = _belief(candidates)
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
-    mean, concentration = pool(belief.mean, belief.concentration, labels, options.pooling)
+    mean, concentration = pool(belief.mean, belief.concentration, labels)
     exponent = belief.size_exponent if options.size_exponent is None else options.size_exponent
     mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
     spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent

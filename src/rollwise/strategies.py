@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +19,6 @@ def require_at_least(name: str, value: float, least: float) -> None:
     """Raises InputError unless an option is at least that."""
     if not value >= least:
         raise InputError(f"{name} has to be at least {least:g}, not {value}")
-
-
-def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
-    """Raises InputError unless an option is one of those."""
-    if value not in known:
-        raise InputError(f"{name} is one of {', '.join(known)}, not {value!r}")
 
 
 @dataclass(frozen=True)

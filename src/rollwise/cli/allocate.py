@@ -123,7 +123,7 @@ def allocate(
 
     **optimal** and **optimal_directions** take scores for calibrated chances to end right and need their
     **concentration**: how many completions each is worth, one number or one for each score. **spent** are the rollouts
-    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), pooling, size_exponent, cut.
+    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), size_exponent, cut.
 
     Examples, with the request in request.json:
 
