@@ -7,9 +7,10 @@ r"""Theory and experiment on one picture: one round's gain as the formula predic
 Reads completed prefixes. At every question and depth the unfinished paths are the candidates, their true states the
 directions, and each strategy hands out --width rollouts once (0: as many as there are paths). Coverage is P(any right).
 
-- Predicted: 1 - Π_j E[(1 - p_j)^S_j], S_j the rollouts of state j, p_j ~ Beta(κm_j, κ(1 - m_j)). m is an isotonic
-  curve of the reward, with the belief "size" also shifted in log-odds by a + α log(paths of the state) (α and a by
-  maximum likelihood), and κ comes from moments; all per depth, from the two thirds of the questions not judged.
+- Predicted: 1 - Π_j E[(1 - p_j)^S_j], S_j the rollouts of state j, p_j ~ Beta(κm_j, κ(1 - m_j)). m is the isotonic
+  curve of the reward that `rollwise calibrate` fits, with the belief "size" also shifted in log-odds as
+  `optimal_directions` does, by α (log paths of the state - its mean over states), α by maximum likelihood; κ comes from
+  moments. All per depth, each state counting once, from the two thirds of the questions not judged.
 - Observed: the completions of the prefixes that got rollouts. Of n completions c were right; without bias, S drawn of
   them all fail with chance C(n - c, S) / C(n, S). Where S > n, S = n is taken, which understates coverage: "cut short"
   says how often. Completions take no part in the reward, so nothing is used twice.
@@ -30,13 +31,21 @@ from html import escape
 from pathlib import Path as FilePath
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 from scipy.special import expit, gammaln, logit
 
 from rollwise.allocation import STRATEGIES
 from rollwise.beliefs import log_expected_failure
 from rollwise.core import Belief, Candidates, Failure, FloatArray, IntArray, Problem
 from rollwise.directions import from_labels, pool
+from rollwise.estimation import (
+    Curve,
+    Observations,
+    concentration_of,
+    held_out_means,
+    mean_curve,
+    moment_sums,
+    size_effect,
+)
 from rollwise.numerics import bootstrap_interval, keyed_generator
 from rollwise.registry import find_reward
 from rollwise.worlds.completions import Prefix, load_prefixes
@@ -45,6 +54,7 @@ BASE = "rebase"
 COLOURS = {"temperature": "#8a8f98", "dora": "#c8502d", "optimal": "#2a9d55", "optimal_directions": "#184ea0"}
 BELIEFS = ("reward", "size")
 FOLDS = 3
+LEAST_FITTED = 5  # a belief is fitted to so many questions at least
 LEAST_PATHS = 8  # at fewer candidates there is little to allocate among
 
 
@@ -111,72 +121,68 @@ def situations(found: Sequence[tuple[Problem, list[Prefix]]], reward: str, world
     return many
 
 
-def by_state(many: Sequence[Situation]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Reward, right, completions and paths of every state of some situations."""
+@dataclass(frozen=True)
+class Fit:
+    """A belief of one depth, fitted by `rollwise.estimation`: the mean by reward, κ, and the exponent α of size."""
+
+    curve: Curve
+    concentration: float
+    exponent: float
+
+    def means(self, one: Situation) -> FloatArray:
+        """The mean of each prefix (P,) of a situation."""
+        sizes = np.bincount(one.state, one.size)
+        among = np.zeros(len(sizes), dtype=np.int64)
+        return expit(logit(self.curve(one.reward)) + (self.exponent * centred(sizes, among))[one.state])
+
+
+def centred(sizes: FloatArray, problem: IntArray) -> FloatArray:
+    """Log sizes (n,) minus their mean in each problem: what `optimal_directions` multiplies by α."""
+    logs = np.log(sizes)
+    return logs - (np.bincount(problem, logs) / np.maximum(1, np.bincount(problem)))[problem]
+
+
+def by_state(many: Sequence[Situation]) -> Observations:
+    """The states of some situations, each as one prefix with all its completions."""
     rows = []
     for one in many:
         sums = [np.bincount(one.state, each) for each in (one.reward * one.size, one.right, one.completions, one.size)]
-        rows.append(np.stack([sums[0] / sums[3], *sums[1:]]))
-    reward, right, completions, size = np.concatenate(rows, axis=1)
-    return reward, right, completions, size
+        count = len(sums[0])
+        rows.append(np.stack([sums[0] / sums[3], *sums[1:], np.full(count, one.question), np.full(count, one.depth)]))
+    reward, *numbers = np.concatenate(rows, axis=1)
+    right, completions, size, problem, depth = (each.astype(np.int64) for each in numbers)
+    return Observations(reward, depth, right, completions, problem, np.arange(len(reward)), size)
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The mean of a state by its reward and its number of paths: isotonic values at `rewards`, shifted in log-odds."""
-
-    rewards: FloatArray
-    means: FloatArray
-    shift: float = 0.0
-    exponent: float = 0.0
-
-    def __call__(self, reward: FloatArray, size: FloatArray) -> FloatArray:
-        """The mean of each state."""
-        log_odds = logit(np.interp(reward, self.rewards, self.means))
-        return np.clip(expit(log_odds + self.shift + self.exponent * np.log(size)), 0.002, 0.998)
-
-
-def fitted(many: Sequence[Situation], sized: bool) -> Curve:
-    """The isotonic mean of right completions by reward, every state weighing its completions; `sized` adds the size."""
-    reward, right, completions, size = by_state(many)
-    order = np.argsort(reward, kind="stable")
-    values = isotonic_regression(right[order] / completions[order], weights=completions[order]).x
-    plain = Curve(reward[order], np.clip(values, 0.002, 0.998))
-    if not sized:
-        return plain
-    offset, basis = logit(plain(reward, size)), np.stack([np.ones(len(size)), np.log(size)], axis=1)
-    found = np.zeros(2)
-    for _ in range(20):
-        m = expit(offset + basis @ found)
-        curvature = (basis * (completions * m * (1 - m))[:, None]).T @ basis + np.eye(2)
-        found = found + np.linalg.solve(curvature, basis.T @ (right - completions * m) - found)
-    return Curve(plain.rewards, plain.means, *found.tolist())
-
-
-def excess(many: Sequence[Situation], mean: Curve) -> tuple[float, float]:
-    """Σ[(c - nm)² - nm(1 - m)] and Σ n(n - 1)m(1 - m) over states: their ratio estimates 1 / (κ + 1)."""
-    reward, right, n, size = by_state(many)
-    m = mean(reward, size)
-    return float(((right - n * m) ** 2 - n * m * (1 - m)).sum()), float((n * (n - 1) * m * (1 - m)).sum())
+def fitted(many: Sequence[Situation], sized: bool) -> Fit:
+    """The belief that situations of one depth teach: an isotonic mean, κ by moments with means of other folds, and with
+    `sized` the α of `size_effect`.
+    """
+    seen = by_state(many)
+    means, exponent = held_out_means(seen), 0.0
+    effect = size_effect(seen, means, np.zeros(len(seen), dtype=np.int64)) if sized else None
+    if effect is not None:
+        exponent = effect[0]
+        means = expit(logit(means) + exponent * centred(seen.size, seen.problem))
+    excess, scale = moment_sums(seen, means).sum(axis=0)
+    return Fit(mean_curve(seen), float(concentration_of(excess, scale)), exponent)
 
 
 def beliefs(many: Sequence[Situation], sized: bool) -> list[tuple[FloatArray, float, float] | None]:
-    """The means (P,), κ and α of each situation, from questions of other folds at its depth; None without any."""
-    folds: dict[tuple[int, int], list[Situation]] = defaultdict(list)
+    """The means (P,), κ and α of each situation, from questions of other folds at its depth; None without enough."""
+    by_depth: dict[int, list[Situation]] = defaultdict(list)
     for one in many:
-        folds[one.depth, one.question % FOLDS].append(one)
-    fits: dict[tuple[int, int], tuple[Curve, float]] = {}
-    for depth, fold in list(folds):
-        first, second = (folds[depth, (fold + step) % FOLDS] for step in (1, 2))
-        if first and second:
-            parts = [excess(second, fitted(first, sized)), excess(first, fitted(second, sized))]
-            ratio = sum(part[0] for part in parts) / sum(part[1] for part in parts)
-            fits[depth, fold] = fitted([*first, *second], sized), 1 / min(max(ratio, 1e-3), 0.98) - 1
+        by_depth[one.depth].append(one)
+    fits: dict[tuple[int, int], Fit] = {}
+    for depth, here in by_depth.items():
+        for fold in range(FOLDS):
+            others = [one for one in here if one.question % FOLDS != fold]
+            if len(others) >= LEAST_FITTED:
+                fits[depth, fold] = fitted(others, sized)
     found: list[tuple[FloatArray, float, float] | None] = []
     for one in many:
         fit = fits.get((one.depth, one.question % FOLDS))
-        size = np.bincount(one.state, one.size)[one.state]
-        found.append(None if fit is None else (fit[0](one.reward, size), fit[1], fit[0].exponent))
+        found.append(None if fit is None else (fit.means(one), fit.concentration, fit.exponent))
     return found
 
 

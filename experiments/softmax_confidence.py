@@ -20,8 +20,9 @@ import argparse
 
 import numpy as np
 
-from rollwise.beliefs import log_expected_failure, optimal_counts, relaxed_counts
+from rollwise.beliefs import log_expected_failure
 from rollwise.core import FloatArray
+from rollwise.counts import optimal_counts, relaxed_counts
 from rollwise.numerics import largest_remainder, softmax
 
 GRID = np.geomspace(0.1, 1000, 41)

@@ -14,7 +14,7 @@ LEVELS = [
     {"errors"},
     {"core"},
     {"numerics"},
-    {"beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
+    {"beliefs", "counts", "estimation", "calibration", "fitting", "directions", "voting"},
     {"strategies"},
     {"optimal"},
     {"allocation"},
@@ -28,7 +28,7 @@ LEVELS = [
     {"cli"},
 ]
 MATHEMATICS = {
-    *{"numerics", "beliefs", "estimation", "calibration", "fitting", "directions", "voting"},
+    *{"numerics", "beliefs", "counts", "estimation", "calibration", "fitting", "directions", "voting"},
     *{"strategies", "optimal", "allocation", "search"},
 }
 HEAVY = [

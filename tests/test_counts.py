@@ -10,15 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollwise.beliefs import (
-    fill_evenly,
-    greedy_by_cost,
-    greedy_counts,
-    log_expected_failure,
-    optimal_counts,
-    relaxed_counts,
-)
+from rollwise import counts
+from rollwise.beliefs import log_expected_failure
 from rollwise.core import FloatArray, IntArray
+from rollwise.counts import fill_evenly, greedy_by_cost, greedy_counts, optimal_counts, relaxed_counts
 from rollwise.errors import InputError
 from rollwise.numerics import divisor
 
@@ -43,16 +38,20 @@ def problems(draw: st.DrawFn) -> Known:
     return mean, concentration, width, floors, caps, generator.integers(0, draw(st.integers(1, 6)), size)
 
 
+@pytest.mark.parametrize("table", [0, 2**13])
 @settings(max_examples=200)
 @given(problem=problems())
-def test_divisor_and_heap_agree(problem: Known) -> None:
+def test_divisor_and_heap_agree(problem: Known, table: int) -> None:
+    """With all quotients in a table, as of few, and by narrowing down the last one, as of many."""
     mean, concentration, width, floors, caps, spent = problem
-    made = optimal_counts(mean, concentration, width, floors, caps, spent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counts, "_TABLE", table)
+        made = optimal_counts(mean, concentration, width, floors, caps, spent)
     rows = log_expected_failure(mean[:, None], concentration[:, None], spent[:, None] + np.arange(width + 2))
     heap = greedy_counts([iter(row.tolist()) for row in rows], width, floors, caps)
-    for counts in (made, heap):
-        assert counts.sum() == width
-        assert np.all((floors <= counts) & (counts <= caps))
+    for found in (made, heap):
+        assert found.sum() == width
+        assert np.all((floors <= found) & (found <= caps))
     index = np.arange(len(mean))
     best, other = rows[index, made].sum(), rows[index, heap].sum()
     assert best == other or math.isclose(best, other, rel_tol=1e-11, abs_tol=1e-11)
@@ -190,6 +189,17 @@ def test_water_filling_is_level(
     able, taken = filled < np.minimum(caps, width) - 1e-6, filled > floors + 1e-6
     if able.any() and taken.any():
         assert quotients[able].max() <= quotients[taken].min() * (1 + 1e-6)
+
+
+@quick
+@given(problem=problems())
+def test_water_filling_in_closed_form_is_that_by_bisection(problem: Known) -> None:
+    """Caps that bind no one ask for the bisection."""
+    mean, concentration, width, floors, _, spent = problem
+    wide = np.full(len(mean), width + 1)
+    closed = relaxed_counts(mean, concentration, width, floors, None, spent)
+    np.testing.assert_allclose(closed, relaxed_counts(mean, concentration, width, floors, wide, spent), atol=1e-6)
+    assert closed.sum() == pytest.approx(width)
 
 
 # Unlike costs

@@ -14,8 +14,8 @@ import torch
 from scipy import stats
 from tiny import tiny_model
 
-from rollwise.beliefs import optimal_counts
 from rollwise.core import Failure, Judgement, Path, PathKey, Problem, Step, Stop
+from rollwise.counts import optimal_counts
 from rollwise.errors import InputError
 from rollwise.rewards.dial import DialReward
 from rollwise.rewards.local import LocalReward, LocalRewardSession

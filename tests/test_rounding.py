@@ -32,7 +32,7 @@ def rounded(weights: Sequence[float], width: int, rounding: str, seed: int = 0) 
     """The counts, with a shuffled order and an offset that depend on the seed."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(weights)) if seed else np.arange(len(weights))
-    return apportion(np.array(weights, dtype=np.float64), width, rounding, order, generator)
+    return apportion(np.array(weights, dtype=np.float64), width, rounding, order, lambda: generator)
 
 
 def run_errors(counts: Sequence[int], weights: Sequence[int], width: int) -> IntArray:
@@ -147,7 +147,7 @@ def test_offsets_average_to_the_share_exactly(weights: list[int], width: int) ->
 def test_systematic_draws_its_offset_uniformly() -> None:
     weights, width, draws = np.array([5.0, 1.0, 3.0, 0.2, 0.8]), 7, 4000
     generator = np.random.default_rng(0)
-    counts = [apportion(weights, width, "systematic", np.arange(5), generator) for _ in range(draws)]
+    counts = [apportion(weights, width, "systematic", np.arange(5), lambda: generator) for _ in range(draws)]
     five_errors = 5 * 0.5 / np.sqrt(draws)
     np.testing.assert_allclose(np.mean(counts, axis=0), weights * width / 10, atol=five_errors)
 

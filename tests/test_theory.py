@@ -19,9 +19,9 @@ from scipy.special import betaln, roots_jacobi
 from scipy.stats import betabinom
 
 from rollwise.allocation import STRATEGIES
-from rollwise.beliefs import greedy_counts, optimal_counts
 from rollwise.core import Candidates, Directions, FloatArray, IntArray
-from rollwise.directions import direction_weights, from_labels, uniqueness
+from rollwise.counts import greedy_counts, optimal_counts
+from rollwise.directions import from_labels, uniqueness
 from rollwise.numerics import divisor, largest_remainder, softmax
 
 
@@ -262,7 +262,6 @@ def test_unequal_scores_in_a_direction_are_paid_by_their_luckiest_member() -> No
     given = directed("dora", rewards, labels, 1000)
     assert given[0] / given[1] == pytest.approx(expected, rel=0.01)
     assert best_for([0.7, 0.7], 5.0, 100).tolist() == [[50, 50]]
-    assert directed("dora", rewards, labels, 1000, quality="max")[0] > given[0]
 
 
 # Uniqueness
@@ -284,15 +283,13 @@ def test_the_bandwidth_merges_near_duplicates_only(cosine: float, together: floa
     assert found.sum() == pytest.approx(together, rel=3e-3)
 
 
-def test_uniqueness_leaks_between_directions_and_magnitude_does_not() -> None:
+def test_uniqueness_leaks_between_directions_and_the_magnitude_would_not() -> None:
     """60 paths and 4 whose kernel across is 0.05: γ pays the small direction 0.57 of one, K w = 1 pays both alike."""
     directions = Directions(similarity=blocks([60, 4], 1 + 0.01 * math.log(0.05)))
     gamma = uniqueness(directions)
     assert [60 * gamma[0], 4 * gamma[-1]] == pytest.approx([60 / 60.2, 4 / 7.0])
     solved = np.linalg.solve([[60, 4 * 0.05], [60 * 0.05, 4]], np.ones(2)) * [60, 4]
     assert solved == pytest.approx([0.952, 0.952], abs=1e-3)
-    magnitude = direction_weights(directions, "magnitude")
-    assert [magnitude[:60].sum(), magnitude[60:].sum()] == pytest.approx(solved, abs=1e-4)
 
 
 # Rounding

@@ -52,7 +52,7 @@ class Strategy:
 
         def run(candidates: Candidates, width: int) -> Allocation:
             self._check_evidence(candidates, width)
-            order = np.array(sorted(range(len(candidates)), key=lambda index: candidates.paths[index]), dtype=np.int64)
+            order = np.array(sorted(range(len(candidates)), key=candidates.paths.__getitem__), dtype=np.int64)
             made = self.allocate(subset(candidates, order), width, bound)
             return _restore(self._check_result(made, len(candidates), width), order)
 

@@ -55,48 +55,6 @@ def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
     return from_embeddings(np.stack(embeddings))
 
 
-DIRECTION_WEIGHTS = ("gamma", "magnitude", "clusters")
-
-
-def direction_weights(
-    directions: Directions, kind: str = "gamma", similarity_temperature: float = 0.01, cut: float = 0.05
-) -> FloatArray:
-    """How much each candidate (k,) stands for its direction alone; the weights of one direction sum to about 1.
-
-    "gamma": `uniqueness`, as DORA. "magnitude": w ≥ 0 with K w nearest to 1, K = exp((S - 1) / T_s), which repairs the
-    leak of γ between directions of unlike size (Leinster's magnitude). "clusters": 1 / size of the candidate's
-    cluster, see `hard_labels`. For labels all three are 1 / size. Weights are taken as they are, so that only "gamma"
-    reads them. Raises InputError for another kind.
-    """
-    if kind not in DIRECTION_WEIGHTS:
-        raise InputError(f"direction weights are one of {', '.join(DIRECTION_WEIGHTS)}, not {kind!r}")
-    if kind == "gamma":
-        return uniqueness(directions, similarity_temperature)
-    if kind == "clusters":
-        return uniqueness(Directions(labels=hard_labels(directions, cut)))
-    if directions.weights is not None:
-        raise InputError("direction weights that are given leave nothing to compute: leave weights=magnitude out")
-    if directions.labels is not None:
-        return uniqueness(directions)
-    return _magnitude(_kernel(_similarity(directions), similarity_temperature))
-
-
-_RIDGE = 1e-9  # of equal candidates none is told apart: the smallest solution shares alike among them
-
-
-def _magnitude(kernel: FloatArray) -> FloatArray:
-    """The w ≥ 0 that makes |K w - 1|² + ridge |w|² least; strictly above 0, so that every candidate keeps a share."""
-    count = len(kernel)
-    rows = np.vstack([kernel, np.sqrt(_RIDGE) * np.eye(count)])
-    target = np.concatenate([np.ones(count), np.zeros(count)])
-    weights = np.linalg.lstsq(rows, target)[0]
-    if weights.min() < 0:
-        from scipy.optimize import nnls
-
-        weights = nnls(rows, target)[0]
-    return np.maximum(weights, _RIDGE)
-
-
 def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:
     """Directions as labels (k,), numbered as they appear: labels as they are; for a similarity the clusters of average
     linkage on 1 - S, where two clusters are one if their members' mean distance is at most `cut`.
@@ -127,44 +85,19 @@ def check_cut(cut: float) -> None:
         raise InputError(f"a cut is a cosine distance between 0 and 2, not {cut}")
 
 
-POOLINGS = ("mean", "logit", "max")
-
-
-def pool(
-    mean: FloatArray, concentration: FloatArray, labels: IntArray, pooling: str = "mean"
-) -> tuple[FloatArray, FloatArray]:
+def pool(mean: FloatArray, concentration: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
     """One mean and one concentration for each direction (J,), from those of its members (k,); labels are 0 to J - 1.
 
-    "mean": Σκm / Σκ, the members' pseudo-counts averaged. "logit": the mean of the members' logits, each weighing its
-    precision κm(1 - m), so that a member at 0 or 1 says nothing unless all are. "max": the best member's. The
-    concentration is the members' mean, for "max" the best member's: that many members say the same is no new evidence.
-    Raises InputError for another pooling.
+    The mean is Σκm / Σκ, the members' pseudo-counts averaged, of those with an infinite κ where there are any; the
+    concentration is the members' mean: that many members say the same is no new evidence.
     """
-    if pooling not in POOLINGS:
-        raise InputError(f"pooling is one of {', '.join(POOLINGS)}, not {pooling!r}")
-    if pooling == "max":
-        best_first = np.lexsort((np.arange(len(mean)), -mean, labels))
-        best = best_first[np.searchsorted(labels[best_first], np.arange(labels.max() + 1))]
-        return mean[best], concentration[best]
     largest = np.zeros(int(labels.max()) + 1)
     np.maximum.at(largest, labels, concentration)
     with np.errstate(invalid="ignore"):
         weights = np.where(np.isinf(largest)[labels], np.isinf(concentration), concentration / largest[labels])
-    average = np.clip(_average(mean, weights, labels), 0, 1)
+    average = np.bincount(labels, mean * weights) / np.bincount(labels, weights)
     worth = np.bincount(labels, concentration / np.bincount(labels)[labels]).astype(np.float64)
-    if pooling == "mean":
-        return average, worth
-    inside = np.clip(mean, 1e-300, 1 - 1e-16)
-    precision = weights * mean * (1 - mean)
-    logits = _average(np.log(inside / (1 - inside)), np.where(precision > 0, precision, 0), labels)
-    known = np.bincount(labels, precision) > 0
-    return np.where(known, 1 / (1 + np.exp(-logits)), average), worth
-
-
-def _average(values: FloatArray, weights: FloatArray, labels: IntArray) -> FloatArray:
-    """The weighted mean of each direction (J,); 0 where nothing weighs."""
-    total = np.bincount(labels, weights)
-    return np.bincount(labels, values * weights) / np.where(total > 0, total, 1)
+    return np.clip(average, 0, 1), worth
 
 
 def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> FloatArray:

@@ -38,7 +38,7 @@ def cosine_similarity(embeddings: FloatArray) -> FloatArray:
     norms = np.sqrt(np.einsum("id,id->i", embeddings, embeddings))
     if not np.all(norms > 0):
         raise InputError("an embedding is all zeros and has no direction; leave that path out or embed its text again")
-    similarity = _products(embeddings)
+    similarity = products(embeddings, embeddings.T)
     similarity /= norms
     similarity /= norms[:, None]
     np.clip(similarity, -1.0, 1.0, out=similarity)
@@ -50,16 +50,16 @@ def cosine_similarity(embeddings: FloatArray) -> FloatArray:
 _ONE_THREAD = 2**18  # multiplications up to which OpenBLAS keeps to the calling thread
 
 
-def _products(rows: FloatArray) -> FloatArray:
-    """The inner product of every pair of rows: (k, d) → (k, k).
+def products(rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """The matrix product of (k, d) and (d, n).
 
     Where a few rows at a time make work small enough for one thread, they go so: a second thread would have to wait for
     a core that the models keep busy, which costs a thousand times the multiplications.
     """
-    few = _ONE_THREAD // max(1, rows.size)
-    if few < 4:
-        return rows @ rows.T
-    return np.concatenate([rows[first : first + few] @ rows.T for first in range(0, len(rows), few)])
+    few = _ONE_THREAD // max(1, columns.size)
+    if few < 4 or len(rows) <= few:
+        return rows @ columns
+    return np.concatenate([rows[first : first + few] @ columns for first in range(0, len(rows), few)])
 
 
 STEP_AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
@@ -168,13 +168,17 @@ def check_rounding(name: str) -> None:
 
 
 def apportion(
-    weights: FloatArray, width: int, rounding: str, order: IntArray, generator: np.random.Generator | None = None
+    weights: FloatArray,
+    width: int,
+    rounding: str,
+    order: IntArray,
+    generator: Callable[[], np.random.Generator] | None = None,
 ) -> IntArray:
     """Integer counts (k,) that sum to `width`, near width · weights / Σweights.
 
     `rounding` is one of ROUNDINGS; `order` (k,) lists the candidates with those of one direction side by side, and is
-    read by the cumulative kinds; `generator` draws the offset of "systematic". Raises InputError for an unknown
-    rounding.
+    read by the cumulative kinds; `generator` makes the generator that draws the offset of "systematic". Raises
+    InputError for an unknown rounding.
     """
     check_rounding(rounding)
     if width == 0:
@@ -188,7 +192,7 @@ def apportion(
     if rounding == "systematic":
         if generator is None:
             raise InputError("systematic rounding is random: give a seed")
-        return cumulative(shares, width, order, offset=float(generator.random()) * (1 - 2 * _EDGE))
+        return cumulative(shares, width, order, offset=float(generator().random()) * (1 - 2 * _EDGE))
     if rounding == "paper":
         return paper_rounding(shares, width)
     match = _DIVISOR.fullmatch(rounding)

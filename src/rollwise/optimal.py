@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.beliefs import fill_evenly, greedy_counts, optimal_counts, relaxed_counts, shared_log_failures
+from rollwise.beliefs import shared_log_failures
 from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
-from rollwise.directions import POOLINGS, check_cut, hard_labels, pool
+from rollwise.counts import greedy_counts, optimal_counts, relaxed_counts
+from rollwise.directions import check_cut, hard_labels, pool
 from rollwise.errors import InputError
-from rollwise.strategies import require_at_least, require_one_of, shares_of
+from rollwise.strategies import require_at_least, shares_of
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,19 @@ class OptimalOptions:
 class OptimalDirectionsOptions:
     """How directions share one chance to be right; what is None is the belief's.
 
-    `correlation` ρ in (0, 1] is the members' common part of the doubt. `pooling` makes one mean of the members' (see
-    `pool`). `size_exponent` α adds α (log k - the mean of log k over the directions) to the log-odds of a direction of
-    k members: that the policy goes there more often than elsewhere is evidence too, which a mean calibrated path by
-    path may not hold. Below 0 crowds are held against. `cut` makes clusters of a similarity.
+    `correlation` ρ in (0, 1] is the members' common part of the doubt. `size_exponent` α adds α (log k - the mean of
+    log k over the directions) to the log-odds of a direction of k members: that the policy goes there more often than
+    elsewhere is evidence too, which a mean calibrated path by path may not hold. Below 0 crowds are held against. `cut`
+    makes clusters of a similarity.
     """
 
     correlation: float | None = None
-    pooling: str = "mean"
     size_exponent: float | None = None
     cut: float = 0.05
 
     def __post_init__(self) -> None:
         if self.correlation is not None and not 0 < self.correlation <= 1:
             raise InputError(f"a correlation lies in (0, 1], not {self.correlation}; leave it out for the belief's")
-        require_one_of("pooling", self.pooling, POOLINGS)
         if self.size_exponent is not None and not np.isfinite(self.size_exponent):
             raise InputError(f"size_exponent is a finite number, not {self.size_exponent}")
         check_cut(self.cut)
@@ -56,7 +55,7 @@ def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allo
     that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
     """
     belief = _belief(candidates)
-    floors = np.full(len(candidates), options.floor, dtype=np.int64)
+    floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
     told = belief.mean, belief.concentration, width, floors, caps, belief.spent
     return Allocation(optimal_counts(*told), _normalised(relaxed_counts(*told)))
@@ -75,7 +74,7 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     belief = _belief(candidates)
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
-    mean, concentration = pool(belief.mean, belief.concentration, labels, options.pooling)
+    mean, concentration = pool(belief.mean, belief.concentration, labels)
     exponent = belief.size_exponent if options.size_exponent is None else options.size_exponent
     mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
     spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
@@ -124,10 +123,23 @@ def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
 
 
 def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:
-    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier."""
-    order = np.lexsort((np.arange(len(labels)), -mean, labels))
+    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier.
+
+    In the order of what they had, a direction's first n members take part, those that its total can raise to what the
+    n-th had; together they reach an equal level, and the best of them one more where rollouts are left.
+    """
+    order = np.lexsort((-mean, spent, labels))
+    label, had = labels[order], spent[order]
+    sizes = np.bincount(labels)
+    starts = np.cumsum(sizes) - sizes
+    before = np.cumsum(had) - had
+    before -= before[starts][label]
+    rank = np.arange(len(order)) - starts[label]
+    takes_part = rank * had - before <= totals[label]
+    members = np.bincount(label, takes_part).astype(np.int64)
+    level, left = np.divmod(totals + np.bincount(label, had * takes_part).astype(np.int64), members)
     counts = np.zeros(len(labels), dtype=np.int64)
-    for members in np.split(order, np.cumsum(np.bincount(labels))[:-1]):
-        total, had = int(totals[labels[members[0]]]), spent[members]
-        counts[members] = fill_evenly(had, had + total, int(had.sum()) + total) - had
+    counts[order] = np.where(takes_part, level[label] - had, 0)
+    best = np.lexsort((-mean, ~takes_part[np.argsort(order)], labels))
+    counts[best] += rank < left[label]
     return counts

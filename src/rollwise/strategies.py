@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rollwise.core import Allocation, Belief, Candidates, Directions, FloatArray, IntArray
-from rollwise.directions import (
-    DIRECTION_WEIGHTS,
-    check_cut,
-    contiguous_order,
-    direction_weights,
-    hard_labels,
-    pool,
-    take,
-)
+from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
+from rollwise.directions import contiguous_order, take, uniqueness
 from rollwise.errors import InputError
 from rollwise.numerics import apportion, check_rounding, keyed_generator, largest_remainder, softmax
 
@@ -28,12 +19,6 @@ def require_at_least(name: str, value: float, least: float) -> None:
     """Raises InputError unless an option is at least that."""
     if not value >= least:
         raise InputError(f"{name} has to be at least {least:g}, not {value}")
-
-
-def require_one_of(name: str, value: str, known: Sequence[str]) -> None:
-    """Raises InputError unless an option is one of those."""
-    if value not in known:
-        raise InputError(f"{name} is one of {', '.join(known)}, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -69,33 +54,20 @@ class RebaseOptions:
 class DoraOptions:
     """DORA: T_b over rewards, T_s over similarity, and how shares become counts.
 
-    `weights`, `similarity_temperature` and `cut` say how much a path stands for its direction alone, see
-    `direction_weights`. `quality` is what a direction is paid for: "mean_exp", the mean of exp(R / T_b) of its members,
-    as published; "max", exp(max R / T_b); "logit", exp(R̄ / T_b) with R̄ the mean of its members' logits, each weighing
-    R(1 - R). `size_exponent` α in [0, 1] pays a direction of k members k^α times that: 0 is DORA, 1 REBASE.
+    `size_exponent` α in [0, 1] pays a direction of k members k^α times what DORA does: 0 is DORA, 1 REBASE.
     """
 
     reward_temperature: float = 0.1
     similarity_temperature: float = 0.01
     rounding: str = "cumulative"
-    weights: str = "gamma"
-    quality: str = "mean_exp"
     size_exponent: float = 0.0
-    cut: float = 0.05
 
     def __post_init__(self) -> None:
         require_at_least("reward_temperature", self.reward_temperature, 0)
         require_at_least("similarity_temperature", self.similarity_temperature, 0)
         check_rounding(self.rounding)
-        require_one_of("weights", self.weights, DIRECTION_WEIGHTS)
-        require_one_of("quality", self.quality, ("mean_exp", "max", "logit"))
-        check_cut(self.cut)
         if not 0 <= self.size_exponent <= 1:
             raise InputError(f"size_exponent lies in [0, 1], 0 as DORA and 1 as REBASE, not {self.size_exponent}")
-        if self.weights != "clusters" and self.cut != DoraOptions.cut:
-            raise InputError(f"weights={self.weights} makes no clusters, so a cut would change nothing; leave it out")
-        if self.weights == "clusters" and self.similarity_temperature != DoraOptions.similarity_temperature:
-            raise InputError("weights=clusters reads a cut and no similarity_temperature; leave that out")
 
 
 def temperature(candidates: Candidates, width: int, options: NoOptions) -> Allocation:
@@ -141,7 +113,7 @@ def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Alloca
     cumulative roundings go along the paths' keys.
     """
     weights = softmax(candidates.rewards, options.reward_temperature)
-    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), _generator(candidates))
+    counts = apportion(weights, width, options.rounding, np.arange(len(weights)), lambda: _generator(candidates))
     return Allocation(counts, weights)
 
 
@@ -151,7 +123,7 @@ def dora(candidates: Candidates, width: int, options: DoraOptions) -> Allocation
     """
     unique, weights = _paid(candidates, options)
     order = contiguous_order(candidates.directions, len(candidates))
-    counts = apportion(weights, width, options.rounding, order, _generator(candidates))
+    counts = apportion(weights, width, options.rounding, order, lambda: _generator(candidates))
     return Allocation(counts, weights, unique)
 
 
@@ -174,36 +146,10 @@ def dora_two_stage(candidates: Candidates, width: int, options: DoraOptions) -> 
 def _paid(candidates: Candidates, options: DoraOptions) -> tuple[FloatArray, FloatArray]:
     """How much each candidate (k,) stands for its direction alone, and its share of the width."""
     assert candidates.directions is not None
-    unique = direction_weights(candidates.directions, options.weights, options.similarity_temperature, options.cut)
-    if options.quality == "mean_exp":
-        kept = unique if options.size_exponent == 0 else unique ** (1 - options.size_exponent)
-        weights = softmax(candidates.rewards, options.reward_temperature) * kept
-    else:
-        weights = _paid_as_one(candidates.rewards, _members(candidates.directions, options), options)
+    unique = uniqueness(candidates.directions, options.similarity_temperature)
+    kept = unique if options.size_exponent == 0 else unique ** (1 - options.size_exponent)
+    weights = softmax(candidates.rewards, options.reward_temperature) * kept
     return unique, weights / weights.sum()
-
-
-def _members(directions: Directions, options: DoraOptions) -> IntArray:
-    if directions.weights is not None or (directions.similarity is not None and options.weights != "clusters"):
-        raise InputError(
-            f"quality={options.quality} pays each direction as one, so it has to be known who is its member: "
-            "give direction labels, or weights=clusters"
-        )
-    return hard_labels(directions, options.cut)
-
-
-def _paid_as_one(rewards: FloatArray, labels: IntArray, options: DoraOptions) -> FloatArray:
-    """Weights (k,): k_j^α exp(R̄_j / T_b) for each direction, among its members in proportion to exp(R / T_b)."""
-    if options.quality == "logit" and not np.all((rewards >= 0) & (rewards <= 1)):
-        raise InputError("quality=logit reads rewards as chances: scale them into [0, 1], or choose max or mean_exp")
-    sizes = np.bincount(labels)
-    worth, _ = pool(rewards, np.ones(len(rewards)), labels, options.quality)
-    paid = softmax(worth, options.reward_temperature) * sizes**options.size_exponent
-    inside = np.zeros(len(rewards))
-    for label in range(len(sizes)):
-        members = np.flatnonzero(labels == label)
-        inside[members] = softmax(rewards[members], options.reward_temperature)
-    return paid[labels] * inside
 
 
 def _best_first(rewards: FloatArray) -> IntArray:
@@ -222,7 +168,7 @@ def _generator(candidates: Candidates) -> np.random.Generator:
 def subset(candidates: Candidates, order: IntArray) -> Candidates:
     """Some candidates with all that is known of them, in the order of their indices."""
     return Candidates(
-        paths=tuple(candidates.paths[index] for index in order),
+        paths=tuple(map(candidates.paths.__getitem__, order.tolist())),
         rewards=candidates.rewards[order],
         directions=take(candidates.directions, order),
         lineage=None if candidates.lineage is None else candidates.lineage[order],

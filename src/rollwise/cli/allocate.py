@@ -119,11 +119,11 @@ def allocate(
     Fields: **strategy**, **scores**, one of **embeddings**, **similarity**, **directions** (labels), **lineage** (root
     index of each path, for dvts), **paths** (keys that break ties), **width** (default: the number of scores),
     **options** (reward_temperature 0.1, similarity_temperature 0.01, beam_width 4, rounding, seed; for dora also
-    weights, quality, size_exponent, cut).
+    size_exponent).
 
     **optimal** and **optimal_directions** take scores for calibrated chances to end right and need their
     **concentration**: how many completions each is worth, one number or one for each score. **spent** are the rollouts
-    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), pooling, size_exponent, cut.
+    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), size_exponent, cut.
 
     Examples, with the request in request.json:
 

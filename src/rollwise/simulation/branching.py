@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.core import Allocator, Belief, Candidates, FloatArray, IntArray, PathKey
-from rollwise.directions import from_labels
+from rollwise.core import Allocator, Belief, Candidates, Directions, FloatArray, IntArray, PathKey
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.simulation.planning import Tree, can_plan, least_failure, reachability_bound
@@ -174,7 +173,7 @@ def _candidates(
     return Candidates(
         paths=tuple(keys),
         rewards=scores,
-        directions=from_labels(nodes.tolist()),
+        directions=Directions(labels=nodes),
         lineage=np.array([key[0] for key in keys]),
         depth=np.full(count, depth),
         question=str(index),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rollwise.core import FloatArray, IntArray
+from rollwise.numerics import products
 from rollwise.simulation.failure import allocation_failures, even_log_failures, least_counts
 from rollwise.simulation.play import shifted
 
@@ -54,43 +56,56 @@ def spread_evenly(totals: IntArray, labels: IntArray) -> IntArray:
 
 def expected_log_failures(world: OneShot, scores: FloatArray, labels: IntArray, width: int) -> FloatArray:
     """The log of E[F_j(S; m_j) | scores of j] for S = 0 .. width: (J, width + 1), of scores (k,) and labels (k,)."""
+    order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
+    starts = np.cumsum(sizes) - sizes
     same = world.correlation == 1 and not world.popularity
-    kinds = np.zeros_like(sizes) if same else sizes
+    mean_size = len(labels) / len(sizes) if world.popularity else 1.0
     found = np.empty((len(sizes), width + 1))
-    for kind in np.unique(kinds):
-        which = np.flatnonzero(kinds == kind)
-        mean_size = len(labels) / len(sizes) if world.popularity else 1.0
-        means, prior, failures = _grid(world, max(1, int(kind)), mean_size, width)
-        seen = np.isin(labels, which)
-        weights = prior + _log_likelihood(world, scores[seen], np.searchsorted(which, labels[seen]), means)
+    for kind in [0] if same else np.unique(sizes).tolist():
+        which = np.arange(len(sizes)) if same else np.flatnonzero(sizes == kind)
+        grid = _grid(world, max(1, kind), mean_size, width)
+        if world.shared == 1:
+            seen, back = np.unique(scores[order[starts[which]]], return_inverse=True)
+            weights = _log_likelihood(world, seen, grid)
+        else:
+            back, members = np.arange(len(which)), np.isin(labels, which)
+            each = _log_likelihood(world, scores[order[members[order]]], grid)
+            weights = np.add.reduceat(each, np.cumsum(sizes[which]) - sizes[which], axis=0)
+        weights += grid.prior
         posterior = np.exp(weights - weights.max(axis=1, keepdims=True))
-        found[which] = np.log(posterior @ failures / posterior.sum(axis=1, keepdims=True))
+        found[which] = np.log(products(posterior, grid.failures) / posterior.sum(axis=1, keepdims=True))[back]
     return found
 
 
-def _log_likelihood(world: OneShot, scores: FloatArray, rows: IntArray, means: FloatArray) -> FloatArray:
-    """Of the scores (n,) of each row (n,), normal around a true mean and clipped to [0, 1]: (rows, cells)."""
-    from scipy.special import log_ndtr
+def _log_likelihood(world: OneShot, scores: FloatArray, grid: _Grid) -> FloatArray:
+    """Of scores (n,), normal around a true mean and clipped to [0, 1], one by one: (n, cells)."""
+    each = -0.5 * ((scores[:, None] - grid.means - world.bias) / world.noise) ** 2
+    each[scores <= 0] = grid.nothing
+    each[scores >= 1] = grid.all
+    return each
 
-    if world.shared == 1:
-        rows, first = np.unique(rows, return_index=True)
-        scores = scores[first]
-    truth = means + world.bias
-    each = -0.5 * ((scores[:, None] - truth) / world.noise) ** 2
-    each[scores <= 0] = log_ndtr(-truth / world.noise)
-    each[scores >= 1] = log_ndtr((truth - 1) / world.noise)
-    order = np.argsort(rows, kind="stable")
-    return np.add.reduceat(each[order], np.searchsorted(rows[order], np.arange(rows.max() + 1)), axis=0)
+
+@dataclass(frozen=True)
+class _Grid:
+    """Means (cells,), the log prior of their cells, the log chances of scores clipped to 0 and to 1 there, and F(S)
+    (cells, width + 1).
+    """
+
+    means: FloatArray
+    prior: FloatArray
+    nothing: FloatArray
+    all: FloatArray
+    failures: FloatArray
 
 
 @functools.lru_cache(maxsize=512)
-def _grid(world: OneShot, size: int, mean_size: float, width: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Means (cells,), the log prior of their cells, and F(S) at each (cells, width + 1), for a direction of that size.
+def _grid(world: OneShot, size: int, mean_size: float, width: int) -> _Grid:
+    """The grid for a direction of that size.
 
     Cells lie between quantiles of the prior and at steps of 1/300, so that both it and the noise are resolved.
     """
-    from scipy.special import betainc, betaincinv
+    from scipy.special import betainc, betaincinv, log_ndtr
 
     shape = world.spread * world.worth, world.spread * (1 - world.worth)
     steps = np.linspace(0, 1, _CELLS + 1)
@@ -102,4 +117,5 @@ def _grid(world: OneShot, size: int, mean_size: float, width: int) -> tuple[Floa
         means = shifted(means, np.full(1, world.popularity * math.log(size / mean_size)))
     sizes = np.full(len(means), size)
     failures = even_log_failures(means, sizes, world.concentration, world.correlation, width)
-    return means, np.log(mass[cells]), np.exp(failures)
+    below = -(means + world.bias) / world.noise
+    return _Grid(means, np.log(mass[cells]), log_ndtr(below), log_ndtr(-below - 1 / world.noise), np.exp(failures))

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.core import Allocator, Belief, Candidates, FloatArray, IntArray
-from rollwise.directions import from_labels
+from rollwise.core import Allocator, Belief, Candidates, Directions, FloatArray, IntArray
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.simulation.failure import allocation_failures, least_failure
@@ -116,7 +115,7 @@ class Instance:
         return Candidates(
             paths=tuple((path,) for path in range(count)),
             rewards=self.scores,
-            directions=from_labels(self.told_labels.tolist()),
+            directions=Directions(labels=self.told_labels),
             lineage=np.arange(count),
             depth=np.ones(count, dtype=np.int64),
             question=str(index),
