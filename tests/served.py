@@ -63,6 +63,7 @@ class Emulator(ThreadingHTTPServer):
         self.kind, self.settings = kind, settings
         self.log: list[tuple[str, Any, dict[str, str]]] = []
         self.cut = 0
+        self.judging = threading.Lock()
         self.failures: list[tuple[int, dict[str, str]]] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -140,6 +141,10 @@ class Handler(BaseHTTPRequestHandler):
             rows = [[float(text.count(digit)) + 0.01 for digit in "0123456789"] for text in body["input"]]
             data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
             return self.reply({"data": data[::-1], "usage": {"prompt_tokens": sum(map(len, body["input"]))}})
+        if self.path == "/v1/chat/completions" and "judges" in settings:
+            with self.server.judging:
+                time.sleep(settings["judges"])
+            return self.reply({"choices": [{"message": {"content": "Score: 7"}}]})
         if self.path == ("/completion" if kind == "llamacpp" else "/v1/completions"):
             return self.complete(body)
         return self.reply({"error": {"message": "no such route"}}, 404)
@@ -177,7 +182,8 @@ class Handler(BaseHTTPRequestHandler):
         if len(prompt) + limit > 600 and kind == "vllm":
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
         time.sleep(self.server.settings.get("seconds", 0.0))
-        text, ended = continuation(prompt, int(body.get("seed") or 0), limit, body["temperature"])
+        says = self.server.settings.get("says", continuation)
+        text, ended = says(prompt, int(body.get("seed") or 0), limit, body["temperature"])
         stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
         if body.get("stream"):
             return self.stream(text, ended)
