@@ -60,6 +60,7 @@ class Emulator(ThreadingHTTPServer):
         self.kind, self.settings = kind, settings
         self.log: list[tuple[str, Any, dict[str, str]]] = []
         self.cut = 0
+        self.judging = threading.Lock()
         self.failures: list[tuple[int, dict[str, str]]] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -137,6 +138,10 @@ class Handler(BaseHTTPRequestHandler):
             rows = [[float(text.count(digit)) + 0.01 for digit in "0123456789"] for text in body["input"]]
             data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
             return self.reply({"data": data[::-1], "usage": {"prompt_tokens": sum(map(len, body["input"]))}})
+        if self.path == "/v1/chat/completions" and "judges" in settings:
+            with self.server.judging:
+                time.sleep(settings["judges"])
+            return self.reply({"choices": [{"message": {"content": "Score: 7"}}]})
         if self.path == ("/completion" if kind == "llamacpp" else "/v1/completions"):
             return self.complete(body)
         return self.reply({"error": {"message": "no such route"}}, 404)
@@ -178,9 +183,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply({"error": {"message": "n is too large"}}, 400)
         samples = kind != "transformers" or json.loads(body.get("generation_config", "{}")).get("do_sample", False)
         heat = self.server.settings.get("temperature", body["temperature"] if samples else 0)
+        says = self.server.settings.get("says", continuation)
         replies = []
         for index in range(int(body.get("n", 1))):
-            text, ended = continuation(prompt, int(body.get("seed") or 0) + index, limit, heat)
+            text, ended = says(prompt, int(body.get("seed") or 0) + index, limit, heat)
             stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
             if body.get("stream") and kind == "llamacpp":
                 return self.stream_natively(self.shaped(body, prompt, text, ended, stop))

@@ -21,7 +21,7 @@ LEVELS = [
     {"search"},
     {"answers", "ledger", "labels", "plugins", "parts", "registry", "belief_files", "events", "prompts"},
     {"engines", "rewards", "embedders", "worlds"},
-    {"config", "growing", "runner", "store", "simulation"},
+    {"config", "asking", "growing", "runner", "store", "simulation"},
     {"bench", "summary", "report", "drawing", "belief_report", "charts", "regrets"},
     {"testing"},
     {"serving"},

@@ -53,6 +53,18 @@ def test_engine_speed(models: Path, load: Any, tmp_path: Path, capsys: pytest.Ca
     assert "plain / generate" in capsys.readouterr().out
 
 
+def test_reward_tokens(models: Path, load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "tokens.json"
+    parts = ["--policy", str(models / "policy"), "--reward", str(models / "reward"), "--strategies", "dora"]
+    load("reward_tokens").main(["--questions", "2", "--budget", "6", "--max-tokens", "60", *parts, "--json", str(out)])
+    found = json.loads(out.read_text(encoding="utf-8"))["strategies"]["dora"]
+    here, kept, anew, each = found["read"].values()
+    assert 0 < max(here, kept) < anew <= each
+    assert kept == pytest.approx(here, rel=0.1)
+    assert found["factor"]["/pooling, none kept"] == pytest.approx(anew / here, abs=0.01)
+    assert "dora" in capsys.readouterr().out
+
+
 def test_allocation_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "allocation.json"
     load("allocation_speed").main(["--candidates", "12", "--dimensions", "6", "--repeats", "2", "--json", str(out)])

@@ -516,7 +516,8 @@ def test_only_new_texts_are_embedded_and_each_path_gets_its_own() -> None:
 
 def test_directions_by_a_server_that_embeds(served: Emulator) -> None:
     solution = rollwise.solve(QUESTION, budget=8, policy=served.url, directions=served.url, window="step")
-    assert solution.ledger.usage["embedder"].calls == 2
+    distinct = {text for way in WAYS for text in way[:2]}
+    assert solution.ledger.usage["embedder"].prefilled == sum(map(len, distinct))
     assert len(solution.finished) == 8
     with emulated("vllm", embeds=False) as server, pytest.raises(InputError, match="does not embed"):
         HttpEmbedder(server.url)

@@ -32,6 +32,7 @@ from rollwise.engines.stops import StopRule, StopTable
 from rollwise.errors import InputError
 from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward
+from rollwise.serving.judging import Judge
 from rollwise.serving.models import Models
 from rollwise.serving.run import Choice, load_models, running
 from rollwise.serving.text import Reader, Transcript
@@ -350,6 +351,21 @@ def test_a_streamed_chat_says_its_message(client: httpx.Client, post: Post) -> N
     assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
     text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in chunks)
     assert text == choice["message"]["content"]
+
+
+@pytest.mark.parametrize("kept", [0, 1, 25, 60])
+def test_process_rewards_are_the_same_however_little_is_kept(models: Models, kept: int) -> None:
+    assert models.judge is not None
+    whole, small = (Judge(models.judge.reward, "reward", WORLD.separator, size) for size in (4096, kept))
+    rng = np.random.default_rng(1)
+    for seed in (81, 82, 81):
+        _, steps = WORLD.demonstration(rng, 3)
+        ids = encode(models, prompt_text(question(seed)))
+        texts = [(*ids, *encode(models, WORLD.separator.join(steps[: count + 1]))) for count in range(len(steps))]
+        for asked in (texts, texts[::-1], texts[1:]):
+            for one, other in zip(whole.judge(asked), small.judge(asked), strict=True):
+                np.testing.assert_allclose(one.rows, other.rows, atol=1e-9)
+    assert small.prefixes.held <= kept
 
 
 async def test_process_rewards_are_the_local_reward_models_and_cost_new_tokens_only(

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError
+from rollwise.growing import Overlap
 from rollwise.registry import default_directions, default_strategy
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -55,7 +56,8 @@ class Config(BaseModel):
     confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
     (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
     user, none), `window` what is embedded (whole, step, tail(64)); `concurrency` bounds the requests at one server;
-    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell.
+    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell. `overlap` says
+    whether paths are scored and embedded while others still grow: see `rollwise.growing.Grower`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
@@ -83,6 +85,7 @@ class Config(BaseModel):
     window: str = "whole"
     concurrency: int = Field(64, ge=1)
     tokenizer: str | None = None
+    overlap: Overlap = "auto"
 
     @model_validator(mode="before")
     @classmethod

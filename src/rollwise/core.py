@@ -244,7 +244,9 @@ class Sampling:
 class PolicySession(Protocol):
     """One question's hold on a policy and its caches.
 
-    A session that has to ask someone first has `async prepare()` too; it is awaited once, before `room` is read.
+    A session that has to ask someone first has `async prepare()` too; it is awaited once, before `room` is read. One
+    that can tell a step before the others are done has `as_grown(paths)`, an async iterator of (path, step or Failure)
+    in whatever order they come. `in_process` is true where it computes in this process.
     """
 
     @property
@@ -301,7 +303,11 @@ class Judgement:
 
 
 class RewardSession(Protocol):
-    """One question's hold on a reward model and its caches."""
+    """One question's hold on a reward model and its caches.
+
+    A session that takes the paths of a round in parts, in whatever order, has `at_once`: how many calls of `score`
+    beside each other; else it is asked once a round. `in_process` is true where it computes in this process.
+    """
 
     @property
     def usage(self) -> Usage:
@@ -335,7 +341,7 @@ class RewardModel(Protocol):
 
 
 class DirectionSession(Protocol):
-    """One question's hold on a direction finder."""
+    """One question's hold on a direction finder; `at_once` and `in_process` as with a reward session, for `find`."""
 
     @property
     def usage(self) -> Usage:

@@ -162,6 +162,8 @@ class MiniLM:
 class Embed(Protocol):
     """Who embeds texts for a session."""
 
+    in_process: bool
+
     async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
         """Embeddings (n, d), and how many tokens were read for them."""
         ...
@@ -172,6 +174,8 @@ class Embed(Protocol):
 
 
 class _InThread:
+    in_process = True
+
     def __init__(self, model: MiniLM) -> None:
         self.model = model
 
@@ -185,8 +189,11 @@ class _InThread:
 class EmbeddingSession:
     """One question's embeddings. A text that was embedded before is not embedded again."""
 
+    at_once = 1
+
     def __init__(self, embed: Embed, part: Window) -> None:
         self.embed, self.part, self.usage = embed, part, Usage()
+        self.in_process = embed.in_process
         self.known: dict[str, FloatArray] = {}
 
     async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:

@@ -1,11 +1,17 @@
-"""One round of a search: what is asked of the models, and what becomes of the replies, whatever they are."""
+"""One round of a search: its paths grow by one step each and are scored and embedded, while others still grow where
+that may be. Nothing depends on when a reply comes: all are told to the search in the order of its paths.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from rollwise.asking import Clock, Desk, broken, judgement, one_of, outcome, outcomes
 from rollwise.core import (
     DirectionSession,
     Evidence,
@@ -16,79 +22,112 @@ from rollwise.core import (
     PolicySession,
     RewardSession,
     Step,
+    Stop,
 )
 from rollwise.errors import InputError
-from rollwise.search import Growth, Search
+from rollwise.search import Growth, Search, Span
 
-Result = TypeVar("Result")
-
-
-async def grow(search: Search, policy: PolicySession, reward: RewardSession, finder: DirectionSession | None) -> None:
-    """One round: grow every waiting path, score what grew, find directions among those that go on, tell the search."""
-    waiting = search.ask()
-    grown: list[Path] = []
-    steps = await _outcomes("policy", policy.extend, waiting, _one_of(Step))
-    for path in waiting:
-        step = steps[path.key]
-        if isinstance(step, Step):
-            grown.append(path.grown(step))
-        else:
-            search.tell(path.key, step)
-    scores = await _outcomes("reward model", reward.score, grown, _judgement)
-    going = [path for path in grown if not path.ended]
-    found = await _outcomes("direction finder", finder.find, going, _one_of(Evidence)) if finder else {}
-    for path in grown:
-        score, evidence = scores[path.key], found.get(path.key, Evidence())
-        if isinstance(score, Failure):
-            search.tell(path.key, score)
-        elif isinstance(evidence, Failure):
-            search.tell(path.key, evidence)
-        else:
-            search.tell(path.key, Growth(path.steps[-1], score.reward, evidence, score.concentration))
-    parents = {path.key[:-1] for path in search.ask()}
-    policy.retain(parents)
-    reward.retain(parents)
+Overlap = Literal["auto", "always", "never"]
 
 
-async def _outcomes(
-    role: str,
-    ask: Callable[[Sequence[Path]], Awaitable[Sequence[Any]]],
-    paths: Sequence[Path],
-    read: Callable[[Any], Result | None],
-) -> dict[PathKey, Result | Failure]:
-    """What a model made of each path, by key, as `read` takes it: None stands for no such thing. Where the model breaks
-    down, or says nothing that can be used, that costs these rollouts and not the question. Raises InputError where
-    the model does: then every round would fail.
+@dataclass(frozen=True)
+class Grower:
+    """The parts that grow one search's paths, and a clock in seconds.
+
+    `overlap` says when paths are scored and embedded while others still grow: "never"; "always", which is wherever the
+    policy tells each step as it is done and the other part takes a round's paths in parts; "auto", there too, unless
+    both compute in this process, where they would only take turns on its processors and in smaller batches.
     """
-    keys = [path.key for path in paths]
+
+    policy: PolicySession
+    reward: RewardSession
+    finder: DirectionSession | None = None
+    overlap: Overlap = "auto"
+    clock: Clock = time.perf_counter
+
+    async def round(self, search: Search) -> None:
+        """Grow every waiting path, score what grew, find directions among those that go on, tell the search."""
+        scoring = Desk("reward model", self.reward.score, judgement, self.clock, self._at_once(self.reward))
+        finding = None
+        if self.finder is not None:
+            at_once = self._at_once(self.finder)
+            finding = Desk("direction finder", self.finder.find, one_of(Evidence), self.clock, at_once)
+        waiting = search.ask()
+        try:
+            steps = await self._grow(waiting, scoring, finding)
+            await asyncio.gather(scoring.all(), *([finding.all()] if finding else []))
+        finally:
+            await scoring.close()
+            if finding:
+                await finding.close()
+        for path in waiting:
+            search.tell(path.key, _growth(path.key, steps[path.key], scoring, finding))
+        parents = {path.key[:-1] for path in search.ask()}
+        self.policy.retain(parents)
+        self.reward.retain(parents)
+
+    def _at_once(self, session: Any) -> int:
+        """How many calls a session takes beside each other while paths still grow; 0 where it has to wait for all."""
+        shared = getattr(self.policy, "in_process", False) and getattr(session, "in_process", False)
+        if self.overlap == "never" or (self.overlap == "auto" and shared):
+            return 0
+        return int(getattr(session, "at_once", 0))
+
+    async def _grow(
+        self, waiting: Sequence[Path], scoring: Desk[Judgement], finding: Desk[Evidence] | None
+    ) -> dict[PathKey, Grown]:
+        """Every path's step, which the desks have been given when it was done."""
+        steps, began = dict[PathKey, Grown](), self.clock()
+        early = scoring.at_once or (finding and finding.at_once)
+        async for path, step in _steps(self.policy, waiting, bool(early)):
+            steps[path.key] = step, (began, self.clock())
+            if isinstance(step, Step):
+                scoring.put(path.grown(step))
+                if finding and step.stop is not Stop.END:
+                    finding.put(path.grown(step))
+        return steps
+
+
+Grown = tuple[Step | Failure, Span]
+"""A step, or what it was lost by, and from when to when it grew."""
+
+
+def _growth(key: PathKey, grown: Grown, scoring: Desk[Judgement], finding: Desk[Evidence] | None) -> Growth | Failure:
+    """What the search is told of a path."""
+    step, span = grown
+    if isinstance(step, Failure):
+        return step
+    score, evidence = scoring.found[key], finding.found.get(key, Evidence()) if finding else Evidence()
+    if isinstance(score, Failure):
+        return score
+    if isinstance(evidence, Failure):
+        return evidence
+    spans = {"generating": span, "scoring": scoring.spans[key]}
+    if finding and key in finding.spans:
+        spans["embedding"] = finding.spans[key]
+    return Growth(step, score.reward, evidence, score.concentration, spans)
+
+
+async def _steps(
+    policy: PolicySession, waiting: Sequence[Path], early: bool
+) -> AsyncIterator[tuple[Path, Step | Failure]]:
+    """Every path with its step or what it was lost by, `early` each as soon as it is done where the policy tells."""
+    as_grown = getattr(policy, "as_grown", None) if early else None
+    if as_grown is None:
+        steps = await outcomes("policy", policy.extend, waiting, one_of(Step))
+        for path in waiting:
+            yield path, steps[path.key]
+        return
+    left = {path.key: path for path in waiting}
+    reason = Failure("the policy returned no step for this path")
     try:
-        results = list(await ask(paths))
+        async with aclosing(as_grown(waiting)) as arriving:
+            async for told, result in arriving:
+                if told.key in left:
+                    yield left.pop(told.key), outcome("policy", result, one_of(Step))
     except InputError:
         raise
-    except Exception as error:  # whatever a user's own model may raise
-        return dict.fromkeys(keys, Failure(f"{type(error).__name__}: {error}"))
-    if len(results) != len(keys):
-        return dict.fromkeys(keys, Failure(f"the {role} returned {len(results)} results for {len(keys)} paths"))
-    return {key: _outcome(role, result, read) for key, result in zip(keys, results, strict=True)}
-
-
-def _outcome(role: str, result: Any, read: Callable[[Any], Result | None]) -> Result | Failure:
-    """One result as `read` takes it; a Failure where it is one already, or nothing that can be used."""
-    taken = result if isinstance(result, Failure) else read(result)
-    return Failure(f"the {role} returned {repr(result)[:80]}") if taken is None else taken
-
-
-def _one_of(kind: type[Result]) -> Callable[[Any], Result | None]:
-    """Takes what is of that kind."""
-    return lambda result: result if isinstance(result, kind) else None
-
-
-def _judgement(result: Any) -> Judgement | None:
-    """A finite number, also where an array's or a tensor's only entry is one, with its concentration where there is
-    one; else None.
-    """
-    try:
-        concentration = result.concentration if isinstance(result, Judgement) else math.nan
-        return Judgement(float(result), concentration) if math.isfinite(result) else None
-    except Exception:  # whatever a user's own type may raise
-        return None
+    except Exception as error:  # whatever a user's own policy may raise
+        reason = broken(error)
+    for path in left.values():
+        yield path, reason

@@ -27,7 +27,7 @@ from rollwise.core import (
 )
 from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.growing import grow
+from rollwise.growing import Grower
 from rollwise.ledger import Ledger
 from rollwise.parts import belief_file
 from rollwise.registry import (
@@ -210,9 +210,10 @@ class Runner:
                 await prepare()
             roomy = replace(self.limits, max_tokens=min(self.limits.max_tokens, policy.room))
             search = Search(problem, self.allocate, roomy, config.seed, self.believe)
+            grower = Grower(policy, reward, finder, config.overlap, lambda: time.perf_counter() - started)
             while not search.done:
                 seen = len(search.events)
-                await grow(search, policy, reward, finder)
+                await grower.round(search)
                 if on_round:
                     on_round(rounds(search.events[seen:])[0])
         finally:

@@ -6,7 +6,7 @@ It does no input or output and knows no clock: local batches, HTTP, replay and r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,27 +30,32 @@ from rollwise.directions import from_evidence
 from rollwise.errors import InputError
 from rollwise.numerics import STEP_AGGREGATES
 
+Span = tuple[float, float]
+"""From when to when something was done, in seconds since the search began."""
+
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One path grown by one step: the step, the reward after it, what the direction finder knows, and the concentration
-    κ of a reward model that tells one.
+    """One path grown by one step: the step, the reward after it, what the direction finder knows, the concentration κ
+    of a reward model that tells one, and the spans of "generating", "scoring" and "embedding" where they are known.
     """
 
     step: Step
     reward: float
     evidence: Evidence = field(default_factory=Evidence)
     concentration: float = math.nan
+    spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A path grew by one step and was scored."""
+    """A path grew by one step and was scored. When is no part of what happened: equal events may differ in `spans`."""
 
     round: int
     path: PathKey
     step: Step
     reward: float
+    spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class Search:
         else:
             grown = path.grown(outcome.step).scored(outcome.reward)
             self._grown.append((grown, outcome))
-            self.events.append(Grown(self.round, key, outcome.step, outcome.reward))
+            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, outcome.spans))
         if not self._waiting:
             self._close_round()
 
@@ -219,6 +224,11 @@ class Round:
     finished: list[Finished] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     allocated: Allocated | None = None
+
+    def span(self, activity: str) -> Span | None:
+        """From when to when any path of the round was "generating", "scoring" or "embedding"; None where none was."""
+        spans = [event.spans[activity] for event in self.grown if activity in event.spans]
+        return (min(began for began, _ in spans), max(ended for _, ended in spans)) if spans else None
 
 
 def rounds(events: Iterable[Event]) -> list[Round]:

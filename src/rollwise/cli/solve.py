@@ -96,6 +96,13 @@ def solve(
     tokenizer: Annotated[
         str | None, typer.Option(help="Folder of the served model's tokenizer, where its server renders no chat.")
     ] = None,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            help="Score and embed paths while others still grow: always where the parts allow it, never, or auto: not "
+            "where both compute in this process."
+        ),
+    ] = "auto",
     max_step_tokens: Annotated[
         int, typer.Option(help="Tokens after which a step is cut, and goes on as the next.")
     ] = 256,
@@ -139,6 +146,7 @@ def solve(
         instruction=instruction,
         concurrency=concurrency,
         tokenizer=tokenizer,
+        overlap=overlap,
         max_step_tokens=max_step_tokens,
         max_tokens=max_tokens,
         constant_width=constant_width,

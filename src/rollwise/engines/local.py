@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -22,22 +22,21 @@ from rollwise.prompts import StepRule, messages
 
 @dataclass(eq=False)
 class _Ticket:
-    """One call of `extend`: resolved when its last job is."""
+    """One call for some paths. Their results come to it each as soon as it is there, or all when the last is."""
 
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[list[Step | Failure]]
-    jobs: list[_Job] = field(default_factory=list)
-    open: int = 0
+    each: bool
+    open: int
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    arrived: asyncio.Queue[list[_Job]] = field(default_factory=asyncio.Queue)
+    over: list[_Job] = field(default_factory=list)
 
-    def close_one(self) -> None:
+    def close_one(self, job: _Job) -> None:
         self.open -= 1
-        if self.open == 0:
+        self.over.append(job)
+        if self.each or self.open == 0:
+            jobs, self.over = self.over, []
             with contextlib.suppress(RuntimeError):  # the caller's event loop may be closed by now
-                self.loop.call_soon_threadsafe(self._resolve, [job.result for job in self.jobs])
-
-    def _resolve(self, results: list[Step | Failure]) -> None:
-        if not self.future.done():
-            self.future.set_result(results)
+                self.loop.call_soon_threadsafe(self.arrived.put_nowait, jobs)
 
 
 @dataclass(eq=False)
@@ -109,7 +108,7 @@ class _Job:
 
     def resolve(self, result: Step | Failure) -> None:
         self.result = result
-        self.ticket.close_one()
+        self.ticket.close_one(self)
 
 
 class LocalPolicy(Decoder):
@@ -173,6 +172,8 @@ class LocalPolicy(Decoder):
 class LocalSession:
     """One question's caches in a local policy. Paths whose prefix is no longer kept are read anew."""
 
+    in_process = True
+
     def __init__(self, policy: LocalPolicy, problem: Problem, sampling: Sampling, prompt: list[int]) -> None:
         self.policy, self.problem, self.sampling, self.prompt = policy, problem, sampling, prompt
         self.usage = Usage()
@@ -190,12 +191,24 @@ class LocalSession:
         """Grow each path by one step; results in the order given."""
         if not paths:
             return []
-        loop = asyncio.get_running_loop()
-        ticket = _Ticket(loop, loop.create_future(), open=len(paths))
-        ticket.jobs = [_Job(self, path, ticket) for path in paths]
+        ticket = _Ticket(each=False, open=len(paths))
+        jobs = self._submit(paths, ticket)
+        await ticket.arrived.get()
+        return [job.result for job in jobs]
+
+    async def as_grown(self, paths: Sequence[Path]) -> AsyncIterator[tuple[Path, Step | Failure]]:
+        """Grow each path by one step; each with its result as soon as it is there."""
+        ticket = _Ticket(each=True, open=len(paths))
+        self._submit(paths, ticket)
+        for _ in paths:
+            (job,) = await ticket.arrived.get()
+            yield job.path, job.result
+
+    def _submit(self, paths: Sequence[Path], ticket: _Ticket) -> list[_Job]:
+        jobs = [_Job(self, path, ticket) for path in paths]
         self.usage.calls += 1
-        self.policy.submit(ticket.jobs)
-        return await ticket.future
+        self.policy.submit(jobs)
+        return jobs
 
     def keep(self, key: PathKey, node: Node) -> None:
         """Keep a cache, unless the session is closed."""

@@ -12,6 +12,9 @@ from rollwise.engines.batcher import Batcher
 from rollwise.errors import InputError
 from rollwise.rewards.layouts import solution_steps
 
+_CALLS = 32
+"""Of an asynchronous function beside each other, for one question."""
+
 RewardFunction = Callable[[Problem, list[list[str]]], Sequence[Any] | Awaitable[Sequence[Any]]]
 """(the problem, the steps of each solution) → a reward in [0, 1] for each, or a Failure."""
 
@@ -21,7 +24,8 @@ def from_function(function: RewardFunction, parameters: int = 0) -> FunctionRewa
 
     The function gets the `Problem` and, for every path that grew, the list of its steps so far without their
     separators, the last one the step to judge; it returns one number in [0, 1] for each, or a `Failure` that says why
-    there is none. A synchronous one runs on a thread of its own, one call at a time. `parameters` counts those that
+    there is none. Paths may come in parts, as they are done. A synchronous one runs on a thread of its own, one call at
+    a time. `parameters` counts those that
     compute a token, for the ledger's FLOPs; tokens are not counted, since nobody sees them. Raises InputError for what
     cannot be called so.
     """
@@ -64,6 +68,8 @@ class FunctionRewardSession:
     def __init__(self, reward: FunctionReward, problem: Problem) -> None:
         self.reward, self.problem = reward, problem
         self.usage = Usage()
+        self.in_process = not inspect.iscoroutinefunction(reward.function)
+        self.at_once = 1 if self.in_process else _CALLS
 
     async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
         """The reward after each path's last step; results in the order given. Raises InputError where the function

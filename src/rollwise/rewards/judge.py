@@ -15,6 +15,7 @@ from rollwise.engines.http.servers import addresses
 from rollwise.errors import InputError
 from rollwise.rewards.layouts import solution_steps
 from rollwise.rewards.served import ask, count, first_model
+from rollwise.rewards.sharing import Shared
 
 _ROLE = "You judge solutions of problems while they are being written, step by step. You do not solve them anew."
 _ASKED = {
@@ -121,6 +122,8 @@ class JudgeSession:
     def __init__(self, judge: Judge, problem: Problem) -> None:
         self.judge, self.problem = judge, problem
         self.usage = Usage()
+        self.at_once = judge.fleet.concurrency
+        self._judgements = Shared(self._judged)
         self._entered = False
 
     async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
@@ -129,11 +132,9 @@ class JudgeSession:
             self.judge.fleet.enter()
             self._entered = True
         solutions = [tuple(solution_steps(path)) for path in paths]
-        asked = list(dict.fromkeys(solutions))
-        scores = dict(zip(asked, await asyncio.gather(*map(self._judged, asked)), strict=True))
-        return [scores[steps] for steps in solutions]
+        return list(await asyncio.gather(*map(self._judgements.get, solutions)))
 
-    async def _judged(self, steps: Sequence[str]) -> float | Failure:
+    async def _judged(self, steps: tuple[str, ...]) -> float | Failure:
         judge = self.judge
 
         def read(reply: Any) -> float | Failure:
@@ -155,9 +156,11 @@ class JudgeSession:
 
     def retain(self, keys: Collection[PathKey]) -> None:
         """The server keeps what it keeps."""
+        self._judgements.forget()
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._judgements.close()
         if self._entered:
             self._entered = False
             await self.judge.fleet.leave()

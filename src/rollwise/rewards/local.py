@@ -144,6 +144,7 @@ class LocalReward:
                 node, count = nodes[read], len(read[1]) if read in fresh else 0
                 fresh.discard(read)
                 session.kept[path.key] = Kept(tokens, node)
+                session.known[read] = node
                 session.usage.prefilled += count
                 session.usage.cached += node.length - count
         for session, _ in requests:
@@ -212,12 +213,18 @@ def _common_length(some: Tokens, others: Tokens) -> int:
 
 
 class LocalRewardSession:
-    """One question's caches in a local reward model. Paths whose prefix is no longer kept are read anew."""
+    """One question's caches in a local reward model. Paths whose prefix is no longer kept are read anew; `known` is
+    what has been read since `retain`, for equal text that comes later.
+    """
+
+    in_process = True
+    at_once = 1
 
     def __init__(self, reward: LocalReward, question: str, prompt: Tokens) -> None:
         self.reward, self.question, self.prompt = reward, question, prompt
         self.usage = Usage()
         self.kept: dict[PathKey, Kept] = {}
+        self.known: dict[Read, Node] = {}
         self.prompt_kept: Kept | None = None
 
     def read(self, path: Path, tokens: Tokens) -> Read:
@@ -225,8 +232,12 @@ class LocalRewardSession:
         for kept in (self.kept.get(path.key[:-1]), self.prompt_kept):
             node = kept.agreeing(tokens) if kept else None
             if node is not None:
-                return node, tokens[node.length :]
-        return None, tokens
+                return self._unless_known(node, tokens[node.length :])
+        return self._unless_known(None, tokens)
+
+    def _unless_known(self, node: Node | None, tokens: Tokens) -> Read:
+        known = self.known.get((node, tokens))
+        return (node, tokens) if known is None else (known, ())
 
     async def score(self, paths: Sequence[Path]) -> list[float | Judgement | Failure]:
         """The reward after each path's last step; results in the order given."""
@@ -237,7 +248,8 @@ class LocalRewardSession:
     def retain(self, keys: Collection[PathKey]) -> None:
         """Keep the caches of these grown paths; all others may go."""
         self.kept = {key: kept for key in keys if (kept := self.kept.get(key)) is not None}
+        self.known = {}
 
     async def close(self) -> None:
         """Drop all caches."""
-        self.kept, self.prompt_kept = {}, None
+        self.kept, self.known, self.prompt_kept = {}, {}, None

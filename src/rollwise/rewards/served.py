@@ -21,6 +21,7 @@ from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
 from rollwise.errors import EngineError, InputError, UnknownNameError
 from rollwise.rewards.layouts import CHAT, FAMILIES, Chat, Family, Marker, Piece, Special, Text
+from rollwise.rewards.sharing import Shared
 
 Tokens = tuple[int, ...]
 Words = tuple[int, int]
@@ -191,6 +192,9 @@ class ServedRewardSession:
     def __init__(self, reward: ServedReward, problem: Problem) -> None:
         self.reward, self.problem = reward, problem
         self.usage = Usage()
+        self.at_once = reward.fleet.concurrency
+        self._scores = Shared(self._score)
+        self._encodings = Shared(self._encoded)
         self._entered = False
 
     async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
@@ -206,9 +210,7 @@ class ServedRewardSession:
             layouts = [await self._tokens(reward.family.solution(self.problem.question, path)) for path in paths]
         except LostError as error:
             return [Failure(str(error)) for _ in paths]
-        asked = list(dict.fromkeys(layouts))
-        scores = dict(zip(asked, await asyncio.gather(*map(self._score, asked)), strict=True))
-        return [scores[tokens] for tokens in layouts]
+        return list(await asyncio.gather(*map(self._scores.get, layouts)))
 
     async def _score(self, tokens: Tokens) -> float | Failure:
         reward, route = self.reward, self.reward.route
@@ -234,7 +236,7 @@ class ServedRewardSession:
         if piece not in encoded:
             if len(encoded) >= _REMEMBERED_PIECES:
                 encoded.clear()
-            encoded[piece] = await self._encoded(piece)
+            encoded[piece] = await self._encodings.get(piece)
         return encoded[piece]
 
     async def _encoded(self, piece: Piece) -> Tokens:
@@ -264,9 +266,13 @@ class ServedRewardSession:
 
     def retain(self, keys: Collection[PathKey]) -> None:
         """The server keeps what it keeps."""
+        self._scores.forget()
+        self._encodings.forget()
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._scores.close()
+        await self._encodings.close()
         if self._entered:
             self._entered = False
             await self.reward.fleet.leave()

@@ -56,14 +56,16 @@ class Judge:
         """Each text's rows. All texts are read together, each from its longest kept prefix, stretch by stretch."""
         with torch.inference_mode():
             marks = [self.marks(tokens) for tokens in texts]
-            nodes = [self.prefixes.find(tokens) for tokens in texts]
+            nodes = [_known(self.prefixes.find(tokens), each) for tokens, each in zip(texts, marks, strict=True)]
+            states = [_states(node) for node in nodes]
             cached = [_length(node) for node in nodes]
             while unread := [index for index, tokens in enumerate(texts) if _length(nodes[index]) < len(tokens)]:
                 ends = {index: next(end for end in marks[index] if end > _length(nodes[index])) for index in unread}
                 fresh = self._read({texts[index][:end]: nodes[index] for index, end in ends.items()})
                 for index, end in ends.items():
                     nodes[index] = fresh[texts[index][:end]]
-            hidden = [_hidden_at(node, places) for node, places in zip(nodes, marks, strict=True)]
+                    states[index][end] = fresh[texts[index][:end]].hidden
+            hidden = [torch.stack([known[end] for end in ends]) for known, ends in zip(states, marks, strict=True)]
             right = self.reward.head(torch.cat(hidden))
             rows = torch.stack([1 - right, right], dim=-1).cpu().numpy()
         parts = np.split(rows, np.cumsum([len(places) for places in marks])[:-1])
@@ -81,10 +83,22 @@ def _length(node: Node | None) -> int:
     return node.length if node else 0
 
 
-def _hidden_at(node: Node | None, places: Sequence[int]) -> torch.Tensor:
-    """The hidden states (places, dim) at the ends of some of a chain's nodes."""
+def _states(node: Node | None) -> dict[int, torch.Tensor]:
+    """The hidden states (dim) that a chain holds, by how many tokens they come after."""
     found = {}
     while node is not None:
-        found[node.length] = node.hidden
+        if node.hidden.numel():
+            found[node.length] = node.hidden
         node = node.parent
-    return torch.stack([found[place] for place in places])
+    return found
+
+
+def _known(node: Node | None, marks: Sequence[int]) -> Node | None:
+    """The longest part of a kept chain that holds the state at every mark in it. What was read in stretches and dropped
+    before its end is kept as one.
+    """
+    held = _states(node)
+    missing = next((mark for mark in marks if mark <= _length(node) and mark not in held), None)
+    while missing is not None and node is not None and node.length >= missing:
+        node = node.parent
+    return node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,8 +40,9 @@ def check_policy(
     Results come in the order of the paths; steps are whole (text, tokens, why they stopped) and within the limits;
     usage grows; copies of a grown path go on from it, whether or not its cache was retained; sessions do not disturb
     each other; after `close` a new session starts afresh. With `keyed`, a step is a function of (seed, question, path,
-    depth): equal for any order and split of a batch, other for another path or seed. Leave that out for servers that
-    take no seed. Give a model in float64: in less, batches of other shapes may differ.
+    depth): equal for any order and split of a batch, and as `as_grown` tells it where there is one, other for another
+    path or seed. Leave that out for servers that take no seed. Give a model in float64: in less, batches of other
+    shapes may differ.
     """
     run_to_end(_check(policy, problems, sampling or Sampling(1.0), paths, rounds, keyed))
 
@@ -134,9 +135,10 @@ async def _extended(session: PolicySession, waiting: Sequence[Path], sampling: S
     if how == "in reverse":
         batches = [list(reversed(waiting))]
     before, found = check_usage(session, "policy"), Grown()
+    as_grown = getattr(session, "as_grown", None) if how == "in reverse" else None
     for batch in batches:
         with promised("extend grows each path by one step"):
-            results = await session.extend(batch)
+            results = await (_collected(as_grown, batch) if as_grown else session.extend(batch))
         found |= check_results(results, batch, Step, "extend")
     steps = [step for step in found.values() if isinstance(step, Step)]
     for step in steps:
@@ -149,6 +151,17 @@ async def _extended(session: PolicySession, waiting: Sequence[Path], sampling: S
         f"it stayed at {after.generated} while {len(steps)} steps grew",
     )
     return found
+
+
+async def _collected(as_grown: Callable[..., AsyncIterator[tuple[Path, Any]]], paths: Sequence[Path]) -> list[Any]:
+    """What `as_grown` tells of each path, in the order of the paths."""
+    told = [(path.key, result) async for path, result in as_grown(paths)]
+    require(
+        sorted(key for key, _ in told) == sorted(path.key for path in paths),
+        "as_grown tells of each path once, with the path",
+        f"it told of {[key for key, _ in told]} for {[path.key for path in paths]}",
+    )
+    return [dict(told)[path.key] for path in paths]
 
 
 def _check_step(step: Step, limit: int) -> None:

@@ -29,8 +29,9 @@ def check_reward(
     """Raises ContractError unless a reward model keeps its contract on the cases (left out: the numbers game's).
 
     Rewards are finite numbers in [0, 1] or a Failure, one for each path, in the order given; the same within
-    `tolerance` in a new session, in another order, one by one, beside other questions, and whether or not the prefixes
-    were scored and retained before; usage never falls. For a function give `rollwise.rewards.from_function(function)`.
+    `tolerance` in a new session, in another order, one by one, as many calls beside each other as a session's `at_once`
+    says, beside other questions, and whether or not the prefixes were scored and retained before; usage never falls.
+    For a function give `rollwise.rewards.from_function(function)`.
     """
     run_to_end(_check(reward, cases or demonstrated(), seed, tolerance))
 
@@ -69,11 +70,12 @@ async def _last(reward: RewardModel, case: Case, seed: int, how: str = "at once"
     batches = [[path] for path in case.paths] if how == "one by one" else [list(case.paths)]
     if how == "in reverse":
         batches = [list(reversed(case.paths))]
-    found = Scores()
+    found, together = Scores(), max(1, getattr(session, "at_once", 1))
     try:
         require(await session.score([]) == [], "score of no paths returns no rewards")
-        for batch in batches:
-            found |= await _scored(session, batch)
+        for first in range(0, len(batches), together):
+            for scores in await asyncio.gather(*(_scored(session, one) for one in batches[first : first + together])):
+                found |= scores
     finally:
         await session.close()
     return found

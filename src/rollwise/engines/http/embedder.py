@@ -53,6 +53,8 @@ class HttpEmbedder:
 
 
 class _Served:
+    in_process = False
+
     def __init__(self, embedder: HttpEmbedder, question: str) -> None:
         self.embedder, self.question = embedder, question
         self.entered = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from rollwise.engines.http.replies import NativeStream, Reply, Stream, read_repl
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.errors import InputError
 from rollwise.prompts import PLACES, messages, step_rule
+
+_CLOSED = Failure("the session is closed")
 
 
 @dataclass(frozen=True)
@@ -174,28 +176,33 @@ class HttpSession:
 
     async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
         """Grow each path by one step; results in the order given. A request that fails for good costs its path."""
+        grown = {path.key: result async for path, result in self.as_grown(paths)}
+        return [grown[path.key] for path in paths]
+
+    async def as_grown(self, paths: Sequence[Path]) -> AsyncIterator[tuple[Path, Step | Failure]]:
+        """Grow each path by one step; each with its result as soon as it is there."""
         if self._start is None and self._lost is None:
             await self.prepare()
-        if self._lost is not None:
-            return [self._lost] * len(paths)
-        if self._closed:
-            return [Failure("the session is closed")] * len(paths)
+        if self._lost is not None or self._closed:
+            for path in paths:
+                yield path, self._lost or _CLOSED
+            return
         groups = fork_groups(paths) if sharing(self.policy.server) else [[path] for path in paths]
-        tasks = [asyncio.ensure_future(self._grown_together(group)) for group in groups]
+        tasks = {asyncio.ensure_future(self._grown_together(group)): group for group in groups}
         self._running.update(tasks)
         try:
-            return list(itertools.chain.from_iterable(await asyncio.gather(*tasks)))
-        except asyncio.CancelledError:
-            if self._was_closed() and not _cancelled():  # by `close`, not by whoever waits here
-                return [Failure("the session is closed")] * len(paths)
-            raise
+            left = set(tasks)
+            while left:
+                done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    group = tasks[task]
+                    results = [_CLOSED] * len(group) if task.cancelled() else task.result()
+                    for path, result in zip(group, results, strict=True):
+                        yield path, result
         finally:
             for task in tasks:
                 task.cancel()
             self._running.difference_update(tasks)
-
-    def _was_closed(self) -> bool:
-        return self._closed
 
     async def _grown_together(self, copies: Sequence[Path]) -> list[Step | Failure]:
         """Grow copies of one path by one request. Those that it says nothing of are asked for one by one."""
@@ -296,9 +303,3 @@ class HttpSession:
         if self._entered:
             self._entered = False
             await self.policy.fleet.leave()
-
-
-def _cancelled() -> bool:
-    """Whether the running task was itself asked to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
