@@ -318,7 +318,7 @@ def test_a_slow_policy_and_a_slow_reward_take_about_as_long_as_the_slower_one(sl
         time.sleep(pause / 2 * len(solutions))
         return [0.5] * len(solutions)
 
-    with emulated("vllm", seconds=pause, says=says, judges=pause / 2) as server:
+    with emulated("sglang", seconds=pause, says=says, judges=pause / 2) as server:
         took: dict[str, float] = {}
         for overlap in ("never", "auto"):
             reward = Judge(server.url, concurrency=1) if slow == "judge" else from_function(sleeps)

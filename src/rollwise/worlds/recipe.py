@@ -61,11 +61,16 @@ def run_parts(
     if recipe.prefixes and not {*parts} <= {"reward", "weak"}:
         raise InputError("--prefixes is what a reward model learns from: give it with --part reward or --part weak")
     facts_file = folder / "training.json"
-    facts: dict[str, Any] = json.loads(facts_file.read_text()) if facts_file.exists() else {}
     for part in parts:
-        name, made = _make(part, world, folder, recipe, facts, progress)
-        facts[name] = made | {"command": f"rollwise world train {world.name} --part {part}{options_text(recipe)}"}
-        facts_file.write_text(json.dumps(facts, indent=2) + "\n")
+        name, made = _make(part, world, folder, recipe, _facts(facts_file), progress)
+        made |= {"command": f"rollwise world train {world.name} --part {part}{options_text(recipe)}"}
+        # read anew: another part may have been made meanwhile
+        facts_file.write_text(json.dumps(_facts(facts_file) | {name: made}, indent=2) + "\n")
+    return _facts(facts_file)
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     return facts
 
 
