@@ -126,7 +126,7 @@ def run(out: FilePath, make: Callable[[Config], Runner] | None = None, **fields:
 
 
 def results(out: FilePath) -> list[tuple[Any, ...]]:
-    """Every result of a folder apart from its seconds."""
+    """Every result of a folder apart from seconds and times."""
     columns = (
         "label, budget, seed, name, right, covered, right_paths, finished, failed, support, results.answer, rounds"
     )
@@ -134,7 +134,8 @@ def results(out: FilePath) -> list[tuple[Any, ...]]:
     joins = "join cells on cell_id = cells.id join problems on problem_id = problems.id"
     more = "left join usages on usages.result_id = results.id left join events on events.result_id = results.id"
     with sqlite3.connect(out / FILE) as plain:
-        return sorted(plain.execute(f"select {columns} from results {joins} {more}"), key=repr)
+        rows = plain.execute(f"select {columns} from results {joins} {more}").fetchall()
+    return sorted(((*row[:-1], re.sub(r', "spans": \{[^}]*\}', "", row[-1] or "")) for row in rows), key=repr)
 
 
 def stored(bench: Bench) -> list[Result]:
