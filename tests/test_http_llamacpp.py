@@ -4,7 +4,7 @@ Set ROLLWISE_LLAMACPP to the llama-server executable (docs/servers.md says how i
 that already holds the bundled policy of the numbers game:
 
     rollwise world export countdown --out countdown.gguf
-    llama-server -m countdown.gguf -np 16 --kv-unified -c 8192 --metrics --port 8152
+    llama-server -m countdown.gguf -np 16 --kv-unified -c 8192 -t 1 --metrics --port 8152
 """
 
 import asyncio
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_gguf(bundled("countdown", "policy"), folder / "policy.gguf", "countdown")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    options = ["-np", "16", "--kv-unified", "-c", "8192", "--metrics", "--host", "127.0.0.1", "--port", str(port)]
+    options = f"-np 16 --kv-unified -c 8192 -t 1 --metrics --host 127.0.0.1 --port {port}".split()
     log = (folder / "log").open("w")
     command = [GIVEN, "-m", str(folder / "policy.gguf"), *options]
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
