@@ -514,6 +514,23 @@ def test_only_new_texts_are_embedded_and_each_path_gets_its_own() -> None:
     np.testing.assert_allclose([one.embedding[2:4] for one in found], [[1.01, 0.01], [0.01, 3.01]])
 
 
+def test_a_text_that_a_server_refuses_costs_its_own_path() -> None:
+    with emulated("vllm", longest_embedded=12) as server:
+        embedder = HttpEmbedder(server.url, "step")
+
+        async def found() -> Any:
+            session: Any = embedder.open(PROBLEM, HttpPolicy(server.url).open(PROBLEM, Sampling()))
+            try:
+                return await session.find([path_of("11"), path_of("2" * 13), path_of("333")])
+            finally:
+                await session.close()
+
+        one, refused, other = asyncio.run(found())
+    assert isinstance(refused, Failure)
+    assert "a text is too long" in refused.reason
+    np.testing.assert_allclose([one.embedding[1], other.embedding[3]], [2.01, 3.01])
+
+
 def test_directions_by_a_server_that_embeds(served: Emulator) -> None:
     solution = rollwise.solve(QUESTION, budget=8, policy=served.url, directions=served.url, window="step")
     distinct = {text for way in WAYS for text in way[:2]}

@@ -164,8 +164,8 @@ class Embed(Protocol):
 
     in_process: bool
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
-        """Embeddings (n, d), and how many tokens were read for them."""
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
+        """Each text's embedding (d,), or what it was lost by, and how many tokens were read for them."""
         ...
 
     async def close(self) -> None:
@@ -179,8 +179,8 @@ class _InThread:
     def __init__(self, model: MiniLM) -> None:
         self.model = model
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
-        return await asyncio.to_thread(self.model.embed, texts), self.model.tokens(texts)
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
+        return list(await asyncio.to_thread(self.model.embed, texts)), self.model.tokens(texts)
 
     async def close(self) -> None:
         pass
@@ -197,14 +197,19 @@ class EmbeddingSession:
         self.known: dict[str, FloatArray] = {}
 
     async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:
-        """The embedding of each path's window; results in the order given."""
+        """The embedding of each path's window, or what it was lost by; results in the order given."""
         texts = [self.part(path) for path in paths]
+        lost: dict[str, Failure] = {}
         if fresh := [text for text in dict.fromkeys(texts) if text not in self.known]:
             embeddings, tokens = await self.embed(fresh)
             self.usage.prefilled += tokens
             self.usage.calls += 1
-            self.known |= dict(zip(fresh, embeddings, strict=True))
-        return [Evidence(embedding=self.known[text]) for text in texts]
+            for text, embedding in zip(fresh, embeddings, strict=True):
+                if isinstance(embedding, Failure):
+                    lost[text] = embedding
+                else:
+                    self.known[text] = embedding
+        return [lost.get(text) or Evidence(embedding=self.known[text]) for text in texts]
 
     async def close(self) -> None:
         """Give everything back."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import DirectionSession, FloatArray, PolicySession, Problem
+from rollwise.core import DirectionSession, Failure, FloatArray, PolicySession, Problem
 from rollwise.embedders import EmbeddingSession, window
 from rollwise.engines.http.asker import Asker
-from rollwise.engines.http.client import Endpoint, Fleet, Patience
+from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
 from rollwise.engines.http.probe import model_card
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
@@ -59,16 +60,27 @@ class _Served:
         self.embedder, self.question = embedder, question
         self.entered = False
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
         if not self.entered:
             self.embedder.fleet.enter()
             self.entered = True
-        parts, tokens = [], 0
+        found, tokens = list[FloatArray | Failure](), 0
         for first in range(0, len(texts), BATCH):
-            embeddings, read = await self._ask(texts[first : first + BATCH])
-            parts.append(embeddings)
+            embeddings, read = await self._embedded(texts[first : first + BATCH])
+            found += embeddings
             tokens += read
-        return np.concatenate(parts), tokens
+        return found, tokens
+
+    async def _embedded(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
+        """Where the server refuses the texts together each is asked for alone, so that a bad one costs itself only."""
+        try:
+            embeddings, tokens = await self._ask(texts)
+        except LostError as error:
+            if not error.refused or len(texts) == 1:
+                return [Failure(str(error))] * len(texts), 0
+            alone = await asyncio.gather(*(self._embedded([text]) for text in texts))
+            return [one for found, _ in alone for one in found], sum(read for _, read in alone)
+        return list(embeddings), tokens
 
     async def _ask(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
         fleet, body = self.embedder.fleet, self.embedder.body(texts)
