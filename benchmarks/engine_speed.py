@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import transformers
+from turns import in_turns
 
 from rollwise.config import Config
 from rollwise.core import Failure, Path, PathKey, Problem, Sampling, Step, Usage
@@ -238,12 +239,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Everything that is measured, as plain values."""
     torch.set_num_threads(given.threads or torch.get_num_threads())
     runs, setting = contenders(given)
-    for run in runs.values():
-        run()
-    turns: dict[str, list[Turn]] = {name: [] for name in runs}
-    for _ in range(given.repeats):
-        for name, run in runs.items():
-            turns[name].append(run())
+    turns = in_turns(runs, given.repeats)
     return {
         "setting": setting
         | {name: getattr(given, name) for name in ("questions", "level", "budget", "in_flight", "repeats")}

@@ -1,4 +1,4 @@
-"""Contenders that take turns, timed, and the table of what they took; shared by the benchmarks of allocations."""
+"""Contenders that take turns; and, for the benchmarks of allocations, how long they took and the table of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,34 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy
+
+Result = TypeVar("Result")
+
+
+def in_turns(runs: Mapping[str, Callable[[], Result]], repeats: int) -> dict[str, list[Result]]:
+    """What each contender gives in each of the turns, after a first one that does not count."""
+    for run in runs.values():
+        run()
+    given: dict[str, list[Result]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            given[name].append(run())
+    return given
+
+
+def timed(run: Callable[[], object]) -> Callable[[], tuple[float, float]]:
+    """The run, telling its milliseconds by the clock and of the process's processor time."""
+
+    def times() -> tuple[float, float]:
+        started, worked = time.perf_counter(), time.process_time()
+        run()
+        return 1000 * (time.perf_counter() - started), 1000 * (time.process_time() - worked)
+
+    return times
 
 
 def measure(
@@ -21,15 +45,9 @@ def measure(
     """Median and least milliseconds of each contender, and the median of the process's processor time, the first turn
     left out; with the named settings and the versions.
     """
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(given.repeats + 1):
-        for name, run in runs.items():
-            started, worked = time.perf_counter(), time.process_time()
-            run()
-            taken[name].append((1000 * (time.perf_counter() - started), 1000 * (time.process_time() - worked)))
     rows = {}
-    for name, each in taken.items():
-        clock, processor = zip(*each[1:], strict=True)
+    for name, each in in_turns({name: timed(run) for name, run in runs.items()}, given.repeats).items():
+        clock, processor = zip(*each, strict=True)
         found = statistics.median(clock), min(clock), statistics.median(processor)
         rows[name] = dict(zip(("median", "least", "processor"), (round(one, 3) for one in found), strict=True))
     versions = {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__}

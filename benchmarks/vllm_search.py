@@ -21,6 +21,7 @@ from typing import Any
 
 import httpx
 from engine_speed import WORLD, FreeReward, Turn, add_options, problems_of, search, sizes_of, write
+from turns import in_turns
 
 from rollwise.config import Config
 from rollwise.engines.http.policy import HttpPolicy
@@ -122,12 +123,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Everything that is measured, as plain values."""
     best, tried = fastest(given)
     runs = {"plain": plain(given, *best)} | {name: searching(given, name) for name in given.strategies.split(",")}
-    for run in runs.values():
-        run()
-    turns: dict[str, list[Turn]] = {name: [] for name in runs}
-    for _ in range(given.repeats):
-        for name, run in runs.items():
-            turns[name].append(run())
+    turns = in_turns(runs, given.repeats)
     return {
         "plain": {"solutions at a time": best[0], "a request": best[1], "tried": tried},
         "setting": {
