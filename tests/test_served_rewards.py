@@ -149,7 +149,11 @@ async def test_a_served_model_scores_as_the_same_one_in_this_process(family: Fam
     paths.append(Path((2,), (*paths[0].steps, Step(STEPS[1], 1, Stop.END))))
     expected = [(await reward.open(PROBLEM, 0).score([path]))[0] for path in paths]
     with serving(computing(reward)) as (url, log):
-        session: Any = find_reward(f"{family.name}/{route}@{url}/v1", "countdown").open(PROBLEM, 0)
+        found_reward: Any = find_reward(f"{family.name}/{route}@{url}/v1", "countdown")
+        assert ["reads the whole solution again" in one for one in found_reward.remarks] == [True] * (
+            route == "pooling"
+        )
+        session: Any = found_reward.open(PROBLEM, 0)
         found = await session.score([*paths, paths[0]])
         assert found == pytest.approx([*expected, expected[0]], abs=1e-12)
         asked = [body for path, body in log if path == ROUTES[route].path]

@@ -31,7 +31,9 @@ from rollwise.engines.local import LocalPolicy
 from rollwise.engines.stops import StopRule, StopTable
 from rollwise.errors import InputError
 from rollwise.registry import find_world
+from rollwise.rewards.layouts import FAMILIES
 from rollwise.rewards.local import LocalReward
+from rollwise.rewards.served import ServedReward
 from rollwise.serving.judging import Judge
 from rollwise.serving.models import Models
 from rollwise.serving.run import Choice, load_models, running
@@ -650,3 +652,7 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
         assert run.wait(PATIENCE) == 0
     assert "curl" in rest
     assert "Traceback" not in rest
+
+
+def test_our_own_server_is_known_to_keep_what_a_reward_model_read(url: str) -> None:
+    assert ServedReward(FAMILIES["chat"], url).remarks == ()

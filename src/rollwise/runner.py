@@ -158,7 +158,7 @@ class Runner:
 
     def _notes(self) -> tuple[str, ...]:
         """What a person should know of the parts before a search: what a server lacks, what a choice left out."""
-        told = [str(one) for one in getattr(self.policy, "remarks", ())]
+        told = [str(one) for part in (self.policy, self.reward) for one in getattr(part, "remarks", ())]
         if self.config.reward == "confidence":
             server = getattr(self.policy, "server", None)
             if server is not None and server.logprobs is None:

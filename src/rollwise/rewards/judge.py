@@ -92,7 +92,7 @@ class Judge:
             raise InputError(f"a judge is asked for points or yes_no, not {scale!r}")
         self.scale = scale
         self.fleet = Fleet(addresses(urls), concurrency, patience or Patience())
-        self.model, self.context = first_model(self.fleet)
+        self.model, self.context, _ = first_model(self.fleet)
 
     def body(self, question: str, steps: Sequence[str]) -> dict[str, Any]:
         """The request for one judgement."""

@@ -156,7 +156,9 @@ class ServedReward:
         if family is CHAT and self.route.path == "/pooling":
             self.route = replace(self.route, score=own_pooling_score)
         self.fleet = Fleet(addresses(urls), concurrency, patience or Patience())
-        self.model, self.context = first_model(self.fleet)
+        self.model, self.context, owner = first_model(self.fleet)
+        keeps = owner == "rollwise" or not self.route.rereads
+        self.remarks = () if keeps else (f"{self.fleet.addresses[0].url} reads the whole solution again at every step",)
         self.words: Words | None = None
         self.encoded: dict[Piece, Tokens] = {}
 
@@ -165,9 +167,9 @@ class ServedReward:
         return ServedRewardSession(self, problem)
 
 
-def first_model(fleet: Fleet) -> tuple[str | None, int | None]:
-    """The name of the model to ask for and its context, as the first server lists them. Raises InputError where nothing
-    answers.
+def first_model(fleet: Fleet) -> tuple[str | None, int | None, str | None]:
+    """The name of the model to ask for, its context and its owner, as the first server lists them. Raises InputError
+    where nothing answers.
     """
     asker = Asker(fleet.addresses[0])
     try:
@@ -178,7 +180,7 @@ def first_model(fleet: Fleet) -> tuple[str | None, int | None]:
         asker.close()
     wanted = fleet.addresses[0].model
     named = next((one for one in listed if one.get("id") == wanted), {}) if wanted else _judging(listed)
-    return wanted or named.get("id"), named.get("max_model_len")
+    return wanted or named.get("id"), named.get("max_model_len"), named.get("owned_by")
 
 
 def _judging(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
