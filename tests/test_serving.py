@@ -513,7 +513,7 @@ def test_a_client_that_hangs_up_gives_its_rows_back(
     assert settled(client)
     counter = Counter(models, monkeypatch)
     body = {"prompt": prompt_text(question(110)), "n": 1000, "max_tokens": 300, "temperature": 1.0, "stream": streamed}
-    with httpx.Client(base_url=url, timeout=0.4) as impatient:
+    with httpx.Client(base_url=url, timeout=PATIENCE if streamed else 0.4) as impatient:
         if streamed:
             with impatient.stream("POST", "/v1/completions", json=body) as reply:
                 assert next(reply.iter_lines())
