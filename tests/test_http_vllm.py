@@ -18,9 +18,9 @@ from walking import walk
 
 import rollwise
 from rollwise.core import Sampling
+from rollwise.engines.http.client import Fleet
 from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
-from rollwise.engines.http.replies import read_reply
 from rollwise.engines.http.servers import addresses
 from rollwise.engines.local import LocalPolicy
 from rollwise.parts import bundled
@@ -81,11 +81,15 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str) -> No
 def test_the_ledgers_tokens_are_those_of_vllms_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     usages: list[dict[str, Any]] = []
 
-    def noting(server: Any, body: Any, *rest: Any) -> Any:
-        usages.append(body["usage"])
-        return read_reply(server, body, *rest)
+    post = Fleet.post
 
-    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", noting)
+    async def noting(fleet: Fleet, endpoint: Any, path: str, *rest: Any) -> Any:
+        reply = await post(fleet, endpoint, path, *rest)
+        if path == "/v1/completions":
+            usages.append(reply["usage"])
+        return reply
+
+    monkeypatch.setattr(Fleet, "post", noting)
     solution = rollwise.solve(
         WORLD.problem(2, 0),
         "rebase",
