@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
+from scipy.special import expit, logit
 from scipy.stats import betabinom
 from typer.testing import CliRunner
 
@@ -41,6 +42,7 @@ from rollwise.estimation import (
     most_likely,
     sharing_sums,
     size_effect,
+    slope_within,
 )
 from rollwise.events import event_records
 from rollwise.fitting import calibrate
@@ -161,6 +163,68 @@ def test_large_directions_of_easy_problems_say_nothing_of_size() -> None:
     assert plain is not None
     assert found[0] == pytest.approx(plain[0], abs=0.05)
     assert holds(calibrate(confounded).size_exponent, 0.0)
+
+
+def of_problems(share: float, seed: int, problems: int = 150, members: int = 12) -> Observations:
+    """Prefixes whose log-odds are a problem's own plus `share` times what their rewards tell beyond it."""
+    draw = keyed_generator("within", share, seed)
+    hard, own = draw.normal(-1, 1, (problems, 1)), draw.normal(0, 1, (problems, members))
+    right = draw.binomial(16, expit(hard + share * (own - own.mean(axis=1, keepdims=True))))
+    count = problems * members
+    return Observations(
+        reward=expit(hard + own).ravel(),
+        depth=np.ones(count, dtype=np.int64),
+        right=right.ravel(),
+        completions=np.full(count, 16),
+        problem=np.repeat(np.arange(problems), members),
+        direction=np.arange(count),
+        size=np.ones(count, dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 1.0])
+def test_what_a_reward_tells_of_the_paths_of_one_problem_is_told_apart_from_what_it_tells_of_problems(
+    share: float,
+) -> None:
+    """The curve takes both for one: what it says of a problem's paths is too much unless `within` draws it in."""
+    errors: dict[str, list[float]] = {"pooled": [], "drawn in": []}
+    for seed in SEEDS:
+        seen = of_problems(share, seed)
+        made = calibrate(seen)
+        for name, each in (("pooled", replace(made, within=None)), ("drawn in", made)):
+            told = [logit(each.belief(seen.reward[rows], seen.depth[rows]).mean) for rows in by_problem(seen)]
+            truth = [share * logit(seen.reward[rows]) for rows in by_problem(seen)]
+            slopes = [np.polyfit(t - t.mean(), s, 1)[0] for s, t in zip(told, truth, strict=True) if share]
+            spread = [float(np.std(each)) for each in told]
+            errors[name].append(abs(np.mean(slopes) - 1) if share else float(np.mean(spread)))
+    assert np.mean(errors["drawn in"]) < 0.12
+    assert share == 1 or np.mean(errors["drawn in"]) < 0.5 * np.mean(errors["pooled"])
+
+
+def by_problem(seen: Observations) -> list[Any]:
+    return [seen.problem == problem for problem in np.unique(seen.problem)]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_the_slope_within_problems_is_the_likeliest_by_another_optimiser(share: float) -> None:
+    seen = of_problems(share, 0, problems=30)
+    means, run = held_out_means(seen), np.zeros(len(seen), dtype=np.int64)
+    found = slope_within(seen, means, run)
+    assert found is not None
+    odds = logit(means)
+    around = np.array([odds[seen.problem == problem].mean() for problem in seen.problem])
+
+    def loss(x: FloatArray) -> float:
+        told = x[0] + x[1] * around + x[2] * (odds - around)
+        return float((np.logaddexp(0, told) * seen.completions - seen.right * told).sum())
+
+    assert found[0] == pytest.approx(minimize(loss, [0.0, 1.0, 1.0], tol=1e-10).x[2], abs=1e-3)
+
+
+def test_where_all_rewards_of_a_problem_are_alike_nothing_is_drawn_in() -> None:
+    seen = of_problems(0.5, 1, problems=30)
+    alike = replace(seen, reward=np.repeat(seen.reward[::12], 12))
+    assert calibrate(alike).within is None
 
 
 def test_means_are_recovered_and_what_is_left_is_calibrated() -> None:
@@ -333,7 +397,7 @@ def fitted(**changes: Any) -> Calibration:
 
 
 def test_a_belief_is_the_curve_and_the_concentration_of_its_depth() -> None:
-    made = fitted()
+    made = fitted(within=None)
     assert [(fit.first, fit.last) for fit in made.depths] == [(2, 2), (4, 4)]
     rewards = np.tile(np.linspace(0, 1, 11), 6)
     depths = np.repeat([1, 2, 3, 4, 5, 99], 11)
@@ -347,8 +411,19 @@ def test_a_belief_is_the_curve_and_the_concentration_of_its_depth() -> None:
     assert fitted(correlation=None).belief(rewards, depths).correlation == 1
 
 
+def test_a_belief_draws_the_paths_of_a_problem_in_to_their_average_log_odds() -> None:
+    rewards, depths = np.tile(np.linspace(0, 0.5, 6), 2), np.repeat([2, 4], 6)
+    wide = logit(fitted(within=None).belief(rewards, depths).mean)
+    for share in (0.0, 0.4, 1.0):
+        drawn = logit(fitted(within=Estimate(share, 0, 1)).belief(rewards, depths).mean)
+        for depth in (2, 4):
+            here, there = drawn[depths == depth], wide[depths == depth]
+            np.testing.assert_allclose(here.mean(), there.mean(), atol=1e-12)
+            np.testing.assert_allclose(np.ptp(here), share * np.ptp(there), atol=1e-12)
+
+
 def test_a_calibration_comes_back_from_json_as_it_was() -> None:
-    for made in (fitted(), fitted(correlation=None, size_exponent=None, correlation_across=None)):
+    for made in (fitted(), fitted(within=None, correlation=None, size_exponent=None, correlation_across=None)):
         assert Calibration.of(json.loads(json.dumps(made.as_dict()))) == made
     assert calibrate(simulated(8)[0]) == calibrate(simulated(8)[0])
 
@@ -356,7 +431,8 @@ def test_a_calibration_comes_back_from_json_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 2}, "no belief of version 1, but of 2"),
+        ({"version": 1}, "no belief of version 2, but of 1"),
+        ({"within": {"value": 1.5, "low": 0, "high": 2}}, "within a problem lies in 0 to 1"),
         ({"colour": "red"}, "the field 'colour' is unknown"),
         ({"method": "guess"}, "method: one of moments, likelihood"),
         ({"depths": []}, "needs depths"),
@@ -427,7 +503,7 @@ def test_without_directions_nothing_is_said_of_them() -> None:
     seen, _ = simulated(8, problems=10)
     made = calibrate(replace(seen, direction=np.full(len(seen), -1)))
     assert made.correlation is made.correlation_across is made.size_exponent is None
-    assert "share their chance wholly" in belief_notes(made)[0]
+    assert "share their chance wholly" in belief_notes(made)[1]
     alone = calibrate(seen)
     assert alone.correlation is None
     assert alone.correlation_across is not None

@@ -30,6 +30,11 @@ def belief_sheets(made: Calibration) -> list[Sheet]:
 def belief_notes(made: Calibration) -> list[str]:
     """What else was found, and what to beware of."""
     notes = []
+    if made.within is not None:
+        notes.append(
+            f"Among paths of one problem {_with_interval(made.within)} of a difference in log-odds holds (within); the "
+            "rest of it tells hard problems from easy ones."
+        )
     if made.correlation is None:
         notes.append("No two prefixes share a direction: paths of a direction are taken to share their chance wholly.")
     else:

@@ -12,9 +12,9 @@ import numpy as np
 
 from rollwise.core import Belief, FloatArray, IntArray
 from rollwise.errors import InputError
-from rollwise.estimation import Curve
+from rollwise.estimation import Curve, drawn_in
 
-VERSION = 1
+VERSION = 2
 Method = Literal["moments", "likelihood"]
 
 
@@ -116,14 +116,16 @@ def remarks_on(fitted: Source, used: Source) -> list[str]:
 class Calibration:
     """A belief for any reward at any depth, with how it was fitted.
 
-    `correlation` ρ is the share of the doubt that prefixes of one direction have in common, `correlation_across` the
-    same for different directions of one problem and depth; `size_exponent` α is how much a direction's log-odds rise
-    with the log of its size among those of one problem and depth, given the rewards. They are None where the prefixes
-    do not tell.
+    `within` in [0, 1] is how much of a difference in log-odds holds among paths of one problem: the curves are of all
+    problems, some harder than others. `correlation` ρ is the share of the doubt that prefixes of one direction have in
+    common, `correlation_across` the same for different directions of one problem and depth; `size_exponent` α is how
+    much a direction's log-odds rise with the log of its size among those of one problem and depth, given the rewards.
+    They are None where the prefixes do not tell.
     """
 
     depths: tuple[DepthFit, ...]
     method: Method
+    within: Estimate | None
     correlation: Estimate | None
     correlation_across: Estimate | None
     size_exponent: Estimate | None
@@ -135,21 +137,26 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.depths or any(a.last >= b.first for a, b in pairwise(self.depths)):
             raise InputError("a calibration needs depths, shallowest first and none twice")
+        if self.within is not None and not 0 <= self.within.value <= 1:
+            raise InputError(f"the share that holds within a problem lies in 0 to 1, not at {self.within.value}")
         if self.correlation is not None and not 0 < self.correlation.value <= 1:
             raise InputError(f"a correlation lies above 0 and up to 1, not {self.correlation.value}")
 
     def belief(self, rewards: FloatArray, depths: IntArray) -> Belief:
-        """The belief about candidates of these rewards (k,) in [0, 1] and depths (k,) in steps.
+        """The belief about candidates of one problem, of these rewards (k,) in [0, 1] and depths (k,) in steps.
 
         A depth takes the fit that holds it, else the one below; before the first it is the first, beyond the last the
-        last. Where none was fitted, the correlation is 1 (paths of one direction share their chance) and the size
-        exponent 0 (their number says nothing).
+        last. The means' log-odds are drawn in to the average of those of their depth, but for the share `within`. Where
+        none was fitted, all holds within a problem, the correlation is 1 (paths of one direction share their chance)
+        and the size exponent 0 (their number says nothing).
         """
         firsts = [one.first for one in self.depths]
         place = np.maximum(np.searchsorted(firsts, depths, side="right") - 1, 0)
         means = np.empty(len(rewards))
         for index in np.unique(place):
             means[place == index] = self.depths[index].curve(rewards[place == index])
+        if self.within is not None:
+            means = drawn_in(means, np.unique(depths, return_inverse=True)[1], np.ones(len(means)), self.within.value)
         concentrations = np.array([one.concentration for one in self.depths])[place]
         correlation = 1.0 if self.correlation is None else self.correlation.value
         size_exponent = 0.0 if self.size_exponent is None else self.size_exponent.value

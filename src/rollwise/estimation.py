@@ -168,8 +168,7 @@ def sharing_sums(seen: Observations, means: FloatArray) -> FloatArray:
     error = share - m[known]
     square = (c * (c - 1) / (n * (n - 1)))[known] - 2 * m[known] * share + m[known] ** 2
     direction = np.unique(seen.direction[known], return_inverse=True)[1]
-    levels = np.column_stack([number, seen.depth])[known]
-    level = np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
+    level = levels_of(seen)[known]
     inside, around = (np.bincount(group, error)[group] for group in (direction, level))
     members, neighbours = (np.bincount(group)[group] for group in (direction, level))
     columns = []
@@ -210,6 +209,51 @@ def most_likely(sums: FloatArray) -> FloatArray:
     return np.exp(np.log(GRID[best[..., 0]]) + edge * np.log(GRID[1] / GRID[0]))
 
 
+def levels_of(seen: Observations) -> IntArray:
+    """Which prefixes (k,) are of one problem and one depth, as labels from 0 on."""
+    pairs = np.column_stack([seen.problem, seen.depth])
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def drawn_in(means: FloatArray, levels: IntArray, weights: NDArray[Any], share: float) -> FloatArray:
+    """The means (k,) with log-odds ℓ̄ + share · (ℓ - ℓ̄); ℓ̄ is the average ℓ = logit m of a level by `weights`."""
+    odds, around = _log_odds(means, levels, weights)
+    return 1 / (1 + np.exp(-(around + share * (odds - around))))
+
+
+def _log_odds(means: FloatArray, levels: IntArray, weights: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
+    """The log-odds (k,) of the means, and their average (k,) over the level of each."""
+    odds = np.log(means / (1 - means))
+    return odds, (np.bincount(levels, weights * odds) / np.bincount(levels, weights))[levels]
+
+
+def slope_within(seen: Observations, means: FloatArray, run: IntArray) -> tuple[float, FloatArray, FloatArray] | None:
+    """How much of a difference in calibrated log-odds ℓ = logit m holds among the prefixes of one problem and depth:
+    (slope, gradients, informations), the latter by problem as `size_effect` gives them, for `one_step`.
+
+    logit P(right) = a_run + b · ℓ̄ + slope · (ℓ - ℓ̄), by maximum likelihood; ℓ̄ is the average over the problem's
+    prefixes at this depth, each as often as it was sampled. A reward that tells hard problems from easy ones and
+    nothing of the paths of one has slope 0, though m fits overall. None where no two prefixes of a problem and depth
+    differ.
+    """
+    number = np.unique(seen.problem, return_inverse=True)[1]
+    odds, around = _log_odds(means, levels_of(seen), seen.size)
+    runs = np.unique(run, return_inverse=True)[1]
+    design = np.column_stack([np.eye(runs.max() + 1)[runs], around, odds - around])
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return None
+    found = _newton(design, np.zeros(len(seen)), seen.right, seen.completions, np.ones(len(seen)))
+    count = int(number.max()) + 1
+    return float(found[0][-1]), _sums_by(number, found[1], count), _sums_by(number, found[2], count)
+
+
+def _sums_by(number: IntArray, rows: FloatArray, count: int) -> FloatArray:
+    """Sums of rows (k, …) by their number below `count`, (count, …)."""
+    sums = np.zeros((count, *rows.shape[1:]))
+    np.add.at(sums, number, rows)
+    return sums
+
+
 def size_effect(seen: Observations, means: FloatArray, run: IntArray) -> tuple[float, FloatArray, FloatArray] | None:
     """How a direction's size bears on its success given its members' rewards: (α, gradients, informations), the latter
     by problem, (problems, d) and (problems, d, d), at the fit, for `one_step`; α is the last of the d.
@@ -225,18 +269,15 @@ def size_effect(seen: Observations, means: FloatArray, run: IntArray) -> tuple[f
     number = np.unique(seen.problem, return_inverse=True)[1]
     direction, runs = (np.unique(each[known], return_inverse=True)[1] for each in (seen.direction, run))
     logs, weights = np.log(np.bincount(direction, seen.size[known]))[direction], 1 / np.bincount(direction)[direction]
-    levels = np.column_stack([number, seen.depth])[known]
-    level = np.unique(levels, axis=0, return_inverse=True)[1].reshape(-1)
+    level = levels_of(seen.take(known))
     around = (np.bincount(level, weights * logs) / np.bincount(level, weights))[level]
     design = np.column_stack([np.eye(runs.max() + 1)[runs], around, logs])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return None
     offset = np.log(means[known] / (1 - means[known]))
     answer, gradient, information = _newton(design, offset, seen.right[known], seen.completions[known], weights)
-    sums = np.zeros((number.max() + 1, *gradient.shape[1:])), np.zeros((number.max() + 1, *information.shape[1:]))
-    np.add.at(sums[0], number[known], gradient)
-    np.add.at(sums[1], number[known], information)
-    return float(answer[-1]), *sums
+    count = int(number.max()) + 1
+    return float(answer[-1]), _sums_by(number[known], gradient, count), _sums_by(number[known], information, count)
 
 
 def _newton(

@@ -17,8 +17,10 @@ from rollwise.estimation import (
     calibration_error,
     concentration_of,
     depth_runs,
+    drawn_in,
     held_out_means,
     interval,
+    levels_of,
     likelihood_sums,
     mean_curve,
     moment_sums,
@@ -28,6 +30,7 @@ from rollwise.estimation import (
     score_bins,
     sharing_sums,
     size_effect,
+    slope_within,
 )
 from rollwise.numerics import keyed_generator
 
@@ -45,8 +48,9 @@ def calibrate(
 
     By runs of depths that hold at least `least` prefixes of 10 problems (fewer where there are fewer): the mean by
     isotonic regression, κ by moments, ρ̂ = Σ[(c - nm)² - nm(1 - m)] / Σ[n(n - 1)m(1 - m)], κ = 1 / ρ̂ - 1, and by
-    beta-binomial likelihood, both with means fitted on other problems; the correlation from products of residuals in
-    a direction; α by logistic regression on log size. `method` says which κ a belief takes. Intervals resample the
+    beta-binomial likelihood, both with means fitted on other problems; what holds within a problem by logistic
+    regression, and all after it with means drawn in accordingly; the correlation from products of residuals in a
+    direction; α by logistic regression on log size. `method` says which κ a belief takes. Intervals resample the
     problems, keyed by `seed`; the means are not fitted anew. Raises InputError where there is nothing to fit κ on.
     """
     problems = len(np.unique(seen.problem))
@@ -64,12 +68,16 @@ def calibrate(
     for index in range(len(runs)):
         means[run == index] = held_out_means(seen.take(run == index))
     drawn = resamples(problems, keyed_generator(seed, "calibration"))
+    within = _within(seen, means, run, drawn)
+    if within is not None:
+        means = drawn_in(means, levels_of(seen), seen.size, within.value)
     shared = sharing_sums(seen, means)
     fits = tuple(_fit_depth(seen, means, run == index, runs[index], drawn, method) for index in range(len(runs)))
     truths = seen.right / seen.completions
     return Calibration(
         depths=fits,
         method=method,
+        within=within,
         correlation=_correlation(shared[:, 0], shared[:, 1], drawn, SMALLEST_CORRELATION),
         correlation_across=_correlation(shared[:, 2], shared[:, 3], drawn, -1.0),
         size_exponent=_size_exponent(seen, means, run, drawn),
@@ -124,6 +132,13 @@ def _correlation(products: FloatArray, squares: FloatArray, drawn: FloatArray, l
     reach = drawn @ squares
     resampled = (drawn @ products)[reach > 0] / reach[reach > 0]
     return _estimate(float(np.clip(products.sum() / squares.sum(), least, 1)), np.clip(resampled, least, 1))
+
+
+def _within(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:
+    found = slope_within(seen, means, run)
+    if found is None:
+        return None
+    return _estimate(float(np.clip(found[0], 0, 1)), np.clip(one_step(*found, drawn), 0, 1))
 
 
 def _size_exponent(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:

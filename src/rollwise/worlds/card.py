@@ -52,6 +52,12 @@ def _heading(world: World, training: Facts, figures: Facts) -> Iterator[str]:
     yield figures["command"] + " --card"
     yield "```"
     yield ""
+    devices = sorted({facts["device"] for facts in made if "device" in facts})
+    notes = dict.fromkeys(facts["note"] for facts in made if "note" in facts)
+    told = [*([f"Trained on: {', '.join(devices)}."] if devices else []), *notes]
+    if told:
+        yield " ".join(told)
+        yield ""
 
 
 def _learnt(facts: Facts) -> str:

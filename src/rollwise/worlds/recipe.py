@@ -26,13 +26,15 @@ Progress = Callable[[str, int, int, str], None]
 class Recipe:
     """What a person may set of how parts are made; the options of `rollwise world train`.
 
-    `steps` are training steps, None for the usual number. `size` is that of the policy made, of the policy completed,
-    of the trunk a reward model starts from; None for base, base, and the largest (weak: the smallest) there is.
-    `prefixes` is a file of completed prefixes to learn from in place of those that were made here.
+    `steps` are training steps, None for the usual number, and `batch_tokens` what each of them reads at most. `size` is
+    that of the policy made, of the policy completed, of the trunk a reward model starts from; None for base, base, and
+    the largest (weak: the smallest) there is. `prefixes` is a file of completed prefixes to learn from in place of
+    those that were made here.
     """
 
     seed: int = 0
     steps: int | None = None
+    batch_tokens: int = TrainingOptions.batch_tokens
     size: str | None = None
     problems: int = 1500
     paths: int = 8
@@ -82,7 +84,8 @@ def _make(
 
     if part == "policy":
         size = recipe.size or "base"
-        options = TrainingOptions(steps=recipe.steps or TrainingOptions.steps, seed=recipe.seed)
+        steps = recipe.steps or TrainingOptions.steps
+        options = TrainingOptions(steps, recipe.batch_tokens, seed=recipe.seed)
         name = policy_name(size)
         return name, train_policy(world, folder, options, SHAPES[size], told, name)
     if part == "completions":
@@ -137,7 +140,8 @@ def _train_reward(
             f"own by --prefixes FILE"
         )
     steps = recipe.steps or REWARD_OPTIONS.steps
-    options = replace(REWARD_OPTIONS, seed=recipe.seed, steps=max(1, steps // WEAKER) if weak else steps)
+    steps = max(1, steps // WEAKER) if weak else steps
+    options = replace(REWARD_OPTIONS, steps=steps, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
     made = train_reward(world, folder / trunk, file, folder, options, progress, name)
     return name, {"trunk": trunk, **made, "learnt_from": source}
 

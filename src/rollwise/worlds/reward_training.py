@@ -18,7 +18,7 @@ from rollwise.parts import SURENESS
 from rollwise.rewards.heads import LOG_CONCENTRATIONS
 from rollwise.worlds.completions import Prefix, load_prefixes
 from rollwise.worlds.rollouts import label_rollout
-from rollwise.worlds.training import Batch, Progress, TrainingOptions, digest_of, fit, save_half
+from rollwise.worlds.training import Batch, Progress, TrainingOptions, device_name, digest_of, fit, save_half
 
 if TYPE_CHECKING:
     import torch
@@ -203,4 +203,5 @@ def train_reward(
         "seed": options.seed,
         "loss": round(loss, 4),
         "seconds_this_run": round(time.perf_counter() - started),
+        "device": device_name(),
     }

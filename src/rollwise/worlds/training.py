@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Batch = dict[str, "torch.Tensor"]
 Progress = Callable[[int, int, float], None]
+
+MAKERS = 4
+"""How many processes make batches ahead beside a GPU."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,13 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
+def device_name() -> str:
+    """What models are trained on: the GPU by its name, or CPU."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+
+
 def digest_of(*files: Path) -> str:
     """A name for what these files hold, 64 hexadecimal digits."""
     digest = hashlib.sha256()
@@ -134,9 +144,9 @@ def demonstration_batch(world: World, tokenizer: PreTrainedTokenizerFast, option
         solution = [{"role": "assistant", "content": world.separator.join(steps)}]
         prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template(question + solution, tokenize=False)
-        prompt_length = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        rows.append((tokenizer(whole, add_special_tokens=False)["input_ids"], prompt_length))
-        longest = max(longest, len(rows[-1][0]))
+        prompt_ids, ids = tokenizer([prompt, whole], add_special_tokens=False)["input_ids"]
+        rows.append((ids, len(prompt_ids)))
+        longest = max(longest, len(ids))
     inputs = torch.full((len(rows), longest), tokenizer.pad_token_id)
     labels = torch.full((len(rows), longest), -100)
     for row, (ids, prompt_length) in enumerate(rows):
@@ -155,7 +165,7 @@ def fit(
     source: str = "",
 ) -> float:
     """Train in place, on the GPU where there is one, with checkpoints in `folder`; return the mean loss of the last
-    hundred steps.
+    hundred steps. Beside a GPU other processes make the batches ahead.
 
     `source` names what the model starts from and learns on. A folder that holds a checkpoint of the same options, shape
     and source is resumed; any other is refused.
@@ -164,6 +174,8 @@ def fit(
 
     home = next(model.parameters()).device
     device = torch.device("cuda" if torch.cuda.is_available() else home)
+    if device.type == "cuda":
+        model.set_attn_implementation("sdpa")
     model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
@@ -172,10 +184,11 @@ def fit(
     origin: dict[str, object] = {"options": asdict(options), "shape": shape, "source": source}
     first, losses = _load_checkpoint(model, optimizer, origin, folder)
     model.train()
-    for step in range(first, options.steps):
+    steps = range(first, options.steps)
+    for step, made in zip(steps, _batches(batch_at, steps, ahead=device.type == "cuda"), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = options.rate_at(step)
-        batch = {name: tensor.to(device) for name, tensor in batch_at(step).items()}
+        batch = {name: tensor.to(device) for name, tensor in made.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=options.bfloat16):
             loss = loss_of(model, batch)
         loss.backward()
@@ -188,6 +201,28 @@ def fit(
             _save_checkpoint(model, optimizer, origin, folder, step + 1, losses)
     model.to(home).eval()
     return sum(losses) / max(1, len(losses))
+
+
+def _batches(batch_at: Callable[[int], Batch], steps: range, ahead: bool) -> Iterator[Batch]:
+    """The batches of these steps in order; `ahead`, made by other processes before they are asked for."""
+    if not ahead:
+        return map(batch_at, steps)
+    from torch.utils.data import DataLoader
+
+    made: DataLoader[Batch] = DataLoader(
+        _Batches(batch_at), sampler=steps, batch_size=None, num_workers=MAKERS, multiprocessing_context="fork"
+    )
+    return iter(made)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """A data set of torch's: the batch of a step."""
+
+    batch_at: Callable[[int], Batch]
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.batch_at(step)
 
 
 def _save_checkpoint(
@@ -272,4 +307,5 @@ def train_policy(
         "seed": options.seed,
         "loss": round(loss, 4),
         "seconds_this_run": round(time.perf_counter() - started),
+        "device": device_name(),
     }
