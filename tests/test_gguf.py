@@ -34,11 +34,12 @@ class Reader:
         assert version == 3
         self.known = {self.text(): self.value(self.take("I")) for _ in range(entries)}
         named = [(self.text(), [self.take("Q") for _ in range(self.take("I"))], *self.spot()) for _ in range(weights)]
-        start = -(-self.place // self.known["general.alignment"]) * self.known["general.alignment"]
+        alignment = self.known.get("general.alignment", 32)
+        start = -(-self.place // alignment) * alignment
         self.held = {}
         for name, sizes, kind, offset in named:
             assert kind == 0
-            assert offset % self.known["general.alignment"] == 0
+            assert offset % alignment == 0
             flat = np.frombuffer(content, "<f4", int(np.prod(sizes)), start + offset)
             self.held[name] = flat.reshape(sizes[::-1]).astype(float)
 
