@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -180,6 +181,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
     facts = train_policy(WORLD, out, OPTIONS, SHAPE, lambda done, total, loss: None)
     assert (facts["steps"], facts["seed"]) == (6, 0)
     return out
+
+
+def test_batches_made_ahead_are_those_made_in_turn() -> None:
+    def batch_at(step: int) -> training.Batch:
+        return demonstration_batch(WORLD, TOKENIZER, OPTIONS, step) | {"maker": torch.tensor(os.getpid())}
+
+    turns, ahead = (list(training.batches(batch_at, range(3, 9), each)) for each in (False, True))
+    assert {int(batch.pop("maker")) for batch in turns} == {os.getpid()}
+    assert os.getpid() not in {int(batch.pop("maker")) for batch in ahead}
+    for one, other in zip(turns, ahead, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in ("input_ids", "labels"))
+
+
+def test_what_a_batch_of_those_ahead_raises_is_raised_where_it_is_due() -> None:
+    def batch_at(step: int) -> training.Batch:
+        if step == 2:
+            raise InputError("no such step")
+        return {"step": torch.tensor(step)}
+
+    made = training.batches(batch_at, range(4), ahead=True)
+    assert [int(next(made)["step"]) for _ in range(2)] == [0, 1]
+    with pytest.raises(InputError, match="no such step"):
+        next(made)
 
 
 def test_the_saved_policy_is_the_trained_one_in_half_precision(folder: FilePath, tmp_path: FilePath) -> None:

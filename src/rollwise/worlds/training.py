@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 Batch = dict[str, "torch.Tensor"]
 Progress = Callable[[int, int, float], None]
 
-MAKERS = 4
+MAKERS = min(4, os.cpu_count() or 1)
 """How many processes make batches ahead beside a GPU."""
 
 
@@ -185,7 +187,7 @@ def fit(
     first, losses = _load_checkpoint(model, optimizer, origin, folder)
     model.train()
     steps = range(first, options.steps)
-    for step, made in zip(steps, _batches(batch_at, steps, ahead=device.type == "cuda"), strict=True):
+    for step, made in zip(steps, batches(batch_at, steps, ahead=device.type == "cuda"), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = options.rate_at(step)
         batch = {name: tensor.to(device) for name, tensor in made.items()}
@@ -203,9 +205,11 @@ def fit(
     return sum(losses) / max(1, len(losses))
 
 
-def _batches(batch_at: Callable[[int], Batch], steps: range, ahead: bool) -> Iterator[Batch]:
-    """The batches of these steps in order; `ahead`, made by other processes before they are asked for."""
-    if not ahead:
+def batches(batch_at: Callable[[int], Batch], steps: range, ahead: bool) -> Iterator[Batch]:
+    """The batches of these steps in order; `ahead`, made by other processes before they are asked for, where processes
+    can be forked.
+    """
+    if not ahead or "fork" not in multiprocessing.get_all_start_methods():
         return map(batch_at, steps)
     from torch.utils.data import DataLoader
 
