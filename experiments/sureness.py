@@ -50,22 +50,26 @@ def main() -> None:
     fit = calibrate(half, source=Source())
     seen, kappa = observations(scored), np.array(sure)
     other = seen.problem % 2 == 1
-    belief = fit.belief(seen.reward, seen.depth)
+    mean, fitted = np.empty(len(seen)), np.empty(len(seen))
+    for problem_number in np.unique(seen.problem):
+        rows = seen.problem == problem_number
+        belief = fit.belief(seen.reward[rows], seen.depth[rows])
+        mean[rows], fitted[rows] = belief.mean, belief.concentration
     right, count = seen.right.astype(np.float64), seen.completions.astype(np.float64)
     beliefs = {
         "model": (seen.reward, kappa),
-        "mean": (seen.reward, belief.concentration),
-        "fitted": (belief.mean, belief.concentration),
+        "mean": (seen.reward, fitted),
+        "fitted": (mean, fitted),
     }
     print(f"| depth | prefixes | head's κ (quartiles) | fitted κ | {' | '.join(beliefs)} |")
     print("| --- " * (4 + len(beliefs)) + "|")
     for depth in [*np.unique(seen.depth), 0]:
         here = other & ((seen.depth == depth) | (depth == 0))
         low, middle, high = np.quantile(kappa[here], [0.25, 0.5, 0.75])
-        fitted = f"{np.median(belief.concentration[here]):.2f}"
+        typical = f"{np.median(fitted[here]):.2f}"
         cells = [f"{surprise(*one, right, count)[here].mean():.4f}" for one in beliefs.values()]
         name = str(depth) if depth else "all"
-        print(f"| {name} | {here.sum()} | {middle:.2f} ({low:.2f}–{high:.2f}) | {fitted} | {' | '.join(cells)} |")
+        print(f"| {name} | {here.sum()} | {middle:.2f} ({low:.2f}–{high:.2f}) | {typical} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -195,8 +195,8 @@ def test_what_a_reward_tells_of_the_paths_of_one_problem_is_told_apart_from_what
             told = [logit(each.belief(seen.reward[rows], seen.depth[rows]).mean) for rows in by_problem(seen)]
             truth = [share * logit(seen.reward[rows]) for rows in by_problem(seen)]
             slopes = [np.polyfit(t - t.mean(), s, 1)[0] for s, t in zip(told, truth, strict=True) if share]
-            spread = [float(np.std(each)) for each in told]
-            errors[name].append(abs(np.mean(slopes) - 1) if share else float(np.mean(spread)))
+            spreads = [float(np.std(odds)) for odds in told]
+            errors[name].append(abs(np.mean(slopes) - 1) if share else float(np.mean(spreads)))
     assert np.mean(errors["drawn in"]) < 0.12
     assert share == 1 or np.mean(errors["drawn in"]) < 0.5 * np.mean(errors["pooled"])
 
@@ -207,18 +207,50 @@ def by_problem(seen: Observations) -> list[Any]:
 
 @pytest.mark.parametrize("share", [0.2, 0.8])
 def test_the_slope_within_problems_is_the_likeliest_by_another_optimiser(share: float) -> None:
+    """With two depths in runs of their own, and prefixes that were sampled several times."""
     seen = of_problems(share, 0, problems=30)
-    means, run = held_out_means(seen), np.zeros(len(seen), dtype=np.int64)
+    draw = keyed_generator("sizes")
+    seen = replace(seen, depth=draw.integers(1, 3, len(seen)), size=draw.integers(1, 5, len(seen)))
+    run = seen.depth - 1
+    means = held_out_means(seen)
     found = slope_within(seen, means, run)
     assert found is not None
     odds = logit(means)
-    around = np.array([odds[seen.problem == problem].mean() for problem in seen.problem])
+    level = [(seen.problem == seen.problem[row]) & (run == run[row]) for row in range(len(seen))]
+    around = np.array([np.average(odds[rows], weights=seen.size[rows]) for rows in level])
 
     def loss(x: FloatArray) -> float:
-        told = x[0] + x[1] * around + x[2] * (odds - around)
+        told = x[run] + x[2] * around + x[3] * (odds - around)
         return float((np.logaddexp(0, told) * seen.completions - seen.right * told).sum())
 
-    assert found[0] == pytest.approx(minimize(loss, [0.0, 1.0, 1.0], tol=1e-10).x[2], abs=1e-3)
+    assert found[0] == pytest.approx(minimize(loss, [0.0, 0.0, 1.0, 1.0], tol=1e-10).x[3], abs=1e-3)
+
+
+def test_intervals_of_what_holds_within_a_problem_hold_the_slope_of_many_problems() -> None:
+    many = calibrate(of_problems(0.4, 99, problems=2000)).within
+    assert many is not None
+    assert sum(holds(calibrate(of_problems(0.4, seed)).within, many.value) for seed in range(10)) >= 8
+
+
+@pytest.mark.parametrize("apart", ["a reward that tells all", "a depth at which all end right"])
+def test_outcomes_that_are_told_apart_wholly_are_fitted_too(apart: str) -> None:
+    seen = of_problems(1.0, 0, problems=30)
+    if apart.startswith("a reward"):
+        seen = replace(seen, right=np.where(seen.reward > 0.5, 16, 0))
+    else:
+        seen = replace(seen, depth=1 + seen.direction % 2)
+        seen = replace(seen, right=np.where(seen.depth == 2, 16, seen.right))
+    made = calibrate(seen)
+    belief = made.belief(np.array([0.1, 0.9]), np.array([1, 1]))
+    assert np.isfinite(belief.mean).all()
+    assert belief.mean[0] < belief.mean[1]
+
+
+def test_one_candidate_or_none_has_nobody_to_be_drawn_to() -> None:
+    made = fitted(within=Estimate(0.3, 0, 1))
+    one = made.belief(np.array([0.4]), np.array([2])).mean
+    np.testing.assert_allclose(one, made.depths[0].curve(np.array([0.4])))
+    assert len(made.belief(np.empty(0), np.empty(0, dtype=np.int64)).mean) == 0
 
 
 def test_where_all_rewards_of_a_problem_are_alike_nothing_is_drawn_in() -> None:

@@ -17,7 +17,7 @@ from rollwise.engines.local import LocalPolicy
 from rollwise.errors import InputError
 from rollwise.parts import bundled
 from rollwise.registry import find_world
-from rollwise.worlds.gguf import write_gguf
+from rollwise.worlds.gguf import renamed, write_gguf
 
 FOLDER = bundled("countdown", "policy", "small")
 WORLD = find_world("countdown")
@@ -170,6 +170,12 @@ def test_the_command_writes_a_file(tmp_path: Path) -> None:
     assert "llama-server -m" in run.output
     assert Reader(out.read_bytes()).known["general.name"] == "rollwise countdown small"
     assert [*tmp_path.iterdir()] == [out]
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.self_attn.rotary_emb.inv_freq", "score.weight"])
+def test_weights_that_no_llama_has_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no place in a Llama's GGUF file"):
+        renamed({name: np.zeros((2, 2), dtype=np.float32)}, {"num_attention_heads": 1, "num_hidden_layers": 1})
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def belief_notes(made: Calibration) -> list[str]:
     if made.within is not None:
         notes.append(
             f"Among paths of one problem {_with_interval(made.within)} of a difference in log-odds holds (within); the "
-            "rest of it tells hard problems from easy ones."
+            "rest tells hard problems from easy ones, or nothing."
         )
     if made.correlation is None:
         notes.append("No two prefixes share a direction: paths of a direction are taken to share their chance wholly.")

@@ -174,7 +174,8 @@ class Calibration:
         version = values.get("version") if isinstance(values, dict) else None
         if version != VERSION:
             raise InputError(
-                f"this is no belief of version {VERSION}, but of {version!r}: make one by rollwise calibrate"
+                f"this is no belief of version {VERSION}, but of {version!r}, which does not say what holds within a "
+                "question: fit one on the same prefixes by rollwise calibrate"
             )
         made: Calibration = _read(cls, values, "belief")
         return made

@@ -47,6 +47,8 @@ class Observations:
             raise InputError("every completed prefix needs each of: " + ", ".join(one.name for one in fields(self)))
         if not np.all((self.right >= 0) & (self.right <= self.completions) & (self.completions > 0)):
             raise InputError("every prefix needs at least 1 completion, and right ones among those")
+        if not np.all(self.size >= 1):
+            raise InputError("size says how many of the sampled paths stood at a prefix: at least 1")
         if not np.all((self.reward >= 0) & (self.reward <= 1)):
             raise InputError("a raw reward lies in [0, 1]; map yours into it by any increasing function first")
 
@@ -285,11 +287,12 @@ def _newton(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Logistic regression with an offset: the coefficients (d,), gradient (k, d) and information (k, d, d) by row."""
     answer = np.zeros(design.shape[1])
+    least = 1e-6 * np.eye(design.shape[1])  # outcomes that are told apart wholly leave no curvature
     for _ in range(50):
         chance = 1 / (1 + np.exp(-(offset + design @ answer)))
         gradient = design * (weights * (right - completions * chance))[:, None]
         curving = design * (weights * completions * chance * (1 - chance))[:, None]
-        step = np.clip(np.linalg.solve(design.T @ curving, gradient.sum(axis=0)), -1, 1)
+        step = np.clip(np.linalg.solve(design.T @ curving + least, gradient.sum(axis=0)), -1, 1)
         if np.abs(step).max() < 1e-8:
             break
         answer += step

@@ -163,8 +163,10 @@ def _reliability(scores: FloatArray, truths: FloatArray, completions: IntArray) 
 
 
 def _rounded_curve(curve: Curve) -> Curve:
-    """The curve with rounded knots, of those that become equal the last."""
-    knots = dict(zip(_rounded(curve.rewards), _rounded(curve.means), strict=True))
+    """The curve with rounded knots, of those that become equal the last; no chance is rounded to 0 or 1."""
+    knots = dict(
+        zip(_rounded(curve.rewards), _rounded([min(max(mean, 1e-6), 1 - 1e-6) for mean in curve.means]), strict=True)
+    )
     return Curve(tuple(knots), tuple(knots.values()))
 
 

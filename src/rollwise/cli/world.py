@@ -45,7 +45,9 @@ def train(
         int | None,
         typer.Option(min=1, help="Training steps of the policy or reward model; the weak one takes a tenth."),
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that a training step reads at most.")] = 2048,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="About how many tokens a training step reads.", show_default="2048")
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
@@ -82,7 +84,7 @@ def train(
     check_folder(folder, "--out")
     if threads is not None:
         use_threads(threads)
-    recipe = Recipe(seed, steps, batch_tokens, size, problems, paths, completions, prefixes)
+    recipe = Recipe(seed, steps, batch_tokens or Recipe.batch_tokens, size, problems, paths, completions, prefixes)
     with progress_bars() as show:
         facts = run_parts(find_world(world), folder, chosen, recipe, show)
     typer.echo(json.dumps(facts, indent=2))

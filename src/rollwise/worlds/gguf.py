@@ -133,7 +133,7 @@ def renamed(weights: Weights, config: Mapping[str, Any]) -> dict[str, NDArray[np
     found = {}
     for name, weight in weights.items():
         own = names.get_name(name, try_suffixes=(".weight",))
-        if own is None:
+        if own is None or not name.endswith(".weight") or "experts" in name or "block_sparse_moe" in name:
             raise InputError(f"the weights {name} have no place in a Llama's GGUF file")
         kind = own.removesuffix(".weight").rpartition(".")[2]
         found[own] = interleaved(weight, turned[kind]) if kind in turned else weight

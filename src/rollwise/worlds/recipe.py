@@ -11,7 +11,7 @@ from typing import Any
 from rollwise.core import Problem, Sampling, World
 from rollwise.errors import InputError
 from rollwise.parts import FAMILY
-from rollwise.worlds.training import SHAPES, TrainingOptions, digest_of, policy_name, train_policy
+from rollwise.worlds.training import SHAPES, TrainingOptions, device_name, digest_of, policy_name, train_policy
 
 PARTS = ("policy", "completions", "reward", "weak")
 TEMPERATURE = 0.8
@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int, str], None]
 class Recipe:
     """What a person may set of how parts are made; the options of `rollwise world train`.
 
-    `steps` are training steps, None for the usual number, and `batch_tokens` what each of them reads at most. `size` is
+    `steps` are training steps, None for the usual number, and `batch_tokens` about what each of them reads. `size` is
     that of the policy made, of the policy completed, of the trunk a reward model starts from; None for base, base, and
     the largest (weak: the smallest) there is. `prefixes` is a file of completed prefixes to learn from in place of
     those that were made here.
@@ -55,13 +55,15 @@ def run_parts(
     """Make the named parts in `folder`. Returns the facts of all that was made there, by the name of the model or
     "completions", which are kept in `folder`/training.json too.
 
-    Raises InputError for an unknown size, where a part lacks one before it, or where prefixes are given to a part that
-    does not learn from them.
+    Raises InputError for an unknown size, where a part lacks one before it, or where an option is given to parts that
+    have no use for it.
     """
     if recipe.size is not None:
         policy_name(recipe.size)
     if recipe.prefixes and not {*parts} <= {"reward", "weak"}:
         raise InputError("--prefixes is what a reward model learns from: give it with --part reward or --part weak")
+    if recipe.batch_tokens != Recipe.batch_tokens and {*parts} == {"completions"}:
+        raise InputError("--batch-tokens is what a training step reads, and completions are not trained: leave it out")
     facts_file = folder / "training.json"
     for part in parts:
         name, made = _make(part, world, folder, recipe, _facts(facts_file), progress)
@@ -117,6 +119,7 @@ def _complete(world: World, folder: Path, recipe: Recipe, progress: Callable[[in
         "seed": recipe.seed,
         "prefixes": ended.count(False),
         "finished": ended.count(True),
+        "device": device_name(),
     }
 
 

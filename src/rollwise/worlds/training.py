@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 Batch = dict[str, "torch.Tensor"]
 Progress = Callable[[int, int, float], None]
 
-MAKERS = min(4, os.cpu_count() or 1)
+MAKERS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 """How many processes make batches ahead beside a GPU."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """One training run. A batch holds examples up to `batch_tokens`; the learning rate warms up, then
-    falls on a cosine to a twentieth. With `bfloat16` products of matrices are computed in it, everything else and the
-    weights in single precision.
+    """One training run. A batch holds examples up to about `batch_tokens`, padding counted; the learning rate warms up,
+    then falls on a cosine to a twentieth. With `bfloat16` products of matrices are computed in it, everything else and
+    the weights in single precision.
     """
 
     steps: int = 7500
@@ -167,7 +167,7 @@ def fit(
     source: str = "",
 ) -> float:
     """Train in place, on the GPU where there is one, with checkpoints in `folder`; return the mean loss of the last
-    hundred steps. Beside a GPU other processes make the batches ahead.
+    hundred steps. Beside a GPU other processes make the batches ahead, and attention is PyTorch's scaled dot product.
 
     `source` names what the model starts from and learns on. A folder that holds a checkpoint of the same options, shape
     and source is resumed; any other is refused.
@@ -213,20 +213,29 @@ def batches(batch_at: Callable[[int], Batch], steps: range, ahead: bool) -> Iter
         return map(batch_at, steps)
     from torch.utils.data import DataLoader
 
-    made: DataLoader[Batch] = DataLoader(
+    made: DataLoader[Batch | InputError] = DataLoader(
         _Batches(batch_at), sampler=steps, batch_size=None, num_workers=MAKERS, multiprocessing_context="fork"
     )
-    return iter(made)
+    return map(_given, made)
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """A data set of torch's: the batch of a step."""
+    """A data set of torch's: the batch of a step, or the InputError in its place, which torch would bury in another."""
 
     batch_at: Callable[[int], Batch]
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.batch_at(step)
+    def __getitem__(self, step: int) -> Batch | InputError:
+        try:
+            return self.batch_at(step)
+        except InputError as error:
+            return error
+
+
+def _given(made: Batch | InputError) -> Batch:
+    if isinstance(made, InputError):
+        raise made
+    return made
 
 
 def _save_checkpoint(
