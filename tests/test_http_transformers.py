@@ -93,6 +93,7 @@ def test_a_search_samples_repeats_and_counts(server: str) -> None:
             policy=server,
             world="countdown",
             reward="dial(0)",
+            temperature=1.5,
             max_step_tokens=40,
             max_tokens=60,
         )
