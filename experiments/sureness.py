@@ -23,7 +23,7 @@ from rollwise.core import FloatArray, Judgement
 from rollwise.fitting import calibrate
 from rollwise.registry import find_reward
 from rollwise.worlds.completions import load_prefixes
-from rollwise.worlds.scoring import Scored, observations, score_prefixes, unfinished
+from rollwise.worlds.scoring import Scored, observations, score_prefixes
 
 
 def surprise(mean: FloatArray, concentration: FloatArray, right: FloatArray, count: FloatArray) -> FloatArray:
@@ -41,7 +41,8 @@ def main() -> None:
     reward = find_reward(given.reward, given.world)
     scored: list[Scored] = []
     sure: list[float] = []
-    for problem, prefixes in unfinished(list(load_prefixes(given.prefixes))):
+    for problem, everything in load_prefixes(given.prefixes):
+        prefixes = [one for one in everything if not one.ended]
         found = asyncio.run(score_prefixes(reward, problem, prefixes))
         told = [(one, score) for one, score in zip(prefixes, found, strict=True) if isinstance(score, Judgement)]
         scored.append((problem, [(one, score.reward) for one, score in told]))

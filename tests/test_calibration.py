@@ -23,7 +23,7 @@ import rollwise
 from rollwise.belief_files import read_belief
 from rollwise.belief_report import belief_notes
 from rollwise.bench import begin, resume
-from rollwise.calibration import Calibration, Estimate, Source, remarks_on
+from rollwise.calibration import Calibration, Estimate, Source, Within, remarks_on
 from rollwise.cli import build_app
 from rollwise.config import Config
 from rollwise.core import Belief, FloatArray
@@ -34,6 +34,7 @@ from rollwise.estimation import (
     Observations,
     concentration_of,
     depth_runs,
+    fit_within,
     held_out_means,
     isotonic,
     likelihood_sums,
@@ -42,7 +43,6 @@ from rollwise.estimation import (
     most_likely,
     sharing_sums,
     size_effect,
-    slope_within,
 )
 from rollwise.events import event_records
 from rollwise.fitting import calibrate
@@ -165,6 +165,10 @@ def test_large_directions_of_easy_problems_say_nothing_of_size() -> None:
     assert holds(calibrate(confounded).size_exponent, 0.0)
 
 
+def drawing(share: float, *shifts: float) -> dict[str, Any]:
+    return {"share": {"value": share, "low": 0.0, "high": 2.0}, "level": 1.0, "shifts": list(shifts)}
+
+
 def of_problems(share: float, seed: int, problems: int = 150, members: int = 12) -> Observations:
     """Prefixes whose log-odds are a problem's own plus `share` times what their rewards tell beyond it."""
     draw = keyed_generator("within", share, seed)
@@ -213,23 +217,32 @@ def test_the_slope_within_problems_is_the_likeliest_by_another_optimiser(share: 
     seen = replace(seen, depth=draw.integers(1, 3, len(seen)), size=draw.integers(1, 5, len(seen)))
     run = seen.depth - 1
     means = held_out_means(seen)
-    found = slope_within(seen, means, run)
-    assert found is not None
     odds = logit(means)
+    found = fit_within(seen, odds, run, 1.0)
+    assert found is not None
     level = [(seen.problem == seen.problem[row]) & (run == run[row]) for row in range(len(seen))]
     around = np.array([np.average(odds[rows], weights=seen.size[rows]) for rows in level])
 
     def loss(x: FloatArray) -> float:
         told = x[run] + x[2] * around + x[3] * (odds - around)
-        return float((np.logaddexp(0, told) * seen.completions - seen.right * told).sum())
+        prior = ((x[2:] - 1) ** 2).sum() / 2
+        return float((np.logaddexp(0, told) * seen.completions - seen.right * told).sum()) + prior
 
-    assert found[0] == pytest.approx(minimize(loss, [0.0, 0.0, 1.0, 1.0], tol=1e-10).x[3], abs=1e-3)
+    best = minimize(loss, [0.0, 0.0, 1.0, 1.0], tol=1e-10).x
+    np.testing.assert_allclose([*found.shifts, found.level, found.share], best, atol=1e-3)
+    for most in (share / 2, share / 3):
+        bound = fit_within(seen, odds, run, most)
+        assert bound is not None
+        assert bound.share == most
+        rest = minimize(lambda x, most=most: loss(np.append(x, most)), [0.0, 0.0, 1.0], tol=1e-10).x
+        np.testing.assert_allclose([*bound.shifts, bound.level], rest, atol=1e-3)
 
 
 def test_intervals_of_what_holds_within_a_problem_hold_the_slope_of_many_problems() -> None:
     many = calibrate(of_problems(0.4, 99, problems=2000)).within
     assert many is not None
-    assert sum(holds(calibrate(of_problems(0.4, seed)).within, many.value) for seed in range(10)) >= 8
+    some = [calibrate(of_problems(0.4, seed)).within for seed in range(10)]
+    assert sum(one is not None and holds(one.share, many.share.value) for one in some) >= 8
 
 
 @pytest.mark.parametrize("apart", ["a reward that tells all", "a depth at which all end right"])
@@ -247,9 +260,9 @@ def test_outcomes_that_are_told_apart_wholly_are_fitted_too(apart: str) -> None:
 
 
 def test_one_candidate_or_none_has_nobody_to_be_drawn_to() -> None:
-    made = fitted(within=Estimate(0.3, 0, 1))
+    made = fitted(within=Within(Estimate(0.3, 0, 1), 0.8, (0.5, 0.0)))
     one = made.belief(np.array([0.4]), np.array([2])).mean
-    np.testing.assert_allclose(one, made.depths[0].curve(np.array([0.4])))
+    np.testing.assert_allclose(logit(one), 0.5 + 0.8 * logit(made.depths[0].curve(np.array([0.4]))))
     assert len(made.belief(np.empty(0), np.empty(0, dtype=np.int64)).mean) == 0
 
 
@@ -257,6 +270,64 @@ def test_where_all_rewards_of_a_problem_are_alike_nothing_is_drawn_in() -> None:
     seen = of_problems(0.5, 1, problems=30)
     alike = replace(seen, reward=np.repeat(seen.reward[::12], 12))
     assert calibrate(alike).within is None
+
+
+def test_the_level_of_what_is_drawn_in_is_calibrated_too() -> None:
+    """A reward that holds 4 tenths of what it says, of hard problems and easy ones: chances stay those of outcomes."""
+    seen = of_problems(0.4, 5, problems=400)
+    made = calibrate(seen)
+    assert made.after.error < 0.015
+    told = np.concatenate([made.belief(seen.reward[rows], seen.depth[rows]).mean for rows in by_problem(seen)])
+    for low in (0.0, 0.25, 0.5, 0.75):
+        here = (told >= low) & (told < low + 0.25)
+        assert told[here].mean() == pytest.approx((seen.right / 16)[here].mean(), abs=0.02)
+
+
+def finished(share: float, seed: int = 0, problems: int = 200, paths: int = 16) -> Observations:
+    """Finished solutions whose log-odds to be right are half the problem's own plus `share` times the reward's rest."""
+    seen = of_problems(share, seed, problems, paths)
+    draw = keyed_generator("finished", share, seed)
+    odds = logit(seen.reward).reshape(problems, paths)
+    hard = odds.mean(axis=1, keepdims=True)
+    right = draw.random(odds.shape) < expit(0.5 * hard + share * (odds - hard))
+    ones = np.ones(len(seen), dtype=np.int64)
+    return replace(seen, depth=0 * ones, right=right.ravel().astype(np.int64), completions=ones)
+
+
+def voting(share: float = 1.0, seed: int = 0) -> Calibration:
+    return calibrate(of_problems(0.5, seed, problems=30), ended=finished(share, seed))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 2.0])
+def test_a_vote_is_told_how_much_of_the_reward_holds_among_the_answers_to_one_question(share: float) -> None:
+    made = voting(share).ended
+    assert made is not None
+    assert (made.solutions, made.problems) == (3200, 200)
+    assert made.within.share.value == pytest.approx(share, abs=0.15)
+    assert holds(made.within.share, made.within.share.value)
+    few = calibrate(of_problems(0.5, 0, problems=30), ended=finished(share, 3, 6, 5)).ended
+    assert few is not None
+    assert holds(few.within.share, few.within.share.value)
+    assert made.within.level == pytest.approx(0.5, abs=0.15)
+    rewards = np.array([0.2, 0.4, 0.6, 0.8])
+    odds = logit(made.chances(rewards))
+    np.testing.assert_allclose(np.diff(odds), made.within.share.value * np.diff(logit(rewards)), atol=1e-9)
+    np.testing.assert_allclose(odds.mean(), made.within.shifts[0] + made.within.level * logit(rewards).mean())
+    assert made.chances(np.array([0.0, 1.0])) == pytest.approx(np.clip(made.chances(np.array([0.0, 1.0])), 0, 1))
+    assert len(made.chances(np.empty(0))) == 0
+
+
+def test_a_reward_that_is_turned_over_has_no_say_in_a_vote() -> None:
+    seen = finished(1.0)
+    turned = replace(seen, reward=1 - seen.reward)
+    made = calibrate(of_problems(0.5, 0, problems=30), ended=turned).ended
+    assert made is not None
+    assert made.within.share.value == 0
+    assert made.within.share.low == made.within.share.high == 0
+    assert np.ptp(made.chances(np.array([0.1, 0.5, 0.99]))) < 1e-12
+    told = np.concatenate([made.chances(turned.reward[rows]) for rows in by_problem(turned)])
+    assert told.mean() == pytest.approx(seen.right.mean(), abs=0.01)
+    assert calibrate(of_problems(0.5, 0, problems=30), ended=seen.take(seen.problem == 0)).ended is None
 
 
 def test_means_are_recovered_and_what_is_left_is_calibrated() -> None:
@@ -447,15 +518,16 @@ def test_a_belief_draws_the_paths_of_a_problem_in_to_their_average_log_odds() ->
     rewards, depths = np.tile(np.linspace(0, 0.5, 6), 2), np.repeat([2, 4], 6)
     wide = logit(fitted(within=None).belief(rewards, depths).mean)
     for share in (0.0, 0.4, 1.0):
-        drawn = logit(fitted(within=Estimate(share, 0, 1)).belief(rewards, depths).mean)
-        for depth in (2, 4):
+        drawn = logit(fitted(within=Within(Estimate(share, 0, 1), 0.7, (0.5, -0.2))).belief(rewards, depths).mean)
+        for depth, shift in ((2, 0.5), (4, -0.2)):
             here, there = drawn[depths == depth], wide[depths == depth]
-            np.testing.assert_allclose(here.mean(), there.mean(), atol=1e-12)
+            np.testing.assert_allclose(here.mean(), shift + 0.7 * there.mean(), atol=1e-12)
             np.testing.assert_allclose(np.ptp(here), share * np.ptp(there), atol=1e-12)
 
 
 def test_a_calibration_comes_back_from_json_as_it_was() -> None:
-    for made in (fitted(), fitted(within=None, correlation=None, size_exponent=None, correlation_across=None)):
+    nothing = fitted(within=None, correlation=None, size_exponent=None, correlation_across=None)
+    for made in (fitted(), nothing, voting()):
         assert Calibration.of(json.loads(json.dumps(made.as_dict()))) == made
     assert calibrate(simulated(8)[0]) == calibrate(simulated(8)[0])
 
@@ -463,8 +535,12 @@ def test_a_calibration_comes_back_from_json_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"version": 1}, "no belief of version 2, but of 1"),
-        ({"within": {"value": 1.5, "low": 0, "high": 2}}, "within a problem lies in 0 to 1"),
+        ({"version": 1}, "no belief of version 3, but of 1"),
+        ({"within": drawing(1.5, 0.0, 0.0)}, "within a problem lies in 0 to 1"),
+        ({"within": drawing(0.5, 0.0)}, "1 shifts are told where 2 are wanted"),
+        ({"within": {"value": 1.5, "low": 0, "high": 2}}, "belief.within: the field 'value' is unknown"),
+        ({"ended": {"solutions": 9, "problems": 3, "within": drawing(-0.1, 0.0)}}, "in a vote is at least 0"),
+        ({"ended": {"solutions": 9, "problems": 3, "within": drawing(1.0)}}, "0 shifts are told where 1 are wanted"),
         ({"colour": "red"}, "the field 'colour' is unknown"),
         ({"method": "guess"}, "method: one of moments, likelihood"),
         ({"depths": []}, "needs depths"),
@@ -535,7 +611,7 @@ def test_without_directions_nothing_is_said_of_them() -> None:
     seen, _ = simulated(8, problems=10)
     made = calibrate(replace(seen, direction=np.full(len(seen), -1)))
     assert made.correlation is made.correlation_across is made.size_exponent is None
-    assert "share their chance wholly" in belief_notes(made)[1]
+    assert "share their chance wholly" in belief_notes(made)[2]
     alone = calibrate(seen)
     assert alone.correlation is None
     assert alone.correlation_across is not None
@@ -600,12 +676,9 @@ def test_rewards_in_the_file_need_no_reward_model(prefixes: Path, belief: Path, 
     lines = []
     for line, (problem, some) in zip(prefixes.read_text().splitlines(), load_prefixes(prefixes), strict=True):
         record = json.loads(line)
-        going = [one for one in some if not one.ended]
-        scores = run_to_end(score_prefixes(find_reward(REWARD, "stories"), problem, going))
-        rewards = {one.steps: score for one, score in zip(going, scores, strict=True)}
-        for each in record["prefixes"]:
-            if not each["ended"]:
-                each["reward"] = rewards[tuple(each["steps"])]
+        scores = run_to_end(score_prefixes(find_reward(REWARD, "stories"), problem, some))
+        for each, score in zip(record["prefixes"], scores, strict=True):
+            each["reward"] = score
         del record["source"], record["problem"]["world"]
         lines.append(json.dumps(record) + "\n")
     file.write_text("".join(lines))
@@ -714,8 +787,9 @@ def test_solve_takes_a_belief_and_remarks_on_one_of_another_reward(belief: Path)
     told = refused(*words, "--reward", REWARD, "--strategy", "optimal")
     assert "rollwise calibrate" in told
     assert "--belief FILE" in told
-    idle = refused(*words, "--reward", REWARD, "--strategy", "rebase", "--belief", str(belief))
-    assert "this strategy reads no belief" in idle
+    voted = ("--reward", REWARD, "--strategy", "rebase", "--belief", str(belief))
+    assert json.loads(run(*words, *voted).stdout)["vote"] == "believed_majority"
+    assert "this strategy reads no belief" in refused(*words, *voted, "--vote", "weighted_majority")
     assert "cannot read the belief" in refused(
         *words, "--strategy", "optimal", "--reward", REWARD, "--belief", "none.json"
     )

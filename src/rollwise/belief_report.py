@@ -32,8 +32,16 @@ def belief_notes(made: Calibration) -> list[str]:
     notes = []
     if made.within is not None:
         notes.append(
-            f"Among paths of one problem {_with_interval(made.within)} of a difference in log-odds holds (within); the "
-            "rest tells hard problems from easy ones, or nothing."
+            f"Among paths of one problem {_with_interval(made.within.share)} of a difference in log-odds holds "
+            "(within); the rest tells hard problems from easy ones, or nothing."
+        )
+    if made.ended is None:
+        notes.append("Nothing is known of finished solutions' rewards: votes cannot be by belief.")
+    else:
+        notes.append(
+            f"In a vote {_with_interval(made.ended.within.share)} of a difference in the log-odds of finished "
+            f"solutions' rewards holds, by {made.ended.solutions} solutions of {made.ended.problems} problems "
+            "(believed_majority)."
         )
     if made.correlation is None:
         notes.append("No two prefixes share a direction: paths of a direction are taken to share their chance wholly.")

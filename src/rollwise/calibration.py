@@ -12,9 +12,9 @@ import numpy as np
 
 from rollwise.core import Belief, FloatArray, IntArray
 from rollwise.errors import InputError
-from rollwise.estimation import Curve, drawn_in
+from rollwise.estimation import Curve, average_of, drawn_in, log_odds
 
-VERSION = 2
+VERSION = 3
 Method = Literal["moments", "likelihood"]
 
 
@@ -53,6 +53,32 @@ class DepthFit:
             raise InputError(f"depths run from the first to the last, not from {self.first} to {self.last}")
         if not self.concentration > 0:
             raise InputError(f"depth {self.first}: a concentration is above 0, not {self.concentration}")
+
+
+@dataclass(frozen=True)
+class Within:
+    """What holds among candidates of one problem: their log-odds ℓ become shift + level · ℓ̄ + share · (ℓ - ℓ̄), ℓ̄ the
+    average of those at hand. The `shifts` belong to the runs of depths.
+    """
+
+    share: Estimate
+    level: float
+    shifts: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a finished path's reward says of its answer: `within` of the log-odds of the reward itself, for a vote."""
+
+    solutions: int
+    problems: int
+    within: Within
+
+    def chances(self, rewards: FloatArray) -> FloatArray:
+        """The chance to be right of each finished path (k,) of one problem, by their rewards in [0, 1]."""
+        odds = log_odds(rewards)
+        around = np.full(len(odds), odds.mean() if len(odds) else 0.0)
+        return drawn_in(odds, around, np.array(self.within.shifts[0]), self.within.level, self.within.share.value)
 
 
 @dataclass(frozen=True)
@@ -116,16 +142,17 @@ def remarks_on(fitted: Source, used: Source) -> list[str]:
 class Calibration:
     """A belief for any reward at any depth, with how it was fitted.
 
-    `within` in [0, 1] is how much of a difference in log-odds holds among paths of one problem: the curves are of all
-    problems, some harder than others. `correlation` ρ is the share of the doubt that prefixes of one direction have in
-    common, `correlation_across` the same for different directions of one problem and depth; `size_exponent` α is how
-    much a direction's log-odds rise with the log of its size among those of one problem and depth, given the rewards.
-    They are None where the prefixes do not tell.
+    `within` says how much of a difference in log-odds holds among paths of one problem, a share in [0, 1]: the curves
+    are of all problems, some harder than others. `ended` is about finished paths, for votes. `correlation` ρ is the
+    share of the doubt that prefixes of one direction have in common, `correlation_across` the same for different
+    directions of one problem and depth; `size_exponent` α is how much a direction's log-odds rise with the log of its
+    size among those of one problem and depth, given the rewards. They are None where the prefixes do not tell.
     """
 
     depths: tuple[DepthFit, ...]
     method: Method
-    within: Estimate | None
+    within: Within | None
+    ended: Ended | None
     correlation: Estimate | None
     correlation_across: Estimate | None
     size_exponent: Estimate | None
@@ -137,8 +164,14 @@ class Calibration:
     def __post_init__(self) -> None:
         if not self.depths or any(a.last >= b.first for a, b in pairwise(self.depths)):
             raise InputError("a calibration needs depths, shallowest first and none twice")
-        if self.within is not None and not 0 <= self.within.value <= 1:
-            raise InputError(f"the share that holds within a problem lies in 0 to 1, not at {self.within.value}")
+        if self.within is not None and not 0 <= self.within.share.value <= 1:
+            raise InputError(f"the share that holds within a problem lies in 0 to 1, not at {self.within.share.value}")
+        if self.ended is not None and not self.ended.within.share.value >= 0:
+            raise InputError(f"the share that holds in a vote is at least 0, not {self.ended.within.share.value}")
+        of_ended = None if self.ended is None else self.ended.within
+        for told, count in ((self.within, len(self.depths)), (of_ended, 1)):
+            if told is not None and len(told.shifts) != count:
+                raise InputError(f"{len(told.shifts)} shifts are told where {count} are wanted, one a run of depths")
         if self.correlation is not None and not 0 < self.correlation.value <= 1:
             raise InputError(f"a correlation lies above 0 and up to 1, not {self.correlation.value}")
 
@@ -146,9 +179,9 @@ class Calibration:
         """The belief about candidates of one problem, of these rewards (k,) in [0, 1] and depths (k,) in steps.
 
         A depth takes the fit that holds it, else the one below; before the first it is the first, beyond the last the
-        last. The means' log-odds are drawn in to the average of those of their depth, but for the share `within`. Where
-        none was fitted, all holds within a problem, the correlation is 1 (paths of one direction share their chance)
-        and the size exponent 0 (their number says nothing).
+        last. The means' log-odds are drawn in as `Within` says, with the average of those of their depth. Where none
+        was fitted, all holds within a problem, the correlation is 1 (paths of one direction share their chance) and
+        the size exponent 0 (their number says nothing).
         """
         firsts = [one.first for one in self.depths]
         place = np.maximum(np.searchsorted(firsts, depths, side="right") - 1, 0)
@@ -156,7 +189,10 @@ class Calibration:
         for index in np.unique(place):
             means[place == index] = self.depths[index].curve(rewards[place == index])
         if self.within is not None:
-            means = drawn_in(means, np.unique(depths, return_inverse=True)[1], np.ones(len(means)), self.within.value)
+            odds, groups = log_odds(means), np.unique(depths, return_inverse=True)[1]
+            around = average_of(odds, groups, np.ones(len(odds)))
+            shifts = np.array(self.within.shifts)[place]
+            means = drawn_in(odds, around, shifts, self.within.level, self.within.share.value)
         concentrations = np.array([one.concentration for one in self.depths])[place]
         correlation = 1.0 if self.correlation is None else self.correlation.value
         size_exponent = 0.0 if self.size_exponent is None else self.size_exponent.value
@@ -174,8 +210,8 @@ class Calibration:
         version = values.get("version") if isinstance(values, dict) else None
         if version != VERSION:
             raise InputError(
-                f"this is no belief of version {VERSION}, but of {version!r}, which does not say what holds within a "
-                "question: fit one on the same prefixes by rollwise calibrate"
+                f"this is no belief of version {VERSION}, but of {version!r}, which does not say all that is read "
+                "today: fit one on the same prefixes by rollwise calibrate"
             )
         made: Calibration = _read(cls, values, "belief")
         return made

@@ -24,6 +24,7 @@ PRIOR_PREFIXES = 0.25
 """A calibrated mean is drawn towards the overall share right by so many prefixes' completions. Of 1/64 to 2, a quarter
 did well on held-out problems of every bundled world; 1 pulls the few high pools of a hard world too far down.
 """
+_LEAST = 1e-6  # a precision that only keeps outcomes which are told apart wholly from leaving no curvature
 
 
 @dataclass(frozen=True)
@@ -217,36 +218,71 @@ def levels_of(seen: Observations) -> IntArray:
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def drawn_in(means: FloatArray, levels: IntArray, weights: NDArray[Any], share: float) -> FloatArray:
-    """The means (k,) with log-odds ℓ̄ + share · (ℓ - ℓ̄); ℓ̄ is the average ℓ = logit m of a level by `weights`."""
-    odds, around = _log_odds(means, levels, weights)
-    return 1 / (1 + np.exp(-(around + share * (odds - around))))
+def log_odds(chances: FloatArray) -> FloatArray:
+    """ℓ = log(p / (1 - p)), of chances nearer than 1e-6 to 0 or 1 that of 1e-6 from there."""
+    inside = np.clip(chances, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside / (1 - inside)), dtype=np.float64)
 
 
-def _log_odds(means: FloatArray, levels: IntArray, weights: NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-    """The log-odds (k,) of the means, and their average (k,) over the level of each."""
-    odds = np.log(means / (1 - means))
-    return odds, (np.bincount(levels, weights * odds) / np.bincount(levels, weights))[levels]
+def average_of(odds: FloatArray, groups: IntArray, weights: NDArray[Any]) -> FloatArray:
+    """ℓ̄ (k,): the average of the log-odds of each one's group, by `weights`."""
+    return (np.bincount(groups, weights * odds) / np.bincount(groups, weights))[groups]
 
 
-def slope_within(seen: Observations, means: FloatArray, run: IntArray) -> tuple[float, FloatArray, FloatArray] | None:
-    """How much of a difference in calibrated log-odds ℓ = logit m holds among the prefixes of one problem and depth:
-    (slope, gradients, informations), the latter by problem as `size_effect` gives them, for `one_step`.
+def drawn_in(odds: FloatArray, around: FloatArray, shift: FloatArray, level: float, share: float) -> FloatArray:
+    """The chances (k,) whose log-odds are shift + level · ℓ̄ + share · (ℓ - ℓ̄), of `odds` ℓ and their average ℓ̄."""
+    return np.asarray(1 / (1 + np.exp(-(shift + level * around + share * (odds - around)))), dtype=np.float64)
 
-    logit P(right) = a_run + b · ℓ̄ + slope · (ℓ - ℓ̄), by maximum likelihood; ℓ̄ is the average over the problem's
-    prefixes at this depth, each as often as it was sampled. A reward that tells hard problems from easy ones and
-    nothing of the paths of one has slope 0, though m fits overall. None where no two prefixes of a problem and depth
-    differ.
+
+@dataclass(frozen=True)
+class Within:
+    """How much of a difference in log-odds holds among the prefixes of one problem and depth, as `fit_within` finds it:
+    logit P(right) = shifts[run] + level · ℓ̄ + share · (ℓ - ℓ̄). `free` is the share without its bounds; `gradients` and
+    `informations` are by problem, at that, the prior among them in equal parts, for `one_step`.
     """
-    number = np.unique(seen.problem, return_inverse=True)[1]
-    odds, around = _log_odds(means, levels_of(seen), seen.size)
-    runs = np.unique(run, return_inverse=True)[1]
-    design = np.column_stack([np.eye(runs.max() + 1)[runs], around, odds - around])
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+
+    share: float
+    free: float
+    level: float
+    shifts: FloatArray
+    gradients: FloatArray
+    informations: FloatArray
+
+
+def fit_within(seen: Observations, odds: FloatArray, run: IntArray, most: float) -> Within | None:
+    """The `Within` of greatest likelihood for log-odds ℓ (k,), of a share in 0 to `most`; ℓ̄ is the average over the
+    problem's prefixes at a depth, each as often as it was sampled.
+
+    A reward that tells hard problems from easy ones and nothing of the paths of one has share 0, though its curve fits
+    overall. The level is at least 0; level and share have a normal prior of mean 1 and deviation 1: where ℓ hardly
+    varies, outcomes say nothing of them. None where no two prefixes of a problem and depth differ.
+    """
+    around = average_of(odds, levels_of(seen), seen.size)
+    if np.ptp(odds - around) < 1e-9:
         return None
-    found = _newton(design, np.zeros(len(seen)), seen.right, seen.completions, np.ones(len(seen)))
+    runs = np.unique(run, return_inverse=True)[1]
+    shifts = np.eye(int(runs.max()) + 1)[runs]
+    parts = np.column_stack([around, odds - around])
+    design = np.column_stack([shifts, parts])
+    counts = seen.right, seen.completions, np.ones(len(seen))
+    prior = np.append(np.full(shifts.shape[1], _LEAST), [1.0, 1.0])
+    found, gradient, information = _newton(design, odds, *counts, prior)
+    free = 1 + found[-2:]
+    slopes = np.clip(free, 0, [np.inf, most])
+    kept = np.append(np.ones(shifts.shape[1], dtype=bool), slopes == free)
+    if not kept.all():
+        offset = parts @ np.where(kept[-2:], 1, slopes)
+        again = _newton(design[:, kept], offset, *counts, prior[kept])[0]
+        if kept[-2]:
+            slopes[0] = max(0.0, 1 + float(again[shifts.shape[1]]))
+        fitted = again[: shifts.shape[1]]
+    else:
+        fitted = found[: shifts.shape[1]]
+    number = np.unique(seen.problem, return_inverse=True)[1]
     count = int(number.max()) + 1
-    return float(found[0][-1]), _sums_by(number, found[1], count), _sums_by(number, found[2], count)
+    gradients = _sums_by(number, gradient, count) - prior * found / count
+    informations = _sums_by(number, information, count) + np.diag(prior) / count
+    return Within(float(slopes[1]), float(free[1]), float(slopes[0]), fitted, gradients, informations)
 
 
 def _sums_by(number: IntArray, rows: FloatArray, count: int) -> FloatArray:
@@ -276,26 +312,36 @@ def size_effect(seen: Observations, means: FloatArray, run: IntArray) -> tuple[f
     design = np.column_stack([np.eye(runs.max() + 1)[runs], around, logs])
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return None
-    offset = np.log(means[known] / (1 - means[known]))
-    answer, gradient, information = _newton(design, offset, seen.right[known], seen.completions[known], weights)
+    offset = log_odds(means[known])
+    least = np.full(design.shape[1], _LEAST)
+    answer, gradient, information = _newton(design, offset, seen.right[known], seen.completions[known], weights, least)
     count = int(number.max()) + 1
     return float(answer[-1]), _sums_by(number[known], gradient, count), _sums_by(number[known], information, count)
 
 
 def _newton(
-    design: FloatArray, offset: FloatArray, right: IntArray, completions: IntArray, weights: FloatArray
+    design: FloatArray,
+    offset: FloatArray,
+    right: IntArray,
+    completions: IntArray,
+    weights: FloatArray,
+    prior: FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Logistic regression with an offset: the coefficients (d,), gradient (k, d) and information (k, d, d) by row."""
+    """Logistic regression with an offset: the coefficients (d,), gradient (k, d) and information (k, d, d) by row.
+
+    `prior` (d,) are the precisions of normal priors with mean 0 on the coefficients.
+    """
     answer = np.zeros(design.shape[1])
-    least = 1e-6 * np.eye(design.shape[1])  # outcomes that are told apart wholly leave no curvature
-    for _ in range(50):
+    for _ in range(100):
         chance = 1 / (1 + np.exp(-(offset + design @ answer)))
         gradient = design * (weights * (right - completions * chance))[:, None]
         curving = design * (weights * completions * chance * (1 - chance))[:, None]
-        step = np.clip(np.linalg.solve(design.T @ curving + least, gradient.sum(axis=0)), -1, 1)
-        if np.abs(step).max() < 1e-8:
+        downhill = gradient.sum(axis=0) - prior * answer
+        step = np.linalg.solve(design.T @ curving + np.diag(prior), downhill)
+        longest = np.abs(step).max()
+        if longest < 1e-8:
             break
-        answer += step
+        answer += step / max(1, longest)
     return answer, gradient, design[:, :, None] * curving[:, None, :]
 
 

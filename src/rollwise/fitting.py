@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rollwise.calibration import Bin, Calibration, DepthFit, Estimate, Method, Reliability, Source
+from rollwise.calibration import Bin, Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source, Within
 from rollwise.core import BoolArray, FloatArray, IntArray
 from rollwise.errors import InputError
 from rollwise.estimation import (
@@ -14,14 +14,17 @@ from rollwise.estimation import (
     Curve,
     Observations,
     area_under_curve,
+    average_of,
     calibration_error,
     concentration_of,
     depth_runs,
     drawn_in,
+    fit_within,
     held_out_means,
     interval,
     levels_of,
     likelihood_sums,
+    log_odds,
     mean_curve,
     moment_sums,
     most_likely,
@@ -30,7 +33,6 @@ from rollwise.estimation import (
     score_bins,
     sharing_sums,
     size_effect,
-    slope_within,
 )
 from rollwise.numerics import keyed_generator
 
@@ -43,15 +45,17 @@ def calibrate(
     least: int = 100,
     method: Method = "likelihood",
     seed: int = 0,
+    ended: Observations | None = None,
 ) -> Calibration:
-    """Fit a Calibration on completed prefixes, those of ended solutions left out by the caller.
+    """Fit a Calibration on completed prefixes; those of finished solutions come apart, as `ended`.
 
     By runs of depths that hold at least `least` prefixes of 10 problems (fewer where there are fewer): the mean by
     isotonic regression, κ by moments, ρ̂ = Σ[(c - nm)² - nm(1 - m)] / Σ[n(n - 1)m(1 - m)], κ = 1 / ρ̂ - 1, and by
     beta-binomial likelihood, both with means fitted on other problems; what holds within a problem by logistic
-    regression, and all after it with means drawn in accordingly; the correlation from products of residuals in a
-    direction; α by logistic regression on log size. `method` says which κ a belief takes. Intervals resample the
-    problems, keyed by `seed`; the means are not fitted anew. Raises InputError where there is nothing to fit κ on.
+    regression, as for finished solutions, and all after it with means drawn in accordingly; the correlation from
+    products of residuals in a direction; α by logistic regression on log size. `method` says which κ a belief takes.
+    Intervals resample the problems, keyed by `seed`; the means are not fitted anew. Raises InputError where there is
+    nothing to fit κ on.
     """
     problems = len(np.unique(seen.problem))
     if problems < 2:
@@ -68,9 +72,11 @@ def calibrate(
     for index in range(len(runs)):
         means[run == index] = held_out_means(seen.take(run == index))
     drawn = resamples(problems, keyed_generator(seed, "calibration"))
-    within = _within(seen, means, run, drawn)
+    odds = log_odds(means)
+    within = _within(seen, odds, run, drawn, 1.0)
     if within is not None:
-        means = drawn_in(means, levels_of(seen), seen.size, within.value)
+        around = average_of(odds, levels_of(seen), seen.size)
+        means = drawn_in(odds, around, np.array(within.shifts)[run], within.level, within.share.value)
     shared = sharing_sums(seen, means)
     fits = tuple(_fit_depth(seen, means, run == index, runs[index], drawn, method) for index in range(len(runs)))
     truths = seen.right / seen.completions
@@ -78,6 +84,7 @@ def calibrate(
         depths=fits,
         method=method,
         within=within,
+        ended=None if ended is None else _ended(ended, seed),
         correlation=_correlation(shared[:, 0], shared[:, 1], drawn, SMALLEST_CORRELATION),
         correlation_across=_correlation(shared[:, 2], shared[:, 3], drawn, -1.0),
         size_exponent=_size_exponent(seen, means, run, drawn),
@@ -134,11 +141,23 @@ def _correlation(products: FloatArray, squares: FloatArray, drawn: FloatArray, l
     return _estimate(float(np.clip(products.sum() / squares.sum(), least, 1)), np.clip(resampled, least, 1))
 
 
-def _within(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:
-    found = slope_within(seen, means, run)
+def _within(seen: Observations, odds: FloatArray, run: IntArray, drawn: FloatArray, most: float) -> Within | None:
+    found = fit_within(seen, odds, run, most)
     if found is None:
         return None
-    return _estimate(float(np.clip(found[0], 0, 1)), np.clip(one_step(*found, drawn), 0, 1))
+    resampled = one_step(found.free, found.gradients, found.informations, drawn)
+    share = _estimate(found.share, np.clip(resampled, 0, most))
+    return Within(share, _rounded((found.level,))[0], _rounded(found.shifts.tolist()))
+
+
+def _ended(seen: Observations, seed: int) -> Ended | None:
+    """Of finished solutions, each as often as it was sampled; None where they are of one problem or all alike."""
+    problems = len(np.unique(seen.problem))
+    if problems < 2:
+        return None
+    drawn = resamples(problems, keyed_generator(seed, "ended"))
+    within = _within(seen, log_odds(seen.reward), np.zeros(len(seen), dtype=np.int64), drawn, np.inf)
+    return None if within is None else Ended(int(seen.completions.sum()), problems, within)
 
 
 def _size_exponent(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:

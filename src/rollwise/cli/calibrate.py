@@ -26,7 +26,7 @@ from rollwise.parts import digest_of_files
 from rollwise.registry import find_reward, find_world
 from rollwise.report import sheet_table
 from rollwise.worlds.completions import Prefix, load_prefixes, prefix_source
-from rollwise.worlds.scoring import Scored, observations, scored_already, scored_by, unfinished
+from rollwise.worlds.scoring import Scored, by_ending, observations, scored_already, scored_by, votes
 
 Many = Sequence[tuple[Problem, Sequence[Prefix]]]
 
@@ -69,17 +69,20 @@ def calibrate(
     if reward is None and world is not None:
         raise InputError("--world is for --reward, which scores the prefixes; give both, or neither")
     _check_files(prefixes, out, draw)
-    many = [(problem, some) for problem, some in unfinished(list(load_prefixes(prefixes))) if some]
-    if not many:
+    many = list(load_prefixes(prefixes))
+    if all(one.ended for _, some in many for one in some):
         raise InputError(f"{prefixes} holds no unfinished prefix, and only these are handed rollouts; complete some")
     home = world if world is not None else many[0][0].world or ""
-    scored = scored_already(many) if reward is None else _scored(many, reward, home)
+    everything = scored_already(many) if reward is None else _scored(many, reward, home)
+    scored, finished = by_ending(everything)
     source = _source(prefixes, scored, home, reward, ["--out", str(out), "--least", str(least), "--method", method])
-    made = fit(observations(scored), source, least, cast(Method, method), seed)
+    voters = votes(finished) if finished else None
+    made = fit(observations(scored), source, least, cast(Method, method), seed, voters)
     out.write_text(json.dumps(made.as_dict(), ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     if draw is not None:
         draw.write_text(belief_svg(made), encoding="utf-8")
-    lost = sum(len(some) for _, some in many) - sum(len(some) for _, some in scored)
+    lost = sum(one.reward is not None or reward is not None for _, some in many for one in some)
+    lost -= sum(len(some) for _, some in everything)
     _show(made, out, lost, as_json)
 
 

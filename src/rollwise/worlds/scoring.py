@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -17,9 +18,14 @@ Scored = tuple[Problem, Sequence[tuple[Prefix, float]]]
 """A problem, and those of its prefixes that have a reward."""
 
 
-def unfinished(many: Sequence[tuple[Problem, Sequence[Prefix]]]) -> list[tuple[Problem, list[Prefix]]]:
-    """The problems with their prefixes, without those that ended: no rollout is handed to these."""
-    return [(problem, [one for one in prefixes if not one.ended]) for problem, prefixes in many]
+def by_ending(scored: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
+    """The unfinished prefixes and the finished ones, each with their problems; without problems that have none."""
+
+    def part(ended: bool) -> list[Scored]:
+        chosen = [(problem, [pair for pair in some if pair[0].ended == ended]) for problem, some in scored]
+        return [(problem, some) for problem, some in chosen if some]
+
+    return part(False), part(True)
 
 
 def scored_by(
@@ -36,9 +42,11 @@ def scored_by(
 
 
 def scored_already(many: Sequence[tuple[Problem, Sequence[Prefix]]]) -> list[Scored]:
-    """Every prefix with its own reward. Raises InputError where one has none."""
+    """Every prefix with its own reward, finished ones only if they have one. Raises InputError where an unfinished one
+    has none.
+    """
     for problem, prefixes in many:
-        if any(prefix.reward is None for prefix in prefixes):
+        if any(prefix.reward is None and not prefix.ended for prefix in prefixes):
             raise InputError(
                 f"a prefix of {problem.id!r} has no reward: name a reward model by --reward, or give every prefix "
                 "of the file the field reward"
@@ -68,6 +76,14 @@ def observations(scored: Iterable[Scored]) -> Observations:
             labels[number, prefix.depth, prefix.state] if prefix.state else -1 for number, prefix, _ in rows
         ),
         size=whole(prefix.size for _, prefix, _ in rows),
+    )
+
+
+def votes(finished: Iterable[Scored]) -> Observations:
+    """What is known of finished solutions as voters: each as often as it was sampled, all at one depth."""
+    seen = observations(finished)
+    return replace(
+        seen, depth=np.zeros_like(seen.depth), right=seen.right * seen.size, completions=seen.completions * seen.size
     )
 
 
