@@ -141,13 +141,28 @@ def test_a_direction_is_paid_once_and_its_members_evenly() -> None:
     assert made.effective_directions == pytest.approx(2)
 
 
-def test_within_a_direction_the_better_mean_comes_first_and_what_was_spent_counts() -> None:
-    belief = Belief(np.array([0.2, 0.6, 0.4]), np.full(3, 4.0))
-    assert allocate("optimal_directions", belief, 2, [0, 0, 0]).counts.tolist() == [0, 1, 1]
-    spent = Belief(np.array([0.2, 0.6, 0.4]), np.full(3, 4.0), spent=np.array([0, 2, 1]))
-    for correlation in (0.3, 1.0):
-        made = allocate("optimal_directions", spent, 3, [0, 0, 0], correlation=correlation)
-        assert made.counts.tolist() == [2, 0, 1]
+@pytest.mark.parametrize("correlation", [0.3, 1.0])
+def test_a_direction_hands_its_rollouts_down_as_its_members_own_beliefs_say(correlation: float) -> None:
+    """Two directions: one of unlike members, to whom its total goes as `optimal` hands it out; one of alike ones."""
+    mean, kappa = np.array([0.2, 0.6, 0.4, 0.3, 0.3, 0.3]), np.array([4.0, 4.0, 1.0, 2.0, 2.0, 2.0])
+    for spent in (np.zeros(6, dtype=np.int64), np.array([0, 2, 1, 1, 0, 0])):
+        belief = Belief(mean, kappa, correlation, spent)
+        counts = allocate("optimal_directions", belief, 13, [0, 0, 0, 1, 1, 1]).counts
+        alone = Belief(mean[:3], kappa[:3], spent=spent[:3])
+        assert counts[:3].tolist() == allocate("optimal", alone, int(counts[:3].sum())).counts.tolist()
+        assert np.ptp(counts[3:] + spent[3:]) <= 1
+        assert counts.sum() == 13
+
+
+def test_confidence_multiplies_every_concentration() -> None:
+    mean, kappa, labels = np.array([0.2, 0.6, 0.4, 0.3]), np.array([4.0, 0.3, 1.0, 2.0]), [0, 0, 1, 1]
+    for confidence in (0.25, 1.0, 8.0):
+        for name, known in (("optimal", None), ("optimal_directions", labels)):
+            told = allocate(name, Belief(mean, kappa), 16, known, confidence=confidence).counts
+            assert told.tolist() == allocate(name, Belief(mean, confidence * kappa), 16, known).counts.tolist()
+    for wrong in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(InputError, match="confidence is a number above 0"):
+            allocate("optimal", Belief(mean, kappa), 16, confidence=wrong)
 
 
 @pytest.mark.parametrize("correlation", [0.05, 0.5, 1.0])

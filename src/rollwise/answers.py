@@ -229,4 +229,7 @@ _worker = _Worker()
 atexit.register(_worker.stop)
 
 if __name__ == "__main__":
-    _serve()
+    try:
+        _serve()
+    except BrokenPipeError:  # whoever asked was ended and reads nothing more, not at the interpreter's end either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from rollwise.strategies import require_at_least, shares_of
 
 @dataclass(frozen=True)
 class OptimalOptions:
-    """The least and the most rollouts that any path may get; a cap of 0 is none."""
+    """The least and the most rollouts that any path may get; a cap of 0 is none. `confidence` multiplies every κ."""
 
     floor: int = 0
     cap: int = 0
+    confidence: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_confidence(self.confidence)
         require_at_least("floor", self.floor, 0)
         require_at_least("cap", self.cap, 0)
         if 0 < self.cap < self.floor:
@@ -35,14 +37,16 @@ class OptimalDirectionsOptions:
     `correlation` ρ in (0, 1] is the members' common part of the doubt. `size_exponent` α adds α (log k - the mean of
     log k over the directions) to the log-odds of a direction of k members: that the policy goes there more often than
     elsewhere is evidence too, which a mean calibrated path by path may not hold. Below 0 crowds are held against. `cut`
-    makes clusters of a similarity.
+    makes clusters of a similarity. `confidence` multiplies every κ.
     """
 
     correlation: float | None = None
     size_exponent: float | None = None
     cut: float = 0.05
+    confidence: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_confidence(self.confidence)
         if self.correlation is not None and not 0 < self.correlation <= 1:
             raise InputError(f"a correlation lies in (0, 1], not {self.correlation}; leave it out for the belief's")
         if self.size_exponent is not None and not np.isfinite(self.size_exponent):
@@ -50,11 +54,16 @@ class OptimalDirectionsOptions:
         check_cut(self.cut)
 
 
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < np.inf:
+        raise InputError(f"confidence is a number above 0, 1 for the belief's own, not {confidence}")
+
+
 def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allocation:
     """The exact least of Π E[(1 - p_i)^B_i] over counts, the paths' p_i ~ Beta(κm, κ(1 - m)) independent: the chance
     that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
     """
-    belief = _belief(candidates)
+    belief = _belief(candidates, options.confidence)
     floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
     told = belief.mean, belief.concentration, width, floors, caps, belief.spent
@@ -65,13 +74,14 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     """The exact least of Π_j E[failure of the S_j rollouts of direction j] over the directions' totals S_j, where the
     members of a direction share their chance to end right, wholly (ρ = 1) or in part (see `sharing`).
 
-    A direction has one mean and one κ, pooled from its members. Its rollouts are spread evenly over them, with those
-    each has had already, the better mean first: best for exchangeable members where ρ < 1, and of no matter to the
-    objective where ρ = 1. `weights` are the directions' shares, spread evenly: where rollouts can be divided for
-    ρ = 1, those of the totals for ρ < 1, where there is no such form. `uniqueness` is 1 / size.
+    A direction has one mean and one κ, pooled from its members. Its rollouts go to them as `optimal` would hand them
+    out: evenly, with those each has had already, where their beliefs are alike, which is best for ρ < 1 and of no
+    matter to the objective for ρ = 1; and where their beliefs differ to the better ones, since then the direction may
+    be none. `weights` are the directions' shares, spread evenly: where rollouts can be divided for ρ = 1, those of the
+    totals for ρ < 1, where there is no such form. `uniqueness` is 1 / size.
     """
     assert candidates.directions is not None
-    belief = _belief(candidates)
+    belief = _belief(candidates, options.confidence)
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
     mean, concentration = pool(belief.mean, belief.concentration, labels)
@@ -89,7 +99,7 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
         told = zip(mean.tolist(), concentration.tolist(), members, strict=True)
         totals = greedy_counts([shared_log_failures(m, k, correlation, had) for m, k, had in told], width)
         shares = shares_of(totals)
-    counts = _spread(totals, labels, belief.mean, spent)
+    counts = _handed_down(totals, labels, belief, spent)
     return Allocation(counts, (shares / sizes)[labels], (1 / sizes)[labels])
 
 
@@ -105,9 +115,9 @@ def _refuse_many(rollouts: int) -> None:
         )
 
 
-def _belief(candidates: Candidates) -> Belief:
+def _belief(candidates: Candidates, confidence: float) -> Belief:
     assert candidates.belief is not None
-    return candidates.belief
+    return replace(candidates.belief, concentration=candidates.belief.concentration * confidence)
 
 
 def _normalised(counts: FloatArray) -> FloatArray:
@@ -120,6 +130,17 @@ def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         shifted = 1 / (1 + (1 - mean) / mean * np.exp(-log_odds))
     return np.where((log_odds == 0) | (mean == 0) | (mean == 1), mean, shifted)
+
+
+def _handed_down(totals: IntArray, labels: IntArray, belief: Belief, spent: IntArray) -> IntArray:
+    """Each direction's total over its members (k,): by their own beliefs where these differ, else evenly."""
+    counts = _spread(totals, labels, belief.mean, spent)
+    for label in np.flatnonzero(totals):
+        members = np.flatnonzero(labels == label)
+        mean, concentration = belief.mean[members], belief.concentration[members]
+        if np.any(mean != mean[0]) or np.any(concentration != concentration[0]):
+            counts[members] = optimal_counts(mean, concentration, int(totals[label]), spent=spent[members])
+    return counts
 
 
 def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:
