@@ -1,6 +1,7 @@
 """Whole searches with parts of the test's own: a policy whose samples are scripted, so that the answer is known."""
 
 import asyncio
+import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -8,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, logit
 
 import rollwise
+from rollwise.calibration import Calibration, DepthFit, Ended, Estimate, Reliability, Source, Within
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.drawing import flow, search_svg
 from rollwise.errors import EngineError, InputError
+from rollwise.estimation import Curve
 from rollwise.registry import find_world
 from rollwise.report import verdict_text
 from rollwise.search import Allocated, rounds
@@ -20,6 +24,25 @@ from rollwise.search import Allocated, rounds
 QUESTION = "Use 2, 3, 4 to make 24"
 GOOD = ["2 × 3 = 6, left: 4 6\n\n", "4 × 6 = 24, left: 24\n\n", "Answer: \\boxed{2 × 3 × 4}"]
 BAD = ["2 + 3 = 5, left: 4 5\n\n", "4 × 5 = 20, left: 20\n\n", "Answer: \\boxed{(2 + 3) × 4}"]
+
+
+class Graded:
+    """A reward model that gives right answers .9 and the others .4."""
+
+    parameters = 0
+
+    def open(self, problem: Problem, seed: int) -> "Graded":
+        self.usage = Usage()
+        return self
+
+    async def score(self, paths: Sequence[Path]) -> list[float | Failure]:
+        return [0.9 if path.steps[0].text == GOOD[0] else 0.4 for path in paths]
+
+    def retain(self, keys: Collection[PathKey]) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
 
 class Scripted:
@@ -98,6 +121,45 @@ def test_votes_over_plain_samples(vote: str, answer: str) -> None:
     assert solution.covered
     assert sum(solution.rights) == 4
     assert sorted(ballot.paths for ballot in solution.ballots) == [4, 12]
+
+
+def believing(share: float, level: float = 1.0) -> dict[str, Any]:
+    """What a belief file says of finished solutions, with a depth that is as good as nothing."""
+    known = Estimate(share, share, share)
+    depth = DepthFit(1, 9, 100, 10, Curve((0.0, 1.0), (0.2, 0.8)), 1.0, known, known)
+    nothing = Reliability(0.0, None, 0.0, ())
+    ended = Ended(100, 10, Within(known, level, (0.5,)))
+    return Calibration((depth,), "likelihood", None, ended, None, None, None, nothing, nothing, Source()).as_dict()
+
+
+def test_a_vote_by_belief_weighs_chances_and_is_not_led_by_a_reward_that_says_nothing(tmp_path: FilePath) -> None:
+    """A quarter of the paths is right and well rewarded; where the belief says that rewards tell nothing, all count."""
+    votes = ("weighted_majority", "weighted_majority(4)", "majority", "best_of_n")
+    found = {}
+    for share in (0.0, 1.0, 4.0):
+        file = tmp_path / f"{share}.json"
+        file.write_text(json.dumps(believing(share)))
+        fields = {"vote": "believed_majority", "votes": votes, "belief": str(file), "reward": Graded()}
+        solution = found[share] = solve("temperature", **fields)
+        assert solution.vote == "believed_majority"
+        around = (4 * logit(0.9) + 12 * logit(0.4)) / 16
+        weights = {ballot.paths: ballot.weight for ballot in solution.ballots}
+        for paths, reward in ((4, 0.9), (12, 0.4)):
+            chance = expit(0.5 + around + share * (logit(reward) - around))
+            assert weights[paths] == pytest.approx(paths * chance)
+    assert [one.right for one in found.values()] == [False, False, True]
+    assert found[1.0].votes == dict(zip(votes, (False, True, False, True), strict=True))
+    assert found[1.0].as_dict()["votes"] == found[1.0].votes
+    assert "votes" not in solve("temperature").as_dict()
+
+
+def test_a_vote_by_belief_needs_a_belief_about_finished_solutions(tmp_path: FilePath) -> None:
+    with pytest.raises(InputError, match=r"believed_majority: no belief says .*rollwise calibrate"):
+        solve("temperature", vote="believed_majority")
+    file = tmp_path / "belief.json"
+    file.write_text(json.dumps(believing(1.0) | {"ended": None}))
+    with pytest.raises(InputError, match=r"take weighted_majority$"):
+        solve("temperature", votes=("majority", "believed_majority(2)"), belief=str(file))
 
 
 def test_best_of_n_follows_the_reward() -> None:

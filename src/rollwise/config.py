@@ -50,8 +50,10 @@ class Config(BaseModel):
 
     `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
     that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
-    it is. Only strategies that need a belief read it. Strategy "auto" is `optimal_directions` where there is a belief,
-    else `dora`; a config holds the one of them that it is.
+    it is. Strategies that need a belief read it, and votes by belief. Strategy "auto" is `optimal_directions` where
+    there is a belief, else `dora`; a config holds the one of them that it is. Vote "auto" is `verified` where the world
+    can check answers, else `believed_majority` where a belief file says what finished solutions' rewards are worth,
+    else `weighted_majority`; `votes` are further ones whose winners are told too.
     Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
     confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
     (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
@@ -75,6 +77,7 @@ class Config(BaseModel):
     constant_width: bool = False
     aggregate: str = "last"
     vote: str = "auto"
+    votes: tuple[str, ...] = ()
     policy: Part = "trained"
     reward: Part = "trained"
     directions: Part = "hidden"
@@ -101,6 +104,11 @@ class Config(BaseModel):
             named = {name: fields.get(name, cls.model_fields[name].default) for name in _DECIDING_STRATEGY}
             fields["strategy"] = default_strategy(**named)
         return fields
+
+    @property
+    def votes_by_belief(self) -> bool:
+        """Whether a vote is asked for by name that reads a belief."""
+        return any(name.startswith("believed") for name in (self.vote, *self.votes))
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

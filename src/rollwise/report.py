@@ -15,11 +15,10 @@ from rich.text import Text
 from rollwise.drawing import Band, Flow
 from rollwise.runner import Solution
 from rollwise.search import Allocated, Round
-from rollwise.summary import MEASURES, Difference, Measure, Row, Summary
+from rollwise.summary import Difference, Measure, Row, Summary
 
 _SHOWN = 8
 _NAMED, _TOLD = 7, 10
-_SUPPORT = {"weighted_majority": "of the vote's weight", "verified": "of the answers are right"}
 _WORDS = {"level", "strategy", "measure", "role", "depth", "score"}
 _SETTING = re.compile(r"[:,](?=\s*\w+=)")
 
@@ -48,7 +47,7 @@ def verdict_text(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
     if solution.answer is not None:
-        word = _SUPPORT.get(solution.vote, "of the answers agree")
+        word = _support(solution.vote)
         text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({_judgement(solution)})")
         return text.append(f"\nsupport {solution.support:.0%} {word}; {ledger}")
     if solution.attempt is None and lost and not finished:
@@ -63,6 +62,13 @@ def verdict_text(solution: Solution) -> Text:
         "if it has one, a larger --budget or another --seed may find it.",
         style="default",
     )
+
+
+def _support(vote: str) -> str:
+    """What the support of a vote's winner is a share of."""
+    if vote == "verified":
+        return "of the answers are right"
+    return "of the vote's weight" if vote.partition("(")[0].endswith("_majority") else "of the answers agree"
 
 
 def _judgement(solution: Solution) -> str:
@@ -189,8 +195,9 @@ def _name(row: Row) -> tuple[str, ...]:
 
 def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
     names = _named(rows)
-    columns = (*names, *(name.replace("_", " ") for name in MEASURES))
-    lines = [(*_name(row), *(_percent(row.measures[name]) for name in MEASURES)) for row in rows]
+    measures = rows[0].measures if rows else {}
+    columns = (*names, *(name.replace("_", " ") for name in measures))
+    lines = [(*_name(row), *map(_percent, row.measures.values())) for row in rows]
     if any(row.errors for row in rows):
         columns = (*columns, "errors")
         lines = [(*line, f"{row.errors}/{row.results}") for line, row in zip(lines, rows, strict=True)]
@@ -204,8 +211,8 @@ def _difference_sheet(rows: Sequence[Row], title: str) -> Sheet:
     lines = [
         (*_name(row), name.replace("_", " "), *_points(difference))
         for row in rows
-        for name in MEASURES
-        if (difference := row.measures[name].difference) is not None
+        for name, measure in row.measures.items()
+        if (difference := measure.difference) is not None
     ]
     columns = (*names, "measure", "difference", "95 % interval", "detectable")
     return Sheet(title, columns, tuple(lines), len(names))

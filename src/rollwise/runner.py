@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -14,10 +14,12 @@ import numpy as np
 from rollwise.allocation import Strategy
 from rollwise.answers import answer_of, group
 from rollwise.belief_files import mismatches, read_belief, source_of
+from rollwise.calibration import Calibration
 from rollwise.config import Config
 from rollwise.core import (
     Believe,
     DirectionFinder,
+    FloatArray,
     Path,
     Policy,
     Problem,
@@ -26,7 +28,7 @@ from rollwise.core import (
     World,
 )
 from rollwise.engines.http.servers import is_url
-from rollwise.errors import InputError, UnknownNameError
+from rollwise.errors import InputError
 from rollwise.growing import Grower
 from rollwise.ledger import Ledger
 from rollwise.parts import belief_file
@@ -39,7 +41,7 @@ from rollwise.registry import (
     refuse_unknown_directions,
 )
 from rollwise.search import Event, Failed, Limits, Round, Search, rounds
-from rollwise.voting import VOTES, verified
+from rollwise.voting import VOTES, Vote, read_vote, verified
 
 Result = TypeVar("Result")
 OnRound = Callable[[Round], None]
@@ -59,7 +61,8 @@ class Ballot:
 class Solution:
     """What a search found. `answer` is None where no path answered, or where `verified` found none to be right; then
     `attempt` is the best there was. `rights` tells of each finished path whether it is right, by the world's own check;
-    where `judged` is false nobody knows, and they are false. `notes` are what a person should know of the parts.
+    where `judged` is false nobody knows, and they are false. `votes` says of each further vote that was asked for
+    whether its winner is right. `notes` are what a person should know of the parts.
     """
 
     problem: Problem
@@ -76,6 +79,7 @@ class Solution:
     ledger: Ledger
     events: tuple[Event, ...] = field(repr=False)
     judged: bool = True
+    votes: Mapping[str, bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +103,7 @@ class Solution:
             "failures": list(self.failures),
             "ballots": [vars(ballot) | ({} if self.judged else {"right": None}) for ballot in self.ballots],
             "ledger": self.ledger.as_dict(),
+            **({"votes": dict(self.votes) if self.judged else dict.fromkeys(self.votes)} if self.votes else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 
@@ -118,14 +123,17 @@ class Runner:
         self.limits = Limits(
             config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate
         )
+        calibration = _calibration(config)
+        self.ended = None if calibration is None else calibration.ended
         self.vote = self._vote(config.vote)
+        self.votes = tuple(self._readable(name) for name in config.votes)
         self._refuse_unfit()
         self.policy: Policy = _part(config.policy, self._named_policy)
         self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
         self.finder: DirectionFinder | None = None
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world, config.window))
-        self.believe, remarks = _believed(config, self.strategy, self.reward)
+        self.believe, remarks = _believed(config, self.strategy, self.reward, calibration)
         self.notes = (*self._notes(), *remarks)
 
     def _named_policy(self, name: str) -> Policy:
@@ -183,17 +191,24 @@ class Runner:
         return tuple(told)
 
     def _vote(self, name: str) -> str:
-        known = [*VOTES, "verified"]
         if name == "auto":
-            return "verified" if self.world.checkable else "weighted_majority"
+            believed = "weighted_majority" if self.ended is None else "believed_majority"
+            return "verified" if self.world.checkable else believed
         if name == "verified" and not self.world.checkable:
             raise InputError(
                 f"answers of the world {self.world.name} cannot be checked at test time: choose a vote from "
                 f"{', '.join(VOTES)}"
             )
-        if name not in known:
-            raise UnknownNameError("vote", name, [*known, "auto"])
-        return name
+        return name if name == "verified" else self._readable(name).name
+
+    def _readable(self, name: str) -> Vote:
+        vote = read_vote(name)
+        if vote.believed and self.ended is None:
+            raise InputError(
+                f"{name}: no belief says what the rewards of finished solutions are worth: fit one by `rollwise "
+                "calibrate` on prefixes of which some ended, give its file by --belief FILE, or take weighted_majority"
+            )
+        return vote
 
     async def solve(self, problem: Problem, on_round: OnRound | None = None) -> Solution:
         """Search for an answer. Each round is handed to `on_round` when it has closed."""
@@ -232,12 +247,15 @@ class Runner:
         problem, paths = search.problem, search.voters
         answers = [answer_of(path) for path in paths]
         rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
-        weights = np.array([search.reward(path) for path in paths], dtype=np.float64)
-        labels = group(answers, compare="text" if self.vote == "verified" else "mathematics")
+        rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
+        labels = group(answers, compare="text" if self.vote == "verified" and not self.votes else "mathematics")
         if self.vote == "verified":
-            verdict = verified(labels, weights, np.array(rights, dtype=np.int64))
+            weights, verdict = rewards, verified(labels, rewards, np.array(rights, dtype=np.int64))
         else:
-            verdict = VOTES[self.vote](labels, weights)
+            vote = read_vote(self.vote)
+            weights = self._weights(vote, rewards)
+            verdict = vote.elect(labels, weights)
+        others = {vote.name: vote.elect(labels, self._weights(vote, rewards)).voter for vote in self.votes}
         winner, attempt = verdict.voter, verdict.attempt
         return Solution(
             problem=problem,
@@ -254,8 +272,16 @@ class Runner:
             ledger=ledger,
             events=tuple(search.events),
             judged=self.world.checkable or problem.answer is not None,
+            votes={name: voter is not None and rights[voter] for name, voter in others.items()},
             notes=self.notes,
         )
+
+    def _weights(self, vote: Vote, rewards: FloatArray) -> FloatArray:
+        """What each finished path weighs in a vote, by their rewards (k,)."""
+        if not vote.believed:
+            return rewards
+        assert self.ended is not None
+        return self.ended.chances(rewards)
 
 
 def _shows_hidden(policy: Policy) -> bool:
@@ -267,27 +293,34 @@ def _part(given: Any, find: Callable[[str], Any]) -> Any:
     return find(given) if isinstance(given, str) else given
 
 
-def _believed(config: Config, strategy: Strategy, reward: RewardModel) -> tuple[Believe | None, tuple[str, ...]]:
+def _calibration(config: Config) -> Calibration | None:
+    """What the file of a config's belief holds; None where it is not a file."""
+    if not isinstance(config.belief, str):
+        return None
+    file = belief_file(config.belief, config.world, config.policy, config.reward)
+    return None if file is None else read_belief(file)
+
+
+def _believed(
+    config: Config, strategy: Strategy, reward: RewardModel, calibration: Calibration | None
+) -> tuple[Believe | None, tuple[str, ...]]:
     """The belief that a strategy reads, None where the reward model tells its own, and remarks on it. Raises InputError
     where the strategy needs one and there is none.
     """
     needed = "belief" in strategy.needs
     if not isinstance(config.belief, str):
         return (config.belief if needed else None), ()
-    parts = config.policy, config.reward
-    file = belief_file(config.belief, config.world, *parts)
-    calibration = None if file is None else read_belief(file)
-    if not needed:
-        return None, ()
-    if calibration is None and getattr(reward, "sureness", None) is not None:
-        return None, ()
     if calibration is None:
-        raise InputError(
-            f"strategy {strategy.name!r} needs a belief, which says what a reward is worth: fit one by `rollwise "
-            "calibrate` on completed prefixes of this policy and give its file by --belief FILE"
-        )
-    used = source_of(config.world, config.temperature, *parts)
-    return calibration.belief, tuple(mismatches(calibration, used, config.aggregate))
+        if needed and getattr(reward, "sureness", None) is None:
+            raise InputError(
+                f"strategy {strategy.name!r} needs a belief, which says what a reward is worth: fit one by `rollwise "
+                "calibrate` on completed prefixes of this policy and give its file by --belief FILE"
+            )
+        return None, ()
+    if not needed and not config.votes_by_belief:
+        return None, ()
+    used = source_of(config.world, config.temperature, config.policy, config.reward)
+    return (calibration.belief if needed else None), tuple(mismatches(calibration, used, config.aggregate))
 
 
 def _ballots(answers: Sequence[str | None], rights: Sequence[bool], labels: Any, weights: Any) -> tuple[Ballot, ...]:

@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
-SCHEMA = 1
+SCHEMA = 2
 _ATTEMPTS = 100
 
 
@@ -100,6 +100,7 @@ class ResultRow(Base):
     flops: Mapped[float]
     seconds: Mapped[float]
     error: Mapped[str | None]
+    votes: Mapped[dict[str, bool]] = mapped_column(JSON)
     usages: Mapped[list[UsageRow]] = relationship(lazy="selectin")
 
 
@@ -148,7 +149,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one problem: `right` is the voted answer, `covered` any path, `right_paths` how many.
+    """What became of one problem: `right` is the voted answer, `covered` any path, `right_paths` how many,
+    `votes` whether further votes were right.
 
     `finished` and `failed` count rollouts. A problem that raised has an `error` and solved nothing.
     """
@@ -165,6 +167,7 @@ class Outcome:
     seconds: float = 0.0
     error: str | None = None
     usage: Mapping[str, Usage] = field(default_factory=dict)
+    votes: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of(cls, solution: Solution) -> Outcome:
@@ -181,6 +184,7 @@ class Outcome:
             rounds=ledger.rounds,
             flops=sum(ledger.flops(role) for role in ROLES),
             seconds=ledger.seconds,
+            votes=dict(solution.votes),
             usage=dict(ledger.usage),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,23 @@ if TYPE_CHECKING:
 
 Trial = tuple[str, int]
 """A problem and a seed: what two strategies are compared on."""
+MeasureOf = Callable[["Result"], float]
 
-MEASURES: dict[str, Callable[[Result], float]] = {
+MEASURES: dict[str, MeasureOf] = {
     "accuracy": lambda result: float(result.outcome.right),
     "coverage": lambda result: float(result.outcome.covered),
     "pass_rate": lambda result: result.outcome.right_paths / result.cell.budget,
 }
 """The voted answer is right; any path is right; the share of right paths in the budget, finished or not."""
+
+
+def measures_of(results: Iterable[Result]) -> dict[str, MeasureOf]:
+    """MEASURES, and whether each further vote was right that was asked for in any of the results."""
+
+    def right_by(vote: str) -> MeasureOf:
+        return lambda result: float(result.outcome.votes.get(vote, False))
+
+    return MEASURES | {vote: right_by(vote) for result in results for vote in result.outcome.votes}
 
 
 @dataclass(frozen=True)
@@ -92,8 +102,11 @@ def summarise(results: Sequence[Result], baseline: str, planned: int | None = No
     pass rate a bootstrap interval.
     """
     levels = sorted({result.level for result in results if result.level is not None})
+    measures = measures_of(results)
     by_level = [
-        row for level in levels for row in _rows([one for one in results if one.level == level], baseline, level)
+        row
+        for level in levels
+        for row in _rows([one for one in results if one.level == level], measures, baseline, level)
     ]
     errors = dict.fromkeys(result.outcome.error for result in results if result.outcome.error is not None)
     return Summary(
@@ -101,24 +114,29 @@ def summarise(results: Sequence[Result], baseline: str, planned: int | None = No
         planned=len(results) if planned is None else planned,
         results=len(results),
         errors=tuple(str(error) for error in errors),
-        rows=tuple(_rows(results, baseline, None)),
+        rows=tuple(_rows(results, measures, baseline, None)),
         by_level=tuple(by_level) if len(levels) > 1 else (),
     )
 
 
-def _rows(results: Sequence[Result], baseline: str, level: int | None) -> list[Row]:
+def _rows(results: Sequence[Result], measures: Mapping[str, MeasureOf], baseline: str, level: int | None) -> list[Row]:
     groups: dict[tuple[str, int], dict[Trial, Result]] = {}
     for result in results:
         group = groups.setdefault((result.cell.label, result.cell.budget), {})
         group[result.problem, result.cell.seed] = result
     return [
-        _row(label, budget, level, group, None if label == baseline else groups.get((baseline, budget)))
+        _row(label, budget, level, group, None if label == baseline else groups.get((baseline, budget)), measures)
         for (label, budget), group in groups.items()
     ]
 
 
 def _row(
-    label: str, budget: int, level: int | None, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None
+    label: str,
+    budget: int,
+    level: int | None,
+    group: Mapping[Trial, Result],
+    base: Mapping[Trial, Result] | None,
+    measures: Mapping[str, MeasureOf],
 ) -> Row:
     ran = [result.outcome for result in group.values() if result.outcome.error is None]
     roles = [role for role in ROLES if any(role in one.usage for one in ran)]
@@ -129,7 +147,7 @@ def _row(
         questions=len({problem for problem, _ in group}),
         results=len(group),
         errors=len(group) - len(ran),
-        measures={name: _measure(name, group, base) for name in MEASURES},
+        measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
         tokens={role: _mean_usage([one.usage.get(role, Usage()) for one in ran]) for role in roles},
         flops=_mean([one.flops for one in ran]),
         rounds=_mean([one.rounds for one in ran]),
@@ -137,14 +155,15 @@ def _row(
     )
 
 
-def _measure(name: str, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None) -> Measure:
-    values = _by_question({trial: MEASURES[name](result) for trial, result in group.items()})
+def _measure(
+    name: str, measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None
+) -> Measure:
+    values = _by_question({trial: measure(result) for trial, result in group.items()})
     low, high = _bootstrap(values) if name == "pass_rate" else wilson_interval(float(values.sum()), len(values))
-    return Measure(float(values.mean()), low, high, None if base is None else _difference(name, group, base))
+    return Measure(float(values.mean()), low, high, None if base is None else _difference(measure, group, base))
 
 
-def _difference(name: str, group: Mapping[Trial, Result], base: Mapping[Trial, Result]) -> Difference | None:
-    measure = MEASURES[name]
+def _difference(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result]) -> Difference | None:
     shared = {trial: measure(group[trial]) - measure(base[trial]) for trial in group if trial in base}
     if not shared:
         return None

@@ -51,7 +51,8 @@ def solve(
     vote: Annotated[
         str,
         typer.Option(
-            help="verified, weighted_majority, majority, best_of_n; auto: verified where answers can be checked."
+            help="verified, weighted_majority, believed_majority (by what a belief makes of the rewards), majority, "
+            "best_of_n; auto: verified where answers can be checked, else by belief where there is one."
         ),
     ] = "auto",
     aggregate: Annotated[str, typer.Option(help="A path's reward from its steps': last, min, product, mean.")] = "last",
@@ -158,7 +159,7 @@ def solve(
     runner = Runner(config)
     if directions is not None:
         refuse_idle_directions(runner.strategy, f"--directions {directions}")
-    if belief is not None:
+    if belief is not None and not runner.vote.startswith("believed"):
         refuse_idle_belief(runner.strategy, f"--belief {belief}")
     drawn = 5 if level is None else level
     problem = runner.world.problem(drawn, seed) if question is None else runner.world.parse(question)
