@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -18,13 +19,14 @@ import pytest
 from typer.testing import CliRunner
 
 import rollwise
-from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, resume
+from rollwise.bench import FILE, Bench, Grid, begin, begun, read, read_variant, resume, run_in_jobs
 from rollwise.cli import build_app
 from rollwise.config import Config
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
-from rollwise.errors import InputError
+from rollwise.errors import EngineError, InputError
 from rollwise.labels import split_variants
 from rollwise.numerics import keyed_generator
+from rollwise.report import summary_sheets
 from rollwise.runner import Runner, run_to_end
 from rollwise.store import Cell, Outcome, Result
 
@@ -170,6 +172,22 @@ def test_a_variant_sets_fields_of_the_config_and_options_of_its_strategy() -> No
     own = read_variant("some/mine.py:best:weights=[1,2]")
     assert (own.strategy, own.options, own.fields) == ("some/mine.py:best", {"weights": [1, 2]}, {})
     assert read_variant("some/mine.py:best").strategy == "some/mine.py:best"
+
+
+def test_further_votes_are_counted_on_the_same_paths(tmp_path: FilePath) -> None:
+    """Each as a search that votes so would, and in the tables and differences beside the others."""
+    votes = ["majority", "best_of_n", "weighted_majority(3)"]
+    together = stored(run(tmp_path / "all", search={"votes": votes}))
+    for vote in votes:
+        alone = stored(run(tmp_path / vote, search={"vote": vote}))
+        assert [one.outcome.votes[vote] for one in together] == [one.outcome.right for one in alone]
+        assert {True, False} <= {one.outcome.right for one in alone}
+    summary = read(tmp_path / "all").summary
+    apart = read(tmp_path / "majority").summary
+    assert [*summary.rows[0].measures] == ["accuracy", "coverage", "pass_rate", *votes]
+    for row, other in zip(summary.rows, apart.rows, strict=True):
+        assert row.measures["majority"] == other.measures["accuracy"]
+    assert any("weighted majority(3)" in sheet.columns for sheet in summary_sheets(summary))
 
 
 def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:
@@ -325,9 +343,10 @@ def test_a_bench_is_begun_once_and_only_when_its_parts_are_there(tmp_path: FileP
 MODELS = ("--strategies", "rebase,dora", "--budgets", "4", "--limit", "4", "--levels", "1", "--in-flight", "1")
 
 
-def test_ctrl_c_stops_cleanly_and_resume_ends_the_same(tmp_path: FilePath) -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_stops_cleanly_and_resume_ends_the_same(jobs: str, tmp_path: FilePath) -> None:
     out = tmp_path / "cut"
-    command = [sys.executable, "-m", "rollwise", "bench", *MODELS, "--out", str(out)]
+    command = [sys.executable, "-m", "rollwise", "bench", *MODELS, "--jobs", jobs, "--out", str(out)]
     ready = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **ready)  # type: ignore[call-overload]
     deadline = time.monotonic() + 100
@@ -339,7 +358,8 @@ def test_ctrl_c_stops_cleanly_and_resume_ends_the_same(tmp_path: FilePath) -> No
     assert f"go on with: rollwise bench --out {out} --resume" in told
     assert "Traceback" not in told
     assert 0 < read(out).summary.results < 8
-    whole = CliRunner().invoke(build_app(), ["bench", *MODELS, "--out", str(tmp_path / "whole"), "--json"])
+    alike = ["--jobs", jobs]
+    whole = CliRunner().invoke(build_app(), ["bench", *MODELS, *alike, "--out", str(tmp_path / "whole"), "--json"])
     on = CliRunner().invoke(build_app(), ["bench", "--out", str(out), "--resume"])
     assert (whole.exit_code, on.exit_code) == (0, 0)
     assert results(out) == results(tmp_path / "whole")
@@ -352,6 +372,20 @@ def test_ctrl_c_stops_cleanly_and_resume_ends_the_same(tmp_path: FilePath) -> No
     assert (out / "summary.md").read_text().count("| dora | 4 |") == 6
     report = CliRunner().invoke(build_app(), ["bench", "--out", str(out), "--report", "--baseline", "dora"])
     assert "difference to dora" in report.stdout
+
+
+def test_a_job_that_dies_is_told_and_what_it_had_is_kept(tmp_path: FilePath) -> None:
+    given = {"strategies": "rebase", "budgets": [4], "limit": 40, "levels": [1], "jobs": 2, "in_flight": 1}
+    bench = begin(tmp_path / "out", given)
+
+    def kill(held: int) -> None:
+        if held and len(multiprocessing.active_children()) == 2:
+            multiprocessing.active_children()[0].kill()
+
+    with pytest.raises(EngineError, match=r"1 of 2 jobs ended early \(exit status -9\); go on with --resume"):
+        run_in_jobs(bench, tmp_path / "out", kill)
+    assert 0 < len(results(tmp_path / "out")) < 80
+    assert not multiprocessing.active_children()
 
 
 def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:

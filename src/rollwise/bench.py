@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import platform
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 import rollwise
 from rollwise.config import Config, validated
 from rollwise.core import Problem
-from rollwise.errors import InputError
+from rollwise.errors import EngineError, InputError
 from rollwise.events import event_records
 from rollwise.labels import split_settings, split_variants
 from rollwise.parts import belief_file, digest_of, digest_of_files, part_files
@@ -29,7 +32,8 @@ from rollwise.summary import Summary, summarise
 
 FILE = "results.db"
 _GRID_SETS = ("world", "strategy", "options", "budget", "seed")
-_READING = {"baseline", "in_flight"}
+_READING = {"baseline", "in_flight", "jobs"}
+_LOOK = 0.5  # seconds between two looks at what the jobs have stored
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Grid(BaseModel):
     """Everything that decides a bench, and how it is read. Unknown keys are refused.
 
     `seeds` counts the seeds of the searches, 0 and on. Of each level the `limit` problems from `first_seed` on are
-    taken; no levels are all of the world. `search` holds fields of `rollwise.Config` for every search.
+    taken; no levels are all of the world. `search` holds fields of `rollwise.Config` for every search. `jobs` processes
+    share the problems, each with `in_flight` searches at once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,6 +85,7 @@ class Grid(BaseModel):
     events: bool = False
     baseline: str | None = None
     in_flight: int = Field(4, ge=1)
+    jobs: int = Field(1, ge=1)
 
     @field_validator("strategies", mode="before")
     @classmethod
@@ -139,7 +145,7 @@ class Grid(BaseModel):
             strategy = cells[Cell(variant.label, self.budgets[0], 0)].strategy
             if "directions" in variant.fields:
                 refuse_idle_directions(strategy, variant.label)
-            if "belief" in variant.fields:
+            if "belief" in variant.fields and not cells[Cell(variant.label, self.budgets[0], 0)].votes_by_belief:
                 refuse_idle_belief(strategy, variant.label)
         return cells
 
@@ -152,13 +158,16 @@ class Grid(BaseModel):
 
 @dataclass(frozen=True)
 class Bench:
-    """A grid that is being run: its store, its searches by cell, its problems."""
+    """A grid that is being run: its store, its searches by cell, its problems. `part` (i, n) runs every n-th problem,
+    from the i-th on.
+    """
 
     grid: Grid
     store: Store
     experiment: Experiment
     runners: Mapping[Cell, Runner]
     problems: Sequence[Problem]
+    part: tuple[int, int] = (0, 1)
 
     @property
     def size(self) -> int:
@@ -170,9 +179,10 @@ class Bench:
         what a stopped bench holds can be compared.
         """
         held = self.store.held(self.experiment.id)
+        first, step = self.part
         for seed in range(self.grid.seeds):
             cells = [cell for cell in self.runners if cell.seed == seed]
-            for problem in self.problems:
+            for problem in self.problems[first::step]:
                 yield from ((cell, problem) for cell in cells if (cell, problem.id) not in held)
 
     async def run(self, on_result: Callable[[Outcome], None] = lambda outcome: None) -> None:
@@ -220,7 +230,9 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
     return Bench(grid, store, experiment, runners, problems)
 
 
-def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
+def resume(
+    out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner, part: tuple[int, int] = (0, 1)
+) -> Bench:
     """The bench in the folder `out`, to go on with: as it was begun, with what is `given` of how to run and read it.
 
     Raises InputError where there is none, and where `given`, the version or a file would decide otherwise than before.
@@ -237,7 +249,46 @@ def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner]
             f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing
         )
         raise InputError(f"{out} was begun otherwise: {told}; go on as it was, or give another --out")
-    return Bench(grid, store, experiment, {cell: make(config) for cell, config in configs.items()}, grid.problems())
+    runners = {cell: make(config) for cell, config in configs.items()}
+    return Bench(grid, store, experiment, runners, grid.problems(), part)
+
+
+def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int], None] = lambda held: None) -> None:
+    """Run what has no result yet in `bench.grid.jobs` processes, each of which opens the folder and runs its part of
+    the problems; `on_results` is told now and then how many results there are.
+
+    Interrupted, it ends the processes, which lose what was in flight and nothing else. Raises EngineError where one of
+    them ends before its part is done.
+    """
+    jobs = bench.grid.jobs
+    context = multiprocessing.get_context("spawn")
+    given = {"in_flight": bench.grid.in_flight}
+    workers = [
+        context.Process(target=_run_part, args=(out, given, (index, jobs)), daemon=True) for index in range(jobs)
+    ]
+    try:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            on_results(len(bench.store.held(bench.experiment.id)))
+            time.sleep(_LOOK)
+    finally:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
+            if worker.pid is not None:
+                worker.join()
+    on_results(len(bench.store.held(bench.experiment.id)))
+    if broken := [worker.exitcode for worker in workers if worker.exitcode]:
+        raise EngineError(f"{len(broken)} of {jobs} jobs ended early (exit status {broken[0]}); go on with --resume")
+
+
+def _run_part(out: Path, given: Mapping[str, Any], part: tuple[int, int]) -> None:
+    """One job: its share of the processor, its part of the bench that the folder holds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began the jobs ends them
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // part[1])))  # read when torch loads
+    running = resume(out, given, part=part)
+    asyncio.run(running.run())
 
 
 @dataclass(frozen=True)
@@ -298,7 +349,7 @@ def _sources(configs: Iterable[Config]) -> dict[str, str]:
             if label not in named:
                 named[label] = part_files(config.world, part, name)
         belief = belief_file(config.belief, config.world, config.policy, config.reward)
-        if belief is not None and "belief" in strategy.needs:
+        if belief is not None and ("belief" in strategy.needs or config.votes_by_belief):
             named[f"belief {config.belief}"] = [belief]
     return {name: digest_of_files(files) for name, files in named.items() if files}
 

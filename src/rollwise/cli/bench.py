@@ -51,7 +51,10 @@ def bench(
         typer.Option("--set", help="A field of every search: reward=dial(0.5,1), directions=state, vote=majority."),
     ] = None,
     events: Annotated[bool, typer.Option("--events", help="Keep every search's events too.")] = False,
-    in_flight: Annotated[int | None, typer.Option(help="Searches at once.", show_default="4")] = None,
+    in_flight: Annotated[int | None, typer.Option(help="Searches at once, in each job.", show_default="4")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes that share the questions, a processor core each.", show_default="1")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A TOML file of these options; what the command line says goes first.")
     ] = None,
@@ -83,6 +86,7 @@ def bench(
         "baseline": baseline,
         "events": events or None,
         "in_flight": in_flight,
+        "jobs": jobs,
     }
     check_folder(out, "--out")
     given = _read(config)
@@ -133,14 +137,16 @@ def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
         running = benches.resume(out, given) if resume else benches.begin(out, given)
         for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.notes):
             print(f"rollwise: note: {remark}", file=sys.stderr)
-        _run_aloud(running)
+        _run_aloud(running, out)
     except KeyboardInterrupt:
         kept = f", finished searches are kept; go on with: rollwise bench --out {out} --resume"
         print(f"rollwise: interrupted{kept if benches.begun(out) else ''}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def _run_aloud(running: Bench) -> None:
+def _run_aloud(running: Bench, out: Path) -> None:
+    from rollwise.bench import run_in_jobs
+
     done, errors = len(running.store.held(running.experiment.id)), 0
     with progress_bars() as show:
         show("bench", done, running.size, "")
@@ -150,7 +156,10 @@ def _run_aloud(running: Bench) -> None:
             done, errors = done + 1, errors + (outcome.error is not None)
             show("bench", done, running.size, f"{errors} raised" if errors else "")
 
-        run_to_end(running.run(on_result))
+        if running.grid.jobs == 1:
+            run_to_end(running.run(on_result))
+        else:
+            run_in_jobs(running, out, lambda held: show("bench", held, running.size, ""))
 
 
 def _fail_if_all_raised(summary: Summary) -> None:
