@@ -68,7 +68,7 @@ class Strategy:
             raise InputError(f"the width has to be at most {LARGEST:,}; hand out so many in several allocations")
         if len(set(candidates.paths)) != count:
             raise InputError("two candidates carry the same path key; keys name candidates, make them differ")
-        if candidates.rewards.shape != (count,) or not np.all(np.isfinite(candidates.rewards)):
+        if candidates.rewards.shape != (count,) or not np.isfinite(candidates.rewards).all():
             raise InputError("every candidate needs one finite score; replace NaN and infinity, or leave the path out")
         for name, known in (("lineage", candidates.lineage), ("depth", candidates.depth)):
             if known is not None and known.shape != (count,):
@@ -84,7 +84,7 @@ class Strategy:
     def _check_result(self, made: Allocation | IntArray, count: int, width: int) -> Allocation:
         counts = made.counts if isinstance(made, Allocation) else np.asarray(made)
         numbers = counts.shape == (count,) and counts.dtype.kind in "iuf"
-        if not numbers or not np.all(counts == np.floor(counts)) or np.any(counts < 0):
+        if not numbers or (counts.dtype.kind == "f" and np.any(counts != np.floor(counts))) or counts.min() < 0:
             raise AllocationError(f"strategy {self.name!r} has to return {count} whole numbers of at least 0")
         if int(counts.sum()) != width:
             raise AllocationError(f"strategy {self.name!r} handed out {int(counts.sum())} rollouts of {width}")

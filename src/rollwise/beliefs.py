@@ -23,9 +23,9 @@ def check_belief(belief: Belief, count: int) -> None:
     for name, known in (("mean", belief.mean), ("concentration", belief.concentration), ("spent", belief.spent)):
         if known is not None and known.shape != (count,):
             raise InputError(f"{count} scores need a belief's {name} for each, not {known.shape}")
-    if not np.all((belief.mean >= 0) & (belief.mean <= 1)):
+    if not (belief.mean.min() >= 0 and belief.mean.max() <= 1):
         raise InputError("a belief's mean is a chance to end right: calibrate the scores into [0, 1]")
-    if not np.all(belief.concentration > 0):
+    if not belief.concentration.min() > 0:
         raise InputError("a belief's concentration is above 0: how many completions the mean is worth")
     if not 0 < belief.correlation <= 1:
         raise InputError(f"a belief's correlation lies above 0 and up to 1, not {belief.correlation}")

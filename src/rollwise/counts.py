@@ -25,6 +25,7 @@ def optimal_counts(
     floors: IntArray | None = None,
     caps: IntArray | None = None,
     spent: IntArray | None = None,
+    relaxed: FloatArray | None = None,
 ) -> IntArray:
     """The counts B (k,) that sum to the width and make Π E[(1 - p_i)^B_i] least, p_i ~ Beta(κ_i m_i, κ_i(1 - m_i)).
 
@@ -34,19 +35,30 @@ def optimal_counts(
     within 1e-12 the path with fewer rollouts comes first, then the earlier position.
 
     `spent` (k,) are rollouts that each path has had before and count in its quotient. `floors` and `caps` bound each
-    path's count. Raises InputError where they leave no way to hand out the width.
+    path's count. `relaxed` (k,), where the caller knows them, are the `relaxed_counts`, which spare looking at most
+    quotients. Raises InputError where the bounds leave no way to hand out the width.
     """
     lower, upper = _bounds(len(mean), width, floors, caps)
     had = np.zeros_like(lower) if spent is None else spent
-    contested = _contested if len(mean) * width > _TABLE else _tabulated
-    return fill_evenly(*contested(mean, concentration, had, width, lower, upper), width)
+    most = width if relaxed is None else _most(relaxed, concentration, width)
+    if len(mean) * most > _TABLE:
+        return fill_evenly(*_contested(mean, concentration, had, width, lower, upper), width)
+    return fill_evenly(*_tabulated(mean, concentration, had, width, most, lower, upper), width)
+
+
+def _most(relaxed: FloatArray, concentration: FloatArray, width: int) -> int:
+    """More rollouts than any path gets or ties for. At the level of the relaxed counts B every path has at most
+    ⌊B⌋ + 1 quotients, together no fewer than the width, so that the last quotient handed out is no smaller; one more
+    allows for rounding. With an infinite κ all of a path's quotients may tie.
+    """
+    return width if concentration.max() == math.inf else min(width, int(relaxed.max()) + 2)
 
 
 def _tabulated(
-    mean: FloatArray, concentration: FloatArray, had: IntArray, width: int, lower: IntArray, upper: IntArray
+    mean: FloatArray, concentration: FloatArray, had: IntArray, width: int, most: int, lower: IntArray, upper: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """The counts without and with the quotients that tie with the last, from a table of all of them."""
-    rollouts = np.arange(max(1, width))
+    """The counts without and with the quotients that tie with the last, from a table of each path's first `most`."""
+    rollouts = np.arange(max(1, most))
     quotients = mean[:, None] / (1 + (had[:, None] + rollouts) / concentration[:, None])
     if lower.any():
         quotients[rollouts < lower[:, None]] = np.inf
@@ -54,8 +66,7 @@ def _tabulated(
         quotients[rollouts >= upper[:, None]] = -np.inf
     place = quotients.size - max(1, width)
     last = np.partition(quotients, place, axis=None)[place]
-    least, most = (quotients > last * (1 + _TIE)).sum(axis=1), (quotients >= last * (1 - _TIE)).sum(axis=1)
-    return least, most
+    return (quotients > last * (1 + _TIE)).sum(axis=1), (quotients >= last * (1 - _TIE)).sum(axis=1)
 
 
 def _contested(
@@ -113,9 +124,10 @@ def _filled(mean: FloatArray, concentration: FloatArray, had: IntArray, width: f
     take more than their floor, share at λ = Σκm / (width - Σ all floors + Σ(κ + spent + floor)), sums over those n.
     """
     start = concentration + had + lower
-    order = np.argsort(-mean * concentration / start, kind="stable")
-    weight, start = (concentration * mean)[order], start[order]
-    levels = np.cumsum(weight) / (width - lower.sum() + np.cumsum(start))
+    weight = concentration * mean
+    order = (-weight / start).argsort(kind="stable")
+    weight, start = weight[order], start[order]
+    levels = weight.cumsum() / (width - lower.sum() + start.cumsum())
     sharing = max(1, int((weight > levels * start).sum()))
     return np.maximum(concentration * (mean / levels[sharing - 1] - 1) - had, lower)
 

@@ -83,8 +83,8 @@ def largest_remainder(shares: FloatArray, width: int) -> IntArray:
     |count - share| < 1, and a heavier share never gets less. Ties go to the heavier share, then the earlier position.
     """
     counts = np.floor(shares + _EDGE).astype(np.int64)
-    remainders = np.round(shares - counts, 9)
-    order = np.lexsort((np.arange(len(shares)), -np.round(shares, 9), -remainders))
+    remainders = (shares - counts).round(9)
+    order = np.lexsort((-shares.round(9), -remainders))  # stable
     missing = width - int(counts.sum())
     counts[order[:missing]] += 1
     return counts
@@ -97,12 +97,13 @@ def cumulative(shares: FloatArray, width: int, order: IntArray, offset: float = 
     less than one rollout still gets what they deserve together. With one uniform `offset` in [0, 1) this is systematic
     resampling, which is unbiased.
     """
-    total = np.cumsum(shares[order])
+    total = shares[order].cumsum()
     total *= width / total[-1] if total[-1] > 0 else 0.0
-    edges = np.floor(total + offset + _EDGE).astype(np.int64)
+    edges = np.minimum(np.floor(total + offset + _EDGE).astype(np.int64), width)
     edges[-1] = width
     counts = np.zeros(len(shares), dtype=np.int64)
-    counts[order] = np.diff(np.minimum(edges, width), prepend=0)
+    counts[order] = edges
+    counts[order[1:]] -= edges[:-1]
     return counts
 
 
@@ -183,7 +184,7 @@ def apportion(
     check_rounding(rounding)
     if width == 0:
         return np.zeros(len(weights), dtype=np.int64)
-    weights = np.ldexp(weights, -int(np.frexp(weights.max())[1]))  # exact: only the ratios matter
+    weights = np.ldexp(weights, -math.frexp(weights.max())[1])  # exact: only the ratios matter
     shares = weights * (width / weights.sum())
     if rounding == "largest_remainder":
         return largest_remainder(shares, width)

@@ -67,7 +67,8 @@ def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allo
     floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
     told = belief.mean, belief.concentration, width, floors, caps, belief.spent
-    return Allocation(optimal_counts(*told), _normalised(relaxed_counts(*told)))
+    relaxed = relaxed_counts(*told)
+    return Allocation(optimal_counts(*told, relaxed), _normalised(relaxed))
 
 
 def optimal_directions(candidates: Candidates, width: int, options: OptimalDirectionsOptions) -> Allocation:
@@ -86,13 +87,15 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     sizes = np.bincount(labels)
     mean, concentration = pool(belief.mean, belief.concentration, labels)
     exponent = belief.size_exponent if options.size_exponent is None else options.size_exponent
-    mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
+    if exponent:
+        mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
     spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
     correlation = belief.correlation if options.correlation is None else options.correlation
     if correlation == 1:
         had = np.bincount(labels, spent).astype(np.int64)
-        totals = optimal_counts(mean, concentration, width, spent=had)
-        shares = _normalised(relaxed_counts(mean, concentration, width, spent=had))
+        relaxed = relaxed_counts(mean, concentration, width, spent=had)
+        totals = optimal_counts(mean, concentration, width, spent=had, relaxed=relaxed)
+        shares = _normalised(relaxed)
     else:
         _refuse_many(width + int(spent.sum()))
         members = [spent[labels == label].tolist() for label in range(len(sizes))]
@@ -152,14 +155,18 @@ def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArra
     order = np.lexsort((-mean, spent, labels))
     label, had = labels[order], spent[order]
     sizes = np.bincount(labels)
-    starts = np.cumsum(sizes) - sizes
+    starts = sizes.cumsum() - sizes
+    counts = np.zeros(len(labels), dtype=np.int64)
+    rank = np.arange(len(order)) - starts[label]
+    if not had.any():
+        level, left = np.divmod(totals, sizes)
+        counts[order] = level[label] + (rank < left[label])
+        return counts
     before = np.cumsum(had) - had
     before -= before[starts][label]
-    rank = np.arange(len(order)) - starts[label]
     takes_part = rank * had - before <= totals[label]
     members = np.bincount(label, takes_part).astype(np.int64)
     level, left = np.divmod(totals + np.bincount(label, had * takes_part).astype(np.int64), members)
-    counts = np.zeros(len(labels), dtype=np.int64)
     counts[order] = np.where(takes_part, level[label] - had, 0)
     best = np.lexsort((-mean, ~takes_part[np.argsort(order)], labels))
     counts[best] += rank < left[label]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -181,4 +181,4 @@ def subset(candidates: Candidates, order: IntArray) -> Candidates:
 
 def _believed(belief: Belief, order: IntArray) -> Belief:
     spent = None if belief.spent is None else belief.spent[order]
-    return replace(belief, mean=belief.mean[order], concentration=belief.concentration[order], spent=spent)
+    return Belief(belief.mean[order], belief.concentration[order], belief.correlation, spent, belief.size_exponent)
