@@ -17,8 +17,8 @@ from rollwise.directions import from_labels
 from rollwise.errors import InputError
 from rollwise.simulation.branching import Branching, Luck, grow_tree, search
 from rollwise.simulation.failure import allocation_failures, even_log_failures, least_failure, log_failures
-from rollwise.simulation.informed import expected_log_failures, informed_failure, spread_evenly
-from rollwise.simulation.oneshot import CALIBRATION, OneShot, draw, fitted
+from rollwise.simulation.informed import expected_log_failures, informed_counts, spread_evenly
+from rollwise.simulation.oneshot import CALIBRATION, Instance, OneShot, draw, fitted
 from rollwise.simulation.planning import Tree, can_plan, compositions, reachability_bound
 from rollwise.simulation.planning import least_failure as least_tree_failure
 
@@ -222,6 +222,12 @@ def test_worlds_that_cannot_be(fields: dict[str, float], says: str) -> None:
 
 
 # The best by scores
+
+
+def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
+    counts = informed_counts(world, instance, width)
+    truth = instance.means, world.concentration, world.correlation
+    return float(allocation_failures(counts[None], instance.labels, *truth)[0])
 
 
 def test_the_best_by_scores_knows_all_without_noise_and_the_prior_in_a_flood() -> None:

@@ -23,7 +23,9 @@ def log_failures(mean: FloatArray, concentration: float, most: int) -> FloatArra
     steps = np.arange(most)
     with np.errstate(divide="ignore"):
         terms = np.log(concentration * (1.0 - mean)[:, None] + steps) - np.log(concentration + steps)
-    return np.concatenate([np.zeros((len(mean), 1)), np.cumsum(terms, axis=1)], axis=1)
+    table = np.zeros((len(mean), most + 1))
+    terms.cumsum(axis=1, out=table[:, 1:])
+    return table
 
 
 def even_log_failures(
@@ -59,7 +61,8 @@ def allocation_failures(
     if correlation == 0:
         table = log_failures(mean, concentration, int(counts.max(initial=0)))
         return np.exp(table[labels, counts].sum(axis=1))
-    totals = counts @ (labels[:, None] == np.arange(directions)).astype(np.int64)
+    rows = (np.arange(len(counts))[:, None] * directions + labels).ravel()
+    totals = np.bincount(rows, counts.ravel(), len(counts) * directions).astype(np.int64).reshape(-1, directions)
     if correlation == 1:
         table = log_failures(mean, concentration, most)
         return np.exp(table[np.arange(directions), totals].sum(axis=1))
@@ -82,8 +85,9 @@ def least_failure(mean: FloatArray, sizes: IntArray, width: int, concentration: 
 def least_counts(table: FloatArray, width: int) -> IntArray:
     """The totals (J,) that sum to `width` and make Σ_j table[j, S_j] least, for rows (J, width + 1) convex in S."""
     with np.errstate(invalid="ignore"):
-        gains = np.nan_to_num(table[:, :-1] - table[:, 1:], nan=0.0, posinf=np.inf)
-    best = np.argsort(-gains.T.ravel(), kind="stable")[:width]
+        losses = (table[:, 1:] - table[:, :-1]).T.ravel()
+    losses[np.isnan(losses)] = 0.0  # nothing can be gained any more
+    best = losses.argsort(kind="stable")[:width]
     return np.bincount(best % len(table), minlength=len(table))
 
 

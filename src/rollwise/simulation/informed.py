@@ -11,7 +11,7 @@ import numpy as np
 
 from rollwise.core import FloatArray, IntArray
 from rollwise.numerics import products
-from rollwise.simulation.failure import allocation_failures, even_log_failures, least_counts
+from rollwise.simulation.failure import even_log_failures, least_counts
 from rollwise.simulation.play import shifted
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ _CELLS = 300
 
 
 def can_inform(world: OneShot) -> bool:
-    """Whether `informed_failure` can be told: noise is all common or all own, and 0 without bias or at least 0.01."""
+    """Whether `informed_counts` can be told: noise is all common or all own, and 0 without bias or at least 0.01."""
     return (world.noise == 0 and world.bias == 0) or (world.noise >= FINEST and world.shared in (0, 1))
 
 
-def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
-    """The chance of failure, given the true means, of the allocation that is best given scores and directions.
+def informed_counts(world: OneShot, instance: Instance, width: int) -> IntArray:
+    """The allocation (k,) that is best given scores and directions.
 
     Given those, directions are independent, so the expected failure is Π_j E[F_j(S_j; m_j) | scores of j], and each
     factor is log-convex in S_j whatever the posterior of m_j (Cauchy and Schwarz): greedy is exact. No strategy fails
@@ -36,21 +36,19 @@ def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
     means, with the chances of scores that were clipped. Only where `can_inform` says so.
     """
     sizes = np.bincount(instance.labels)
-    truth = (world.concentration, world.correlation)
     if world.noise == 0:
-        table = even_log_failures(instance.means, sizes, *truth, width)
+        table = even_log_failures(instance.means, sizes, world.concentration, world.correlation, width)
     else:
         table = expected_log_failures(world, instance.scores, instance.labels, width)
-    counts = spread_evenly(least_counts(table, width), instance.labels)
-    return float(allocation_failures(counts[None], instance.labels, instance.means, *truth)[0])
+    return spread_evenly(least_counts(table, width), instance.labels)
 
 
 def spread_evenly(totals: IntArray, labels: IntArray) -> IntArray:
     """Each direction's total (J,) over its paths (k,), to within one."""
     sizes = np.bincount(labels)
-    order = np.argsort(labels, kind="stable")
+    order = labels.argsort(kind="stable")
     place = np.empty(len(labels), dtype=np.int64)
-    place[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place[order] = np.arange(len(labels)) - (sizes.cumsum() - sizes)[labels[order]]
     return (totals // sizes)[labels] + (place < (totals % sizes)[labels])
 
 

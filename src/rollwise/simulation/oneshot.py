@@ -13,7 +13,7 @@ from rollwise.core import Allocator, Belief, Candidates, Directions, FloatArray,
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.simulation.failure import allocation_failures, least_failure
-from rollwise.simulation.informed import can_inform, informed_failure
+from rollwise.simulation.informed import can_inform, informed_counts
 from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, shifted, zipf
 
 CALIBRATION = 300
@@ -83,10 +83,12 @@ class OneShot:
         instance = draw(self, seed, "instance", index, self.candidates or width)
         candidates = instance.candidates(self.belief(seed, width, instance.scores), seed, index)
         counts = np.array([allocate(candidates, width).counts for allocate in allocators])
+        informed = [informed_counts(self, instance, width)] if can_inform(self) else []
         truth = (self.concentration, self.correlation)
+        failure = allocation_failures(np.array([*counts, *informed]), instance.labels, instance.means, *truth)
         return Played(
-            failure=allocation_failures(counts, instance.labels, instance.means, *truth),
-            informed=informed_failure(self, instance, width) if can_inform(self) else None,
+            failure=failure[: len(counts)],
+            informed=float(failure[-1]) if informed else None,
             least=least_failure(instance.means, np.bincount(instance.labels), width, *truth),
             right_share=counts @ instance.means[instance.labels] / max(1, width),
         )
@@ -137,7 +139,9 @@ def draw(world: OneShot, seed: int, purpose: str, index: int, count: int) -> Ins
         drawn = np.maximum(ranks - round(world.crowd * count) + 1, 0)
     else:
         drawn = np.searchsorted(np.cumsum(zipf(world.directions, world.imbalance))[:-1], places, side="right")
-    _, labels, sizes = np.unique(drawn, return_inverse=True, return_counts=True)
+    sizes = np.bincount(drawn)
+    labels = ((sizes > 0).cumsum() - 1)[drawn]
+    sizes = sizes[sizes > 0]
     means = generator.beta(world.spread * world.worth, world.spread * (1 - world.worth), len(sizes))
     if world.popularity:
         means = shifted(means, world.popularity * np.log(sizes / sizes.mean()))
@@ -146,6 +150,8 @@ def draw(world: OneShot, seed: int, purpose: str, index: int, count: int) -> Ins
 
 
 def _told_labels(world: OneShot, labels: IntArray, merging: FloatArray, splitting: FloatArray) -> IntArray:
+    if world.merge == world.split == 0:
+        return labels
     directions = int(labels.max()) + 1
     names = np.arange(directions)
     merged = merging[:directions] < world.merge
