@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 import math
+import multiprocessing
+import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +17,12 @@ from typer.testing import CliRunner, Result
 
 from rollwise.charts import Point, lines_svg
 from rollwise.cli import build_app
-from rollwise.core import Allocation, Candidates
-from rollwise.errors import InputError
+from rollwise.core import Allocation, Candidates, IntArray
+from rollwise.errors import AllocationError, InputError
+from rollwise.registry import find_strategy
 from rollwise.regrets import simulation_sheets, simulation_svg
 from rollwise.report import sheet_markdown
+from rollwise.simulation import processes
 from rollwise.simulation.branching import Branching
 from rollwise.simulation.oneshot import OneShot
 from rollwise.simulation.study import Mean, Study, read_contenders, sweep
@@ -84,6 +88,46 @@ def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
     assert other.found() != whole.found()
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
+def test_any_number_of_processes_finds_the_same_and_a_stopped_study_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "AT_ONCE", 7)
+    alone, divided, parts = study(), study(), study()
+    told: list[int] = []
+    alone.run()
+    divided.run(told.append, jobs=3)
+    assert told == list(range(1, 121))
+    assert divided.found() == alone.found()
+
+    def stop(done: int) -> None:
+        if done == 41:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parts.run(stop, jobs=2)
+    assert [one.instances for one in parts.found()] == [30, 11]
+    parts.run(jobs=2)
+    assert parts.found() == alone.found()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
+def test_what_goes_wrong_in_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "AT_ONCE", 5)
+    home = os.getpid()
+
+    def ends(candidates: Candidates, width: int) -> Allocation:
+        assert os.getpid() != home
+        os._exit(3)
+
+    def short(candidates: Candidates, width: int) -> IntArray:
+        return np.zeros(len(candidates), dtype=np.int64)
+
+    settings = sweep(OneShot(), None, [], [4])
+    with pytest.raises(InputError, match="a process is gone"):
+        Study(settings, {"mine": ends}, 20).run(jobs=2)
+    with pytest.raises(AllocationError, match="handed out 0 rollouts of 4"):
+        Study(settings, {"mine": find_strategy(short).bind()}, 20).run(jobs=2)
+
+
 def test_lines_are_means_of_what_was_played() -> None:
     one = study(baseline="dora")
     one.run()
@@ -127,11 +171,12 @@ def test_own_allocators_and_options(tmp_path: Path) -> None:
         (lambda: study(" , "), "at least one"),
         (lambda: study("rebase:warmth=2"), "no option"),
         (lambda: study(instances=0), "at least one"),
+        (lambda: study().run(jobs=0), "at least 1 process"),
         (lambda: study(baseline="beam"), "not among"),
         (lambda: Study(sweep(OneShot(), None, [], [0]), read_contenders("rebase")), "budget"),
     ],
 )
-def test_studies_that_cannot_be(make: Callable[[], Study], says: str) -> None:
+def test_studies_that_cannot_be(make: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make()
 

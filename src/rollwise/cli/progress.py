@@ -11,14 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int, str], None]]:
-    """Progress bars on standard error, one for each name that is reported."""
+    """Progress bars on standard error, one for each name that is reported. They, and their thread, begin with the first
+    report, so that processes which are forked before it are copies of one thread.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def show(name: str, done: int, total: int, note: str) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, note="")
-            bars.update(tasks[name], completed=done, total=total, note=note)
+    def show(name: str, done: int, total: int, note: str) -> None:
+        bars.start()
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, note="")
+        bars.update(tasks[name], completed=done, total=total, note=note)
 
+    try:
         yield show
+    finally:
+        bars.stop()

@@ -19,6 +19,7 @@ from rollwise.regrets import simulation_sheets, simulation_svg
 from rollwise.report import sheet_table
 from rollwise.simulation.branching import Branching
 from rollwise.simulation.oneshot import OneShot
+from rollwise.simulation.processes import most_jobs
 from rollwise.simulation.study import Study, read_contenders, sweep
 
 _EVERY = 20
@@ -88,6 +89,10 @@ def simulate(
     agreement: Annotated[
         str | None, _world("Zipf exponent of how popular those are.", None, Branching.agreement)
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Processes that play at once; they change no number.", show_default="one for each core"),
+    ] = None,
     draw: Annotated[Path | None, typer.Option(help="Write a picture of the regret to this SVG file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON and nothing else.")] = False,
 ) -> None:
@@ -112,7 +117,7 @@ def simulate(
     study = Study(sweep(world, swept, values, sizes), contenders, instances, seed, baseline)
     if draw is not None and len(values if swept else sizes) < 2:
         raise InputError("--draw shows regret against something: give a list of --budgets, or of one option")
-    finished = _run_aloud(study)
+    finished = _run_aloud(study, most_jobs() if jobs is None else jobs)
     found = study.found()
     if as_json:
         document = {"world": kind.__name__, "swept": swept, "seed": seed, "baseline": study.baseline}
@@ -162,7 +167,7 @@ def _values(text: str, kind: str, option: str) -> list[Any]:
         raise InputError(f"{option} takes a number, or several with commas between them, not {text!r}") from None
 
 
-def _run_aloud(study: Study) -> bool:
+def _run_aloud(study: Study, jobs: int) -> bool:
     """Whether the study ran to its end; an interrupt ends it early."""
     with progress_bars() as show:
 
@@ -171,7 +176,7 @@ def _run_aloud(study: Study) -> bool:
                 show("simulate", done, study.size, "")
 
         try:
-            study.run(on_instance)
+            study.run(on_instance, jobs)
         except KeyboardInterrupt:
             done = sum(map(len, study.played.values()))
             print(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from rollwise.errors import InputError
 from rollwise.labels import split_settings, split_variants
 from rollwise.registry import find_strategy
 from rollwise.simulation.play import Laboratory, Played
+from rollwise.simulation.processes import spread
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Found:
         return asdict(self)
 
 
+class Turn(NamedTuple):
+    """An instance of a setting, both by number."""
+
+    setting: int
+    instance: int
+
+
 def read_contenders(text: str) -> dict[str, Allocator]:
     """The allocators of a list such as `rebase:reward_temperature=0.2, dora, mine.py:best`, by their labels."""
     labels = split_variants(text)
@@ -119,14 +127,25 @@ class Study:
         """How many instances the whole study has."""
         return len(self.settings) * self.instances
 
-    def run(self, on_instance: Callable[[int], None] = lambda done: None) -> None:
-        """Play every instance, setting by setting; `on_instance` is told how many are done."""
-        allocators = tuple(self.contenders.values())
-        for number, setting in enumerate(self.settings):
-            held = self.played.setdefault(number, [])
-            for index in range(len(held), self.instances):
-                held.append(setting.world.play(self.seed, index, setting.budget, allocators))
-                on_instance(number * self.instances + index + 1)
+    def run(self, on_instance: Callable[[int], None] = lambda done: None, jobs: int = 1) -> None:
+        """Play every instance that is missing, setting by setting; `on_instance` is told how many are done.
+
+        Up to `jobs` processes divide them; what is found is the same for any number.
+        """
+        missing = [
+            Turn(number, index)
+            for number in range(len(self.settings))
+            for index in range(len(self.played.get(number, ())), self.instances)
+        ]
+        with spread(self.play, jobs, missing) as played:
+            for turn, one in zip(missing, played, strict=True):
+                self.played.setdefault(turn.setting, []).append(one)
+                on_instance(turn.setting * self.instances + turn.instance + 1)
+
+    def play(self, turn: Turn) -> Played:
+        """One instance of one setting under every strategy."""
+        setting = self.settings[turn.setting]
+        return setting.world.play(self.seed, turn.instance, setting.budget, tuple(self.contenders.values()))
 
     def found(self) -> list[Found]:
         """What the settings that have begun say so far."""
