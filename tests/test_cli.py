@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ def rollwise(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[st
 
 def allocate(request: object) -> subprocess.CompletedProcess[str]:
     return rollwise("allocate", "-", stdin=request if isinstance(request, str) else json.dumps(request))
+
+
+def test_the_version_is_the_package_s() -> None:
+    run = rollwise("--version")
+    assert (run.returncode, run.stdout) == (0, f"rollwise {version('rollwise')}\n")
 
 
 def test_allocate_reads_and_writes_json(tmp_path: Path) -> None:

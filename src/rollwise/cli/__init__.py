@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import rollwise
 from rollwise.errors import RollwiseError
 
 
@@ -22,6 +23,21 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rollwise {rollwise.__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and nothing else.")
+]
+
+
+def _options(version: _Version = False) -> None:
+    """What stands before any command."""
+
+
 def build_app() -> typer.Typer:
     """The application with all its commands."""
     from rollwise.cli import allocate, bench, calibrate, doctor, serve, simulate, solve, world
@@ -33,6 +49,7 @@ def build_app() -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
+        callback=_options,
     )
     app.command("solve")(solve.solve)
     app.command("doctor")(doctor.doctor)
