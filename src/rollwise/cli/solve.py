@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -130,49 +130,33 @@ def solve(
 
     * `rollwise solve "What is 12 × 13?" --policy http://127.0.0.1:8000` asks the model that a server holds
     """
-    named = {"world": world, "reward": reward, "directions": directions}
-    config = Config.of(
-        **{name: value for name, value in named.items() if value is not None},
-        strategy=strategy,
-        options=key_values(option or []),
-        budget=budget,
-        seed=seed,
-        temperature=temperature,
-        vote=vote,
-        aggregate=aggregate,
-        belief="auto" if belief is None else belief,
-        policy=policy,
-        step_rule=step_rule,
-        window=window,
-        instruction=instruction,
-        concurrency=concurrency,
-        tokenizer=tokenizer,
-        overlap=overlap,
-        max_step_tokens=max_step_tokens,
-        max_tokens=max_tokens,
-        constant_width=constant_width,
-    )
+    told = {name: value for name, value in locals().items() if value is not None and name in Config.model_fields}
     if question is not None and level is not None:
         raise InputError("--level is that of a question that is drawn; leave it out, or the question")
     if draw is not None:
         check_writable(draw, "--draw")
-    runner = Runner(config)
-    if directions is not None:
-        refuse_idle_directions(runner.strategy, f"--directions {directions}")
-    if belief is not None and not runner.vote.startswith("believed"):
-        refuse_idle_belief(runner.strategy, f"--belief {belief}")
-    drawn = 5 if level is None else level
-    problem = runner.world.problem(drawn, seed) if question is None else runner.world.parse(question)
-    console = Console(highlight=False)
+    runner = Runner(Config.of(**told, options=key_values(option or [])))
+    _refuse_idle(runner, told)
+    home = runner.world
+    problem = home.problem(5 if level is None else level, seed) if question is None else home.parse(question)
     if as_json:
         solution = run_to_end(runner.solve(problem))
         typer.echo(json.dumps(_as_json(solution, runner, explain), ensure_ascii=False, indent=2))
     else:
+        console = Console(highlight=False)
         solution = _solve_aloud(runner, problem, console, chosen=strategy != "auto")
         _show(solution, _flow(solution, runner), console, explain)
     if draw is not None:
         picture = search_svg(_flow(solution, runner), f"{problem.question}  {runner.strategy.name}, N = {budget}")
         draw.write_text(picture, encoding="utf-8")
+
+
+def _refuse_idle(runner: Runner, told: Mapping[str, Any]) -> None:
+    """Raise InputError for evidence that was asked for and that nothing in this search reads."""
+    if "directions" in told:
+        refuse_idle_directions(runner.strategy, f"--directions {told['directions']}")
+    if "belief" in told and not runner.vote.startswith("believed"):
+        refuse_idle_belief(runner.strategy, f"--belief {told['belief']}")
 
 
 TRUSTING = (
