@@ -118,7 +118,7 @@ def test_no_strategy_beats_the_optimum(
         candidates, correlation=correlation, noise=noise, shared=0.5, bias=bias, merge=0.2, split=0.2,
         told_concentration=told, told_correlation=0.6,
     )  # fmt: skip
-    played = world.play(seed, 0, width, ALLOCATORS)
+    played = world.play(seed, [0], width, ALLOCATORS)[0]
     assert np.all(played.failure >= played.least * (1 - 1e-12))
     assert np.all((played.failure >= 0) & (played.failure <= 1))
 
@@ -131,7 +131,7 @@ def test_the_optimum_of_true_beliefs_has_no_regret(name: str, correlation: float
     for candidates, width in ((0, 24), (6, 24)):
         for index in range(20):
             one = dataclasses.replace(world, candidates=candidates)
-            played = one.play(3, index, width, [STRATEGIES[name].bind()])
+            played = one.play(3, [index], width, [STRATEGIES[name].bind()])[0]
             assert played.failure[0] == pytest.approx(played.least, rel=1e-11)
 
 
@@ -267,11 +267,11 @@ def test_the_posterior_is_that_of_sampled_worlds(shared: float, correlation: flo
 
 def test_no_strategy_beats_the_best_by_scores_on_average() -> None:
     for world in (OneShot(noise=0.2, shared=0), OneShot(noise=0.2, candidates=6, told="fitted")):
-        played = [world.play(0, index, 16, ALLOCATORS) for index in range(250)]
+        played = world.play(0, range(250), 16, ALLOCATORS)
         gaps = np.stack([one.failure - np.float64(one.informed or math.nan) for one in played])
         assert np.all(gaps.mean(axis=0) > -3 * gaps.std(axis=0) / math.sqrt(len(gaps)))
         assert all((one.informed or math.nan) >= one.least * (1 - 1e-12) for one in played)
-    assert OneShot(shared=0.5).play(0, 0, 8, ALLOCATORS[:1]).informed is None
+    assert OneShot(shared=0.5).play(0, [0], 8, ALLOCATORS[:1])[0].informed is None
 
 
 # Trees
@@ -411,7 +411,7 @@ def test_a_worth_is_the_mean_of_the_children() -> None:
 def test_a_vote_of_equals_is_the_binomial() -> None:
     """Where all leaves are worth w and all wrong answers are one, three rollouts vote right in 3w² - 2w³."""
     world = Branching(depth=2, branches=2, worth=0.4, spread=0, noise=0, answers=1)
-    played = [world.play(0, index, 3, [STRATEGIES["temperature"].bind()]) for index in range(3000)]
+    played = world.play(0, range(3000), 3, [STRATEGIES["temperature"].bind()])
     votes = np.array([one.voted for one in played])
     assert {round(float(one.failure[0]), 12) for one in played} == {round(0.6**3, 12)}
     assert {round(float(one.right_share[0]), 12) for one in played} == {0.4}
@@ -427,7 +427,7 @@ def test_compositions_are_all() -> None:
 def test_ceilings_name_what_they_are() -> None:
     assert "best policy" in Branching(depth=3).ceiling(8)
     assert "bound" in Branching(depth=4).ceiling(64)
-    luck = Branching(depth=4).play(0, 0, 16, [STRATEGIES["rebase"].bind()])
+    luck = Branching(depth=4).play(0, [0], 16, [STRATEGIES["rebase"].bind()])[0]
     assert 0 <= luck.least <= luck.failure[0] + 0.5
 
 

@@ -22,7 +22,7 @@ from rollwise.errors import AllocationError, InputError
 from rollwise.registry import find_strategy
 from rollwise.regrets import simulation_sheets, simulation_svg
 from rollwise.report import sheet_markdown
-from rollwise.simulation import processes
+from rollwise.simulation import study as studies
 from rollwise.simulation.branching import Branching
 from rollwise.simulation.oneshot import OneShot
 from rollwise.simulation.study import Mean, Study, read_contenders, sweep
@@ -60,11 +60,12 @@ def test_instances_are_the_same_for_all_that_is_compared() -> None:
     world = OneShot(candidates=6, noise=0.1)
     Study(sweep(world, "noise", [0.1, 0.4], [4, 8]), {"a": look, "b": look}, 2).run()
     assert len(seen) == 2 * 2 * 2 * 2
-    assert seen[0][2] == seen[1][2]
+    assert seen[0][2] == seen[2][2]
+    assert seen[1][2] == seen[3][2]
     labels = [one[3].labels.tolist() for one in seen if one[0] == "0"]
     assert all(one == labels[0] for one in labels)
     assert {one[1] for one in seen} == {4, 8}
-    assert seen[0][2] != seen[2][2]
+    assert seen[0][2] != seen[1][2]
 
 
 def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
@@ -90,7 +91,7 @@ def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
 def test_any_number_of_processes_finds_the_same_and_a_stopped_study_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "AT_ONCE", 7)
+    monkeypatch.setattr(studies, "AT_ONCE", 7)
     alone, divided, parts = study(), study(), study()
     told: list[int] = []
     alone.run()
@@ -111,7 +112,7 @@ def test_any_number_of_processes_finds_the_same_and_a_stopped_study_goes_on(monk
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
 def test_what_goes_wrong_in_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "AT_ONCE", 5)
+    monkeypatch.setattr(studies, "AT_ONCE", 5)
     home = os.getpid()
 
     def ends(candidates: Candidates, width: int) -> Allocation:
@@ -284,15 +285,15 @@ def test_an_interrupt_prints_what_is_there(monkeypatch: pytest.MonkeyPatch) -> N
 
     def stop(*arguments: Any) -> Any:
         calls.append(arguments)
-        if len(calls) == 8:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return play(*arguments)
 
     monkeypatch.setattr(OneShot, "play", stop)
     run = invoke("--noise", "0,0.1", "--json")
     assert run.exit_code == 130
-    assert [one["instances"] for one in json.loads(run.stdout)["settings"]] == [5, 2]
-    assert "interrupted after 7 of 10" in run.stderr
+    assert [one["instances"] for one in json.loads(run.stdout)["settings"]] == [5]
+    assert "interrupted after 5 of 10" in run.stderr
 
 
 # What stands beside

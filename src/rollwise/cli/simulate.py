@@ -22,7 +22,7 @@ from rollwise.simulation.oneshot import OneShot
 from rollwise.simulation.processes import most_jobs
 from rollwise.simulation.study import Study, read_contenders, sweep
 
-_EVERY = 20
+_EVERY, _FEW = 20, 200
 
 
 def _world(text: str, one_shot: Any, branching: Any = None) -> Any:
@@ -117,7 +117,7 @@ def simulate(
     study = Study(sweep(world, swept, values, sizes), contenders, instances, seed, baseline)
     if draw is not None and len(values if swept else sizes) < 2:
         raise InputError("--draw shows regret against something: give a list of --budgets, or of one option")
-    finished = _run_aloud(study, most_jobs() if jobs is None else jobs)
+    finished = _run_aloud(study, _jobs(study) if jobs is None else jobs)
     found = study.found()
     if as_json:
         document = {"world": kind.__name__, "swept": swept, "seed": seed, "baseline": study.baseline}
@@ -165,6 +165,11 @@ def _values(text: str, kind: str, option: str) -> list[Any]:
         return [float(part) for part in parts]
     except ValueError:
         raise InputError(f"{option} takes a number, or several with commas between them, not {text!r}") from None
+
+
+def _jobs(study: Study) -> int:
+    """One for each core, unless there is so little to play that forking them takes longer."""
+    return most_jobs() if study.size > _FEW else 1
 
 
 def _run_aloud(study: Study, jobs: int) -> bool:

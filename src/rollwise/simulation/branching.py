@@ -68,17 +68,23 @@ class Branching:
         planned = can_plan(self.depth, self.branches, width)
         return "the best policy that knows the worths" if planned else "the reachability bound, which none may attain"
 
-    def play(self, seed: int, index: int, width: int, allocators: Sequence[Allocator]) -> Played:
-        """Instance `index` under every allocator. The chance of failure is exact given the last allocation."""
-        luck = Luck.draw(self, seed, index, width)
-        planned = can_plan(self.depth, self.branches, width)
-        ends = [search(self, luck, allocate, width, seed, index) for allocate in allocators]
-        return Played(
-            failure=np.array([end.failure for end in ends]),
-            least=least_failure(luck.tree, width) if planned else reachability_bound(luck.tree, width),
-            right_share=np.array([end.right_share for end in ends]),
-            voted=np.array([end.voted for end in ends], dtype=np.float64),
-        )
+    def play(self, seed: int, indices: Sequence[int], width: int, allocators: Sequence[Allocator]) -> list[Played]:
+        """Instances under every allocator. The chance of failure is exact given the last allocation."""
+        drawn = {index: Luck.draw(self, seed, index, width) for index in indices}
+        ends = [
+            [search(self, luck, allocate, width, seed, index) for index, luck in drawn.items()]
+            for allocate in allocators
+        ]
+        least = least_failure if can_plan(self.depth, self.branches, width) else reachability_bound
+        return [
+            Played(
+                failure=np.array([end.failure for end in each]),
+                least=least(luck.tree, width),
+                right_share=np.array([end.right_share for end in each]),
+                voted=np.array([end.voted for end in each], dtype=np.float64),
+            )
+            for luck, each in zip(drawn.values(), zip(*ends, strict=True), strict=True)
+        ]
 
 
 @dataclass(frozen=True)

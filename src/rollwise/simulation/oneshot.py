@@ -78,19 +78,28 @@ class OneShot:
         """What regret is measured against."""
         return "the exact optimum that knows m, κ and ρ"
 
-    def play(self, seed: int, index: int, width: int, allocators: Sequence[Allocator]) -> Played:
-        """Instance `index` under every allocator: exact failures, the least there is, the share of right rollouts."""
-        instance = draw(self, seed, "instance", index, self.candidates or width)
-        candidates = instance.candidates(self.belief(seed, width, instance.scores), seed, index)
-        counts = np.array([allocate(candidates, width).counts for allocate in allocators])
-        informed = [informed_counts(self, instance, width)] if can_inform(self) else []
+    def play(self, seed: int, indices: Sequence[int], width: int, allocators: Sequence[Allocator]) -> list[Played]:
+        """Instances under every allocator: exact failures, the least there is, the share of right rollouts."""
+        instances = [draw(self, seed, "instance", index, self.candidates or width) for index in indices]
+        seen = [
+            one.candidates(self.belief(seed, width, one.scores), seed, index)
+            for one, index in zip(instances, indices, strict=True)
+        ]
+        counts = [[allocate(candidates, width).counts for candidates in seen] for allocate in allocators]
+        if can_inform(self):
+            counts.append([informed_counts(self, one, width) for one in instances])
+        rows = map(np.array, zip(*counts, strict=True))
+        return [self._judge(one, width, row, len(allocators)) for one, row in zip(instances, rows, strict=True)]
+
+    def _judge(self, instance: Instance, width: int, counts: IntArray, allocators: int) -> Played:
+        """What the allocators' counts (a, k) come to; a row more is that of the best by scores."""
         truth = (self.concentration, self.correlation)
-        failure = allocation_failures(np.array([*counts, *informed]), instance.labels, instance.means, *truth)
+        failure = allocation_failures(counts, instance.labels, instance.means, *truth)
         return Played(
-            failure=failure[: len(counts)],
-            informed=float(failure[-1]) if informed else None,
+            failure=failure[:allocators],
+            informed=float(failure[-1]) if len(failure) > allocators else None,
             least=least_failure(instance.means, np.bincount(instance.labels), width, *truth),
-            right_share=counts @ instance.means[instance.labels] / max(1, width),
+            right_share=counts[:allocators] @ instance.means[instance.labels] / max(1, width),
         )
 
     def belief(self, seed: int, width: int, scores: FloatArray) -> Belief:

@@ -34,8 +34,12 @@ class Laboratory(Protocol):
         """What regret is measured against."""
         ...
 
-    def play(self, seed: int, index: int, width: int, allocators: Sequence[Allocator]) -> Played:
-        """Instance `index` under every allocator, with the same random numbers for each."""
+    def play(self, seed: int, indices: Sequence[int], width: int, allocators: Sequence[Allocator]) -> list[Played]:
+        """The instances of these numbers, each under every allocator with the same random numbers.
+
+        An allocator goes through all of them before the next one begins: what a processor has just done takes it two
+        thirds of the time.
+        """
         ...
 
 

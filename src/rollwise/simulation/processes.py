@@ -16,9 +16,6 @@ from rollwise.errors import InputError
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
-AT_ONCE = 50
-"""So many arguments a process goes through before it tells what it found."""
-
 _CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
 
 
@@ -28,9 +25,9 @@ def most_jobs() -> int:
 
 
 @contextmanager
-def spread(function: Callable[[Given], Result], jobs: int, arguments: Sequence[Given]) -> Iterator[Iterator[Result]]:
+def spread(function: Callable[[Given], Result], arguments: Sequence[Given], jobs: int) -> Iterator[Iterator[Result]]:
     """The function's results in the order of its arguments: by this process, or by up to `jobs` that are forked from
-    it, no more than have `AT_ONCE` arguments each.
+    it.
 
     Forked, since a function that holds what was read from a file could not be sent to any other process. They are
     forked at once, and an interrupt reaches this process alone, which ends them. Raises InputError where there can not
@@ -40,13 +37,13 @@ def spread(function: Callable[[Given], Result], jobs: int, arguments: Sequence[G
         raise InputError(f"at least 1 process has to work, not {jobs}")
     if jobs > 1 and not _CAN_FORK:
         raise InputError("several processes take a system that forks them; leave it at 1")
-    jobs = min(jobs, len(arguments) // AT_ONCE)
+    jobs = min(jobs, len(arguments))
     if jobs < 2:
         yield map(function, arguments)
         return
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), _begin, (function,))
     try:
-        yield pool.map(_call, arguments, chunksize=AT_ONCE)
+        yield pool.map(_call, arguments)
     except BrokenProcessPool as error:
         raise InputError(
             "a process is gone: memory ran out, or a function of yours ended it; 1 process may say more"

@@ -74,11 +74,15 @@ class Found:
         return asdict(self)
 
 
+AT_ONCE = 50
+"""So many instances of a setting are played together; an interrupt loses those that are not done."""
+
+
 class Turn(NamedTuple):
-    """An instance of a setting, both by number."""
+    """Instances of a setting, all by number."""
 
     setting: int
-    instance: int
+    instances: range
 
 
 def read_contenders(text: str) -> dict[str, Allocator]:
@@ -133,19 +137,20 @@ class Study:
         Up to `jobs` processes divide them; what is found is the same for any number.
         """
         missing = [
-            Turn(number, index)
+            Turn(number, range(first, min(first + AT_ONCE, self.instances)))
             for number in range(len(self.settings))
-            for index in range(len(self.played.get(number, ())), self.instances)
+            for first in range(len(self.played.get(number, ())), self.instances, AT_ONCE)
         ]
-        with spread(self.play, jobs, missing) as played:
-            for turn, one in zip(missing, played, strict=True):
-                self.played.setdefault(turn.setting, []).append(one)
-                on_instance(turn.setting * self.instances + turn.instance + 1)
+        with spread(self.play, missing, jobs) as several:
+            for (number, instances), played in zip(missing, several, strict=True):
+                for index, one in zip(instances, played, strict=True):
+                    self.played.setdefault(number, []).append(one)
+                    on_instance(number * self.instances + index + 1)
 
-    def play(self, turn: Turn) -> Played:
-        """One instance of one setting under every strategy."""
+    def play(self, turn: Turn) -> list[Played]:
+        """Some instances of one setting under every strategy."""
         setting = self.settings[turn.setting]
-        return setting.world.play(self.seed, turn.instance, setting.budget, tuple(self.contenders.values()))
+        return setting.world.play(self.seed, turn.instances, setting.budget, tuple(self.contenders.values()))
 
     def found(self) -> list[Found]:
         """What the settings that have begun say so far."""
