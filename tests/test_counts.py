@@ -57,6 +57,14 @@ def test_divisor_and_heap_agree(problem: Known, table: int) -> None:
     assert best == other or math.isclose(best, other, rel_tol=1e-11, abs_tol=1e-11)
 
 
+@settings(max_examples=200)
+@given(problem=problems(), bounded=st.booleans(), sure=st.sampled_from([1.0, 1e9, 1e15, math.inf]))
+def test_relaxed_counts_spare_quotients_and_change_no_count(problem: Known, bounded: bool, sure: float) -> None:
+    mean, concentration, width, floors, caps, spent = problem
+    told = mean, concentration * sure, width, floors if bounded else None, caps if bounded else None, spent
+    assert optimal_counts(*told, relaxed_counts(*told)).tolist() == optimal_counts(*told).tolist()
+
+
 @quick
 @given(problem=problems())
 def test_counts_grow_with_the_width(

@@ -43,27 +43,33 @@ def optimal_counts(
     most = width if relaxed is None else _most(relaxed, concentration, width)
     if len(mean) * most > _TABLE:
         return fill_evenly(*_contested(mean, concentration, had, width, lower, upper), width)
-    return fill_evenly(*_tabulated(mean, concentration, had, width, most, lower, upper), width)
+    return fill_evenly(*_tabulated(mean, concentration, had, width, most, floors, caps), width)
 
 
 def _most(relaxed: FloatArray, concentration: FloatArray, width: int) -> int:
-    """More rollouts than any path gets or ties for. At the level of the relaxed counts B every path has at most
-    ⌊B⌋ + 1 quotients, together no fewer than the width, so that the last quotient handed out is no smaller; one more
-    allows for rounding. With an infinite κ all of a path's quotients may tie.
+    """How many of a path's quotients are enough. At the level of the relaxed counts B it has at most ⌊B⌋ + 1, all paths
+    together no fewer than the width, so that the last quotient handed out is no smaller; one more allows for rounding.
+    With a very large κ many of a path's quotients may tie.
     """
-    return width if concentration.max() == math.inf else min(width, int(relaxed.max()) + 2)
+    return min(width, int(relaxed.max()) + 2) if concentration.max() < _CONFIDENT else width
 
 
 def _tabulated(
-    mean: FloatArray, concentration: FloatArray, had: IntArray, width: int, most: int, lower: IntArray, upper: IntArray
+    mean: FloatArray,
+    concentration: FloatArray,
+    had: IntArray,
+    width: int,
+    most: int,
+    floors: IntArray | None,
+    caps: IntArray | None,
 ) -> tuple[IntArray, IntArray]:
     """The counts without and with the quotients that tie with the last, from a table of each path's first `most`."""
     rollouts = np.arange(max(1, most))
     quotients = mean[:, None] / (1 + (had[:, None] + rollouts) / concentration[:, None])
-    if lower.any():
-        quotients[rollouts < lower[:, None]] = np.inf
-    if upper.min() < width:
-        quotients[rollouts >= upper[:, None]] = -np.inf
+    if floors is not None:
+        quotients[rollouts < floors[:, None]] = np.inf
+    if caps is not None:
+        quotients[rollouts >= caps[:, None]] = -np.inf
     place = quotients.size - max(1, width)
     last = np.partition(quotients, place, axis=None)[place]
     return (quotients > last * (1 + _TIE)).sum(axis=1), (quotients >= last * (1 - _TIE)).sum(axis=1)
@@ -136,10 +142,10 @@ def fill_evenly(least: IntArray, most: IntArray, total: int) -> IntArray:
     """Counts (k,) between `least` and `most` that sum to `total`: the lowest count is raised first, then the earlier
     position.
     """
-    counts = least.astype(np.int64)
-    if int((most - least).max(initial=0)) <= 1:
-        free = np.flatnonzero(most > least)
-        counts[free[np.argsort(least[free], kind="stable")[: total - int(least.sum())]]] += 1
+    counts, spare = least.astype(np.int64), most - least
+    if spare.max(initial=0) <= 1:
+        free = spare.nonzero()[0]
+        counts[free[counts[free].argsort(kind="stable")[: total - int(counts.sum())]]] += 1
         return counts
     low, high = 0, int(most.max(initial=0))
     while low < high:

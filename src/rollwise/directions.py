@@ -97,8 +97,11 @@ def pool(mean: FloatArray, concentration: FloatArray, labels: IntArray) -> tuple
     """
     largest = np.zeros(int(labels.max()) + 1)
     np.maximum.at(largest, labels, concentration)
-    with np.errstate(invalid="ignore"):
-        weights = np.where(np.isinf(largest)[labels], np.isinf(concentration), concentration / largest[labels])
+    if largest.max() < np.inf:
+        weights = concentration / largest[labels]
+    else:
+        with np.errstate(invalid="ignore"):
+            weights = np.where(np.isinf(largest)[labels], np.isinf(concentration), concentration / largest[labels])
     average = np.bincount(labels, mean * weights) / np.bincount(labels, weights)
     worth = np.bincount(labels, concentration / np.bincount(labels)[labels]).astype(np.float64)
     return np.minimum(np.maximum(average, 0.0), 1.0), worth
