@@ -138,11 +138,15 @@ def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
 def _handed_down(totals: IntArray, labels: IntArray, belief: Belief, spent: IntArray) -> IntArray:
     """Each direction's total over its members (k,): by their own beliefs where these differ, else evenly."""
     counts = _spread(totals, labels, belief.mean, spent)
-    for label in np.flatnonzero(totals):
+    mean, concentration = belief.mean, belief.concentration
+    first = np.zeros(len(totals), dtype=np.int64)
+    first[labels[::-1]] = np.arange(len(labels))[::-1]  # of several members the last that is assigned stays
+    alike = first[labels]
+    differ = ((mean != mean[alike]) | (concentration != concentration[alike])) & (totals[labels] > 0)
+    for label in set(labels[differ].tolist()):
         members = np.flatnonzero(labels == label)
-        mean, concentration = belief.mean[members], belief.concentration[members]
-        if np.any(mean != mean[0]) or np.any(concentration != concentration[0]):
-            counts[members] = optimal_counts(mean, concentration, int(totals[label]), spent=spent[members])
+        told = mean[members], concentration[members], int(totals[label])
+        counts[members] = optimal_counts(*told, spent=spent[members])
     return counts
 
 
