@@ -1,9 +1,8 @@
-"""Allocations a second of the laboratory, by strategy: an instance drawn, allocated to, and judged exactly.
+"""Instances a second of the laboratory: drawn, played under one strategy or all of them, and judged exactly.
 
-    python benchmarks/simulate_speed.py --budgets 16,64 --instances 500
+    python benchmarks/simulate_speed.py --budgets 16,64 --instances 500 --jobs 1,2
 
-Each strategy plays alone, so that drawing and judging an instance are paid by one allocation; `all` plays them
-together, as a study does. Processor time, one thread.
+By processor time, in one process; and by the clock, under all strategies, with so many processes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rollwise.cli.options import whole_numbers
@@ -28,19 +27,26 @@ WORLDS: dict[str, Laboratory] = {
 }
 
 
-def rate(world: Laboratory, names: Sequence[str], budget: int, instances: int) -> float:
-    """Allocations a second of processor time."""
+def rate(
+    world: Laboratory,
+    names: Sequence[str],
+    budget: int,
+    instances: int,
+    jobs: int = 1,
+    now: Callable[[], float] = time.process_time,
+) -> float:
+    """Instances a second, each under all of the named strategies."""
     study = Study(sweep(world, None, [], [budget]), read_contenders(",".join(names)), instances)
-    started = time.process_time()
-    study.run()
-    steps = world.depth - 1 if isinstance(world, Branching) else 1
-    return instances * len(names) * steps / (time.process_time() - started)
+    started = now()
+    study.run(jobs=jobs)
+    return instances / (now() - started)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budgets", default="16,64")
     parser.add_argument("--instances", type=int, default=500)
+    parser.add_argument("--jobs", default="1", help="processes, for the figures by the clock")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     given = parser.parse_args(arguments)
     figures: dict[str, dict[str, float]] = {}
@@ -48,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for budget in whole_numbers(given.budgets, "--budgets"):
             row = {one: rate(world, [one], budget, given.instances) for one in STRATEGIES}
             row["all"] = rate(world, STRATEGIES, budget, given.instances)
+            for jobs in whole_numbers(given.jobs, "--jobs"):
+                row[f"all by the clock, jobs {jobs}"] = rate(
+                    world, STRATEGIES, budget, given.instances, jobs, time.perf_counter
+                )
             figures[f"{name}, N = {budget}"] = {one: round(found) for one, found in row.items()}
             print(f"{name}, N = {budget}: " + ", ".join(f"{one} {found:,.0f}" for one, found in row.items()))
     if given.json:
