@@ -388,6 +388,21 @@ def test_a_job_that_dies_is_told_and_what_it_had_is_kept(tmp_path: FilePath) -> 
     assert not multiprocessing.active_children()
 
 
+def test_jobs_end_with_whoever_began_them(tmp_path: FilePath) -> None:
+    out = tmp_path / "out"
+    words = ["--strategies", "rebase", "--budgets", "4", "--limit", "500", "--levels", "1", "--jobs", "2"]
+    process = subprocess.Popen([sys.executable, "-m", "rollwise", "bench", *words, "--out", str(out)])
+    deadline = time.monotonic() + 100
+    while not (begun(out) and results(out)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(2)
+    before = len(results(out))
+    time.sleep(2)
+    assert 0 < before == len(results(out)) < 500
+
+
 def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rollwise", "bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=100)

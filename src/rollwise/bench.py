@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import platform
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -287,8 +288,17 @@ def _run_part(out: Path, given: Mapping[str, Any], part: tuple[int, int]) -> Non
     """One job: its share of the processor, its part of the bench that the folder holds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began the jobs ends them
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // part[1])))  # read when torch loads
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     running = resume(out, given, part=part)
     asyncio.run(running.run())
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that began it is gone, however it went; what is stored stays."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 @dataclass(frozen=True)
