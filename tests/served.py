@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
             quiet = not body.get("chat_template_kwargs", {}).get("enable_thinking", True)
             return self.reply({"prompt": template(body["messages"], settings.get("thinking", False), quiet)})
         if self.path == "/v1/embeddings" and max(map(len, body["input"])) > settings.get("longest_embedded", 10**6):
-            return self.reply({"error": {"message": "a text is too long"}}, 400)
+            return self.reply({"error": {"message": "a text is too long"}}, settings.get("refuses_by", 400))
         if self.path == "/v1/embeddings" and settings.get("embeds", True):
             rows = [[float(text.count(digit)) + 0.01 for digit in "0123456789"] for text in body["input"]]
             data = [{"index": index, "embedding": row} for index, row in enumerate(rows)]

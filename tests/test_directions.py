@@ -18,6 +18,7 @@ from rollwise.directions import (
     from_embeddings,
     from_evidence,
     from_labels,
+    hard_labels,
     take,
     uniqueness,
 )
@@ -171,6 +172,25 @@ def test_evidence_becomes_labels_or_similarity_or_nothing() -> None:
     assert embedded.similarity.tolist() == [[1, 0], [0, 1]]
     with pytest.raises(InputError, match="embed every path"):
         from_evidence([Evidence("a"), Evidence(embedding=np.ones(2))])
+
+
+def test_an_unplaced_path_is_a_direction_of_its_own() -> None:
+    lost, east, north = (
+        Evidence(unplaced="too long"),
+        Evidence(embedding=np.eye(2)[0]),
+        Evidence(embedding=np.eye(2)[1]),
+    )
+    mixed = from_evidence([lost, east, east, lost, north])
+    assert mixed is not None
+    assert hard_labels(mixed).tolist() == [0, 1, 1, 2, 3]
+    assert uniqueness(mixed).tolist() == pytest.approx([1, 0.5, 0.5, 1, 1])
+    check_directions(mixed, 5)
+    for others in ([lost, lost], [lost, Evidence("a")]):
+        found = from_evidence(others)
+        assert found is not None
+        assert hard_labels(found).tolist() == [0, 1]
+    with pytest.raises(InputError, match="embed every path"):
+        from_evidence([lost, east, Evidence()])
 
 
 def test_an_embedding_without_direction_is_refused() -> None:

@@ -20,7 +20,7 @@ import rollwise
 from rollwise.cli import build_app
 from rollwise.config import Config
 from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
-from rollwise.embedders import EqualSteps, window
+from rollwise.embedders import KNOWN, EmbeddingSession, EqualSteps, _InThread, window
 from rollwise.engines.http.client import Fleet, LostError, PassingError, Patience, check_status, hidden, retry_after
 from rollwise.engines.http.embedder import HttpEmbedder
 from rollwise.engines.http.forks import fork_groups, seed_of
@@ -28,8 +28,12 @@ from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probe import probe
 from rollwise.engines.http.servers import Address, addresses
 from rollwise.errors import InputError
+from rollwise.events import event_records
+from rollwise.report import round_line
 from rollwise.runner import Runner
+from rollwise.search import rounds
 from rollwise.testing import FAULTS, faulty
+from rollwise.testing.cases import NoPolicy
 
 FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 PROBLEM = Problem(QUESTION, QUESTION)
@@ -514,21 +518,116 @@ def test_only_new_texts_are_embedded_and_each_path_gets_its_own() -> None:
     np.testing.assert_allclose([one.embedding[2:4] for one in found], [[1.01, 0.01], [0.01, 3.01]])
 
 
-def test_a_text_that_a_server_refuses_costs_its_own_path() -> None:
-    with emulated("vllm", longest_embedded=12) as server:
-        embedder = HttpEmbedder(server.url, "step")
+async def evidence(embedder: HttpEmbedder, texts: list[str]) -> list[Any]:
+    session: Any = embedder.open(PROBLEM, HttpPolicy(embedder.given[0].url).open(PROBLEM, Sampling()))
+    try:
+        return list(await session.find([path_of(text) for text in texts]))
+    finally:
+        await session.close()
 
-        async def found() -> Any:
-            session: Any = embedder.open(PROBLEM, HttpPolicy(server.url).open(PROBLEM, Sampling()))
-            try:
-                return await session.find([path_of("11"), path_of("2" * 13), path_of("333")])
-            finally:
-                await session.close()
 
-        one, refused, other = asyncio.run(found())
-    assert isinstance(refused, Failure)
-    assert "a text is too long" in refused.reason
-    np.testing.assert_allclose([one.embedding[1], other.embedding[3]], [2.01, 3.01])
+@pytest.mark.parametrize(("status", "tries"), [(400, (1, 1)), (500, (8, 2))])
+@pytest.mark.parametrize("bad", [0, 21, 63])
+def test_a_text_that_cannot_be_embedded_is_found_by_halves_and_leaves_its_path_unplaced(
+    status: int, tries: tuple[int, int], bad: int
+) -> None:
+    texts = [str(1000 + index) for index in range(64)]
+    texts[bad] = "2" * 13
+    with emulated("vllm", longest_embedded=12, refuses_by=status) as server:
+        embedder = HttpEmbedder(server.url, "step", patience=FAST)
+        server.log.clear()
+        found = asyncio.run(evidence(embedder, texts))
+        asked = [body["input"] for body in server.bodies("/v1/embeddings")]
+    for text, one in zip(texts, found, strict=True):
+        if text == texts[bad]:
+            assert (one.embedding, one.unplaced is None) == (None, False)
+            assert "a text is too long" in one.unplaced
+        else:
+            np.testing.assert_allclose(one.embedding, [text.count(digit) + 0.01 for digit in "0123456789"])
+    first, later = tries
+    assert asked.count(texts) == first
+    assert asked.count([KNOWN]) == 7
+    assert (
+        len(asked) == first + 6 * later + 6 + 7
+    )  # the bad halves, the good ones, and the text that is known to be good
+
+
+def test_a_server_that_is_gone_is_not_asked_text_by_text() -> None:
+    with emulated("vllm") as server, faulty(server.url, 0.0, kinds=("drop",)) as proxy:
+        embedder = HttpEmbedder(proxy.url, "step", patience=FAST)
+        proxy.share = 1.0
+        for count, most in ((1, 10), (64, 10), (130, 18)):  # later batches are tried twice
+            proxy.done.clear()
+            session: Any = embedder.open(PROBLEM, NoPolicy())
+            found = asyncio.run(closing(session, session.find([path_of(str(index)) for index in range(count)])))
+            assert [type(one) for one in found] == [Failure] * count
+            assert "tried 8 times" in found[0].reason
+            assert len(proxy.done) == most
+
+
+async def closing(session: Any, result: Any) -> Any:
+    try:
+        return await result
+    finally:
+        await session.close()
+
+
+def test_embeddings_come_through_a_line_that_breaks(served: Emulator) -> None:
+    texts = [str(index) for index in range(200)]
+    plain = asyncio.run(evidence(HttpEmbedder(served.url, patience=FAST), texts))
+    with faulty(served.url, 0.3, kinds=("drop", "truncate", "500", "garbage")) as proxy:
+        embedder = HttpEmbedder(proxy.url, patience=FAST)
+        session: Any = embedder.open(PROBLEM, NoPolicy())
+        found = asyncio.run(closing(session, session.find([path_of(text) for text in texts])))
+    np.testing.assert_array_equal([one.embedding for one in found], [one.embedding for one in plain])
+
+
+def test_a_search_goes_on_where_solutions_outgrow_the_embedder() -> None:
+    longest = max(len(way[0]) for way in WAYS)
+    fields: dict[str, Any] = {"budget": 8, "strategy": "dora", "world": "countdown", "reward": "confidence"}
+    with emulated("vllm", longest_embedded=longest) as server:
+        solution = rollwise.solve(QUESTION, policy=server.url, directions=server.url, **fields)
+    assert (len(solution.finished), solution.failures) == (8, ())
+    assert len([note for note in solution.notes if note.startswith("8 paths went on as directions of their own")]) == 1
+    first, second, third = rounds(solution.events)
+    assert [event.unplaced is None for event in (*first.grown, *third.grown)] == [True] * 16
+    assert all("too long" in str(event.unplaced) for event in second.grown)
+    assert second.allocated is not None
+    assert second.allocated.allocation.effective_directions == 8
+    assert "8 unplaced" in round_line(second).plain
+    assert "too long" in event_records(second.grown, {})[0]["unplaced"]
+
+
+def test_an_embedder_that_is_gone_costs_the_rollouts_that_need_it(served: Emulator) -> None:
+    with faulty(served.url, 0.0, kinds=("drop",)) as proxy:
+        embedder = HttpEmbedder(proxy.url, patience=FAST)
+        proxy.share = 1.0
+        solution = rollwise.solve(QUESTION, "dora", 8, policy=served.url, directions=embedder)
+    assert len(solution.failures) == 8
+    assert all("tried 8 times" in reason for reason in solution.failures)
+
+
+@pytest.mark.parametrize(("bad", "unplaced"), [("a text", 1), (KNOWN, 0)])
+def test_what_breaks_a_model_in_this_process_costs_no_other_text(bad: str, unplaced: int) -> None:
+    class Model:
+        """Breaks down at one text: at none other, or at all."""
+
+        def embed(self, texts: list[str]) -> Any:
+            if bad == KNOWN or bad in texts:
+                raise RuntimeError("out of memory")
+            return np.array([[len(text), 1.0] for text in texts])
+
+        def tokens(self, texts: list[str]) -> int:
+            return sum(map(len, texts))
+
+    session = EmbeddingSession(_InThread(Model()), window("whole"))  # type: ignore[arg-type]
+    found: list[Any] = list(asyncio.run(session.find([path_of(text) for text in ("one", "a text", "three")])))
+    if not unplaced:
+        assert found == [Failure("RuntimeError: out of memory")] * 3
+        return
+    assert [one.unplaced for one in found] == [None, "RuntimeError: out of memory", None]
+    assert [found[0].embedding[0], found[2].embedding[0]] == [3, 5]
+    assert session.usage.prefilled == len("one" + "three") + 3 * len(KNOWN)
 
 
 def test_directions_by_a_server_that_embeds(served: Emulator) -> None:

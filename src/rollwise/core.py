@@ -124,10 +124,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a direction finder knows of one path: a label (equal label, same direction) or an embedding (d,)."""
+    """What a direction finder knows of one path: a label (equal label, same direction) or an embedding (d,).
+
+    `unplaced` says why there is neither, where nothing can be found out about this path, as of a text that no embedder
+    takes: it is then a direction of its own. A finder that breaks down gives a Failure.
+    """
 
     label: Hashable = None
     embedding: FloatArray | None = None
+    unplaced: str | None = None
 
 
 @dataclass(frozen=True)

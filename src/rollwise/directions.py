@@ -45,19 +45,27 @@ def lineage_embeddings(paths: Sequence[PathKey]) -> FloatArray:
 def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
     """Directions of the candidates that the evidence is about; None where there is none.
 
-    A path without evidence among labelled ones is a direction of its own. Raises InputError where some paths have an
-    embedding and others do not, or where embeddings differ in length.
+    A path without evidence among labelled ones is a direction of its own; so is an unplaced one, of cosine 0 with
+    all others. Raises InputError where some paths have an embedding and others do not, or where embeddings differ in
+    length.
     """
-    if not evidence or all(item.embedding is None and item.label is None for item in evidence):
+    if all(item.embedding is None and item.label is None and item.unplaced is None for item in evidence):
         return None
-    embeddings = [item.embedding for item in evidence if item.embedding is not None]
-    if not embeddings:
+    placed = [index for index, item in enumerate(evidence) if item.embedding is not None]
+    if not placed:
         return from_labels(
             [("alone", index) if item.label is None else (item.label,) for index, item in enumerate(evidence)]
         )
-    if len(embeddings) != len(evidence) or len({embedding.shape for embedding in embeddings}) > 1:
+    embeddings = [item.embedding for item in evidence if item.embedding is not None]
+    unplaced = sum(item.embedding is None and item.unplaced is not None for item in evidence)
+    if len(placed) + unplaced != len(evidence) or len({embedding.shape for embedding in embeddings}) > 1:
         raise InputError("a direction finder has to embed every path, all in the same number of dimensions")
-    return from_embeddings(np.stack(embeddings))
+    directions = from_embeddings(np.stack(embeddings))
+    if not unplaced:
+        return directions
+    similarity = np.eye(len(evidence))
+    similarity[np.ix_(placed, placed)] = directions.similarity
+    return Directions(similarity=similarity)
 
 
 def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:

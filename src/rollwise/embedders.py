@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from rollwise.core import (
     whole_steps,
 )
 from rollwise.directions import lineage_embeddings
-from rollwise.errors import InputError, MissingExtraError
+from rollwise.errors import EngineError, InputError, MissingExtraError
 
 
 class HiddenStates:
@@ -159,13 +159,45 @@ class MiniLM:
         return EmbeddingSession(_InThread(self), self.window)
 
 
+KNOWN = "1 + 1 = 2"
+"""A text that every embedder takes: whether it does tells a text's fault from the embedder's own."""
+
+Ask = Callable[[Sequence[str], bool], Awaitable[tuple[Sequence[FloatArray], int]]]
+
+
+async def embedded(ask: Ask, texts: Sequence[str], again: bool = False) -> tuple[list[Evidence | Failure], int]:
+    """What is known of each text, and how many tokens were read. `ask(texts, again)` gives the embeddings (d,) of them
+    all and the tokens read, or raises; `again` tells it to be brief, since it was asked before.
+
+    Where it raises and still embeds KNOWN, the texts are at fault: they are asked for by halves until each that cannot
+    be embedded stands alone, unplaced. Where it does not, the embedder is at fault, and all the texts are lost. Raises
+    InputError where `ask` does.
+    """
+    try:
+        rows, tokens = await ask(texts, again)
+        return [Evidence(embedding=row) for row in rows], tokens
+    except InputError:
+        raise
+    except Exception as error:  # whatever an embedder may raise
+        reason = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+    try:
+        _, tokens = await ask([KNOWN], True)
+    except Exception:
+        return [Failure(reason)] * len(texts), 0
+    if len(texts) == 1:
+        return [Evidence(unplaced=reason)], tokens
+    middle = len(texts) // 2
+    halves = await asyncio.gather(*(embedded(ask, part, True) for part in (texts[:middle], texts[middle:])))
+    return [one for found, _ in halves for one in found], tokens + sum(read for _, read in halves)
+
+
 class Embed(Protocol):
     """Who embeds texts for a session."""
 
     in_process: bool
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
-        """Each text's embedding (d,), or what it was lost by, and how many tokens were read for them."""
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:
+        """What is known of each text, or what it was lost by, and how many tokens were read for them."""
         ...
 
     async def close(self) -> None:
@@ -179,7 +211,10 @@ class _InThread:
     def __init__(self, model: MiniLM) -> None:
         self.model = model
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:
+        return await embedded(self._ask, texts)
+
+    async def _ask(self, texts: Sequence[str], again: bool) -> tuple[Sequence[FloatArray], int]:
         return list(await asyncio.to_thread(self.model.embed, texts)), self.model.tokens(texts)
 
     async def close(self) -> None:
@@ -194,22 +229,25 @@ class EmbeddingSession:
     def __init__(self, embed: Embed, part: Window) -> None:
         self.embed, self.part, self.usage = embed, part, Usage()
         self.in_process = embed.in_process
-        self.known: dict[str, FloatArray] = {}
+        self.known: dict[str, Evidence] = {}
 
     async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:
-        """The embedding of each path's window, or what it was lost by; results in the order given."""
+        """The embedding of each path's window, or what it was lost by; results in the order given.
+
+        A window that cannot be embedded leaves its path unplaced; a Failure is the embedder's own.
+        """
         texts = [self.part(path) for path in paths]
         lost: dict[str, Failure] = {}
         if fresh := [text for text in dict.fromkeys(texts) if text not in self.known]:
-            embeddings, tokens = await self.embed(fresh)
+            found, tokens = await self.embed(fresh)
             self.usage.prefilled += tokens
             self.usage.calls += 1
-            for text, embedding in zip(fresh, embeddings, strict=True):
-                if isinstance(embedding, Failure):
-                    lost[text] = embedding
+            for text, one in zip(fresh, found, strict=True):
+                if isinstance(one, Failure):
+                    lost[text] = one
                 else:
-                    self.known[text] = embedding
-        return [lost.get(text) or Evidence(embedding=self.known[text]) for text in texts]
+                    self.known[text] = one
+        return [lost.get(text) or self.known[text] for text in texts]
 
     async def close(self) -> None:
         """Give everything back."""

@@ -26,12 +26,13 @@ def event_records(events: Iterable[Event], rights: Mapping[PathKey, bool]) -> li
 
 def _fields(event: Event) -> dict[str, Any]:
     match event:
-        case Grown(path=path, step=step, reward=reward, spans=spans):
+        case Grown(path=path, step=step, reward=reward, unplaced=unplaced, spans=spans):
             logprob = step.logprob if math.isfinite(step.logprob) else None
             told = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
             sure = {"certainty": step.certainty} if math.isfinite(step.certainty) else {}
             when = {"spans": {name: [round(at, 6) for at in span] for name, span in spans.items()}} if spans else {}
-            return {"path": key_text(path), **told, **sure, "reward": float(reward), **when}
+            alone = {"unplaced": unplaced} if unplaced is not None else {}
+            return {"path": key_text(path), **told, **sure, "reward": float(reward), **alone, **when}
         case Failed(path=path, reason=reason):
             return {"path": key_text(path), "reason": reason}
         case Finished(path=path, stop=stop):

@@ -35,6 +35,8 @@ def round_line(happened: Round) -> Text:
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
             line.append(f", {effective:.1f} directions")
+    if unplaced := [event.unplaced for event in happened.grown if event.unplaced is not None]:
+        line.append(f", {len(unplaced)} unplaced: {unplaced[0]}", style="yellow")
     if happened.finished:
         line.append(f", {len(happened.finished)} finished", style="green")
     if happened.failed:

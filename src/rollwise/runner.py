@@ -40,7 +40,7 @@ from rollwise.registry import (
     find_world,
     refuse_unknown_directions,
 )
-from rollwise.search import Event, Failed, Limits, Round, Search, rounds
+from rollwise.search import Event, Failed, Grown, Limits, Round, Search, rounds
 from rollwise.voting import VOTES, Vote, read_vote, verified
 
 Result = TypeVar("Result")
@@ -273,7 +273,7 @@ class Runner:
             events=tuple(search.events),
             judged=self.world.checkable or problem.answer is not None,
             votes={name: voter is not None and rights[voter] for name, voter in others.items()},
-            notes=self.notes,
+            notes=(*self.notes, *_unplaced(search.events)),
         )
 
     def _weights(self, vote: Vote, rewards: FloatArray) -> FloatArray:
@@ -282,6 +282,14 @@ class Runner:
             return rewards
         assert self.ended is not None
         return self.ended.chances(rewards)
+
+
+def _unplaced(events: Sequence[Event]) -> list[str]:
+    """A sentence on the paths whose direction could not be told, where there are any."""
+    reasons = [event.unplaced for event in events if isinstance(event, Grown) and event.unplaced is not None]
+    if not reasons:
+        return []
+    return [f"{len(reasons)} paths went on as directions of their own, since theirs could not be told: {reasons[0]}"]
 
 
 def _shows_hidden(policy: Policy) -> bool:

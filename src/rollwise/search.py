@@ -49,12 +49,15 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A path grew by one step and was scored. When is no part of what happened: equal events may differ in `spans`."""
+    """A path grew by one step and was scored; `unplaced` says why its direction is not known, where it could not be
+    told. When is no part of what happened: equal events may differ in `spans`.
+    """
 
     round: int
     path: PathKey
     step: Step
     reward: float
+    unplaced: str | None = None
     spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
@@ -156,7 +159,8 @@ class Search:
         else:
             grown = path.grown(outcome.step).scored(outcome.reward)
             self._grown.append((grown, outcome))
-            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, outcome.spans))
+            unplaced = outcome.evidence.unplaced
+            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, unplaced, outcome.spans))
         if not self._waiting:
             self._close_round()
 

@@ -200,8 +200,6 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
 
 def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:
     shown: dict[str, object] = solution.as_dict()
-    if runner.notes:
-        shown["notes"] = list(runner.notes)
     if explain:
         columns = _flow(solution, runner).columns
         shown["rounds"] = [[{**vars(band), "label": str(band.label)} for band in column] for column in columns]

@@ -208,12 +208,18 @@ class Fleet:
         return self._lanes[place]
 
     async def ask(
-        self, question: str, key: Sequence[object], read: Callable[[Endpoint, float], Awaitable[Result]]
+        self,
+        question: str,
+        key: Sequence[object],
+        read: Callable[[Endpoint, float], Awaitable[Result]],
+        attempts: int | None = None,
     ) -> Result:
         """What `read(endpoint, seconds left)` makes of the question's server. What may pass is tried again, elsewhere
-        where this server cannot be reached. Raises LostError when patience ends, or where trying again is of no use.
+        where this server cannot be reached; `attempts` times at most where that is less than patience has. Raises
+        LostError when patience ends, or where trying again is of no use.
         """
         patience, spent = self.patience, 0.0
+        most = min(patience.attempts, attempts or patience.attempts)
         for attempt in itertools.count():
             endpoint = self.choose(question)
             async with self._lane().slots[endpoint.address.url]:  # the wait for a slot is not the server's doing
@@ -228,7 +234,7 @@ class Fleet:
             self._note(endpoint, getattr(failed, "unreachable", False))
             wait = patience.wait(attempt, getattr(failed, "wait", None), *key)
             spent += self.clock() - began + wait
-            if attempt + 1 >= patience.attempts or spent >= patience.deadline:
+            if attempt + 1 >= most or spent >= patience.deadline:
                 reason = str(failed) or f"no reply within {patience.deadline:g} s"
                 raise LostError(f"{reason} (tried {attempt + 1} times)")
             await asyncio.sleep(wait)

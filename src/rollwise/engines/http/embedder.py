@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from rollwise.core import DirectionSession, Failure, FloatArray, PolicySession, Problem
-from rollwise.embedders import EmbeddingSession, window
+from rollwise.core import DirectionSession, Evidence, Failure, FloatArray, PolicySession, Problem
+from rollwise.embedders import KNOWN, EmbeddingSession, embedded, window
 from rollwise.engines.http.asker import Asker
-from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
+from rollwise.engines.http.client import Endpoint, Fleet, Patience
 from rollwise.engines.http.probe import model_card
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
@@ -20,6 +19,8 @@ from rollwise.errors import EngineError, InputError
 
 BATCH = 64
 """Texts a request."""
+AGAIN = 2
+"""How often texts are asked for that were lost together, or while the server is lost."""
 
 
 class HttpEmbedder:
@@ -38,7 +39,7 @@ class HttpEmbedder:
         try:
             listed = (asker.get("/v1/models") or {}).get("data") or []
             self.model = self.given[0].model or model_card(listed, "embed")["id"]
-            self.size = read_embeddings(asker.post("/v1/embeddings", self.body(["1 + 1 = 2"])), 1)[0].shape[1]
+            self.size = read_embeddings(asker.post("/v1/embeddings", self.body([KNOWN])), 1)[0].shape[1]
         except EngineError as error:
             raise InputError(f"{self.given[0].url} does not embed: {error}") from None
         finally:
@@ -60,35 +61,26 @@ class _Served:
         self.embedder, self.question = embedder, question
         self.entered = False
 
-    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
+    async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:
         if not self.entered:
             self.embedder.fleet.enter()
             self.entered = True
-        found, tokens = list[FloatArray | Failure](), 0
+        found, tokens, down = list[Evidence | Failure](), 0, False
         for first in range(0, len(texts), BATCH):
-            embeddings, read = await self._embedded(texts[first : first + BATCH])
-            found += embeddings
+            batch, read = await embedded(self._ask, texts[first : first + BATCH], down)
+            found += batch
             tokens += read
+            down = isinstance(batch[-1], Failure)
         return found, tokens
 
-    async def _embedded(self, texts: Sequence[str]) -> tuple[Sequence[FloatArray | Failure], int]:
-        """Where the server refuses the texts together each is asked for alone, so that a bad one costs itself only."""
-        try:
-            embeddings, tokens = await self._ask(texts)
-        except LostError as error:
-            if not error.refused or len(texts) == 1:
-                return [Failure(str(error))] * len(texts), 0
-            alone = await asyncio.gather(*(self._embedded([text]) for text in texts))
-            return [one for found, _ in alone for one in found], sum(read for _, read in alone)
-        return list(embeddings), tokens
-
-    async def _ask(self, texts: Sequence[str]) -> tuple[FloatArray, int]:
+    async def _ask(self, texts: Sequence[str], again: bool) -> tuple[Sequence[FloatArray], int]:
         fleet, body = self.embedder.fleet, self.embedder.body(texts)
 
         async def read(endpoint: Endpoint, seconds: float) -> tuple[FloatArray, int]:
             return read_embeddings(await fleet.post(endpoint, "/v1/embeddings", body, seconds), len(texts))
 
-        return await fleet.ask(self.question, (self.question, *texts), read)
+        rows, tokens = await fleet.ask(self.question, (self.question, *texts), read, AGAIN if again else None)
+        return list(rows), tokens
 
     async def close(self) -> None:
         if self.entered:
