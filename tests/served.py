@@ -175,9 +175,16 @@ class Handler(BaseHTTPRequestHandler):
         prompt = body["prompt"]
         if not isinstance(prompt, str):
             if kind in ("transformers", "llama-cpp-python", "openai"):
-                return self.reply({"error": {"message": "prompt has to be a string"}}, 422)
+                status = 500 if kind == "llama-cpp-python" else 422
+                return self.reply({"error": {"message": "prompt has to be a string"}}, status)
             prompt = decode(prompt)
         limit = body.get("n_predict", body.get("max_tokens", 16))
+        if kind == "llama-cpp-python" and len(prompt) >= self.server.settings.get("context", 10**6):
+            message = f"This model's maximum context length is {self.server.settings['context']} tokens"
+            return self.stream_nothing() if body.get("stream") else self.reply({"error": {"message": message}}, 400)
+        if kind == "llama-cpp-python" and not self.server.settings.get("logits_all", True) and "logprobs" in body:
+            message = "logprobs is not supported for models created with logits_all=False"
+            return self.reply({"error": {"message": message}}, 500)
         if len(prompt) + limit > 600 and kind == "vllm":
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
         time.sleep(self.server.settings.get("seconds", 0.0))
@@ -206,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         keeps = kind == "transformers" or body.get("include_stop_str_in_output") or body.get("no_stop_trim")
         made = text if stop is None else text[: stop[1] + len(stop[0])]
         shown = made if stop is None or keeps else text[: stop[1]]
-        ids = encode(made) + ([END] if ended and stop is None else [])
+        ids = encode(made) + ([END] if ended and stop is None and kind != "llama-cpp-python" else [])
         reason = "stop" if stop is not None or ended else "length"
         tokens = [*made, *([""] if len(ids) > len(made) else [])]
         if kind == "llamacpp":
@@ -231,10 +238,11 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "sglang":
             choice["matched_stop"] = stop[0] if stop is not None else END if ended else None
         if kind != "transformers" and body.get("logprobs") is not None:
+            named = tokens if kind != "openai" else [*shown]
             choice["logprobs"] = {
-                "tokens": tokens,
-                "token_logprobs": [-0.1] * len(tokens),
-                "top_logprobs": [{"a": -0.1, "b": -3.0}] * len(tokens),
+                "tokens": named,
+                "token_logprobs": [-0.1] * len(named),
+                "top_logprobs": [{"a": -0.1, "b": -3.0}] * len(named),
             }
         if body.get("return_token_ids"):
             choice["token_ids"] = ids
@@ -274,6 +282,13 @@ class Handler(BaseHTTPRequestHandler):
             self.data(last | {"content": "", "tokens": [], "stop": True})
         except OSError:
             self.server.cut += 1
+        self.close_connection = True
+
+    def stream_nothing(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
         self.close_connection = True
 
     def event(self, choice: dict[str, Any]) -> None:

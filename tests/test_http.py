@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import OWNERS, QUESTION, TEXTS, WAYS, Emulator, emulated, encode
 from typer.testing import CliRunner
+from walking import walk
 
 import rollwise
 from rollwise.cli import build_app
@@ -85,7 +86,7 @@ def test_every_kind_is_searched_to_the_end_and_step_by_step(kind: str) -> None:
         ("rollwise", "told", True, "tokenize"),
         ("sglang", "told", True, "plain"),
         ("llamacpp", "told", True, "apply-template"),
-        ("llama-cpp-python", "cut", False, "plain"),
+        ("llama-cpp-python", "shown", False, "plain"),
         ("transformers", "kept", False, "plain"),
         ("openai", "cut", False, "plain"),
     ],
@@ -104,6 +105,40 @@ def test_a_server_that_fails_at_stop_strings_is_streamed_from() -> None:
         steps = asyncio.run(grown(HttpPolicy(server.url), [Path((0,))]))
     assert isinstance(steps[0], Step)
     assert steps[0].text in (WAYS[0][0], WAYS[1][0])
+
+
+@pytest.mark.parametrize("certainty", [True, False])
+@pytest.mark.parametrize("logits_all", [True, False])
+def test_llama_cpp_python_is_streamed_from_unless_log_probabilities_show_the_ends(
+    certainty: bool, logits_all: bool
+) -> None:
+    shown = certainty and logits_all
+    with emulated("llama-cpp-python", logits_all=logits_all) as server:
+        policy = HttpPolicy(server.url)
+        assert policy.server.refused == (frozenset() if logits_all else {"logprobs"})
+        assert policy.server.stopping == ("shown" if logits_all else "cut")
+        server.log.clear()
+        path = asyncio.run(walk(policy, PROBLEM, Sampling(temperature=0, certainty=certainty)))
+        bodies = server.bodies("/v1/completions")
+    assert [step.text for step in path.steps] == WAYS[0]
+    assert [step.stop for step in path.steps] == [Stop.STEP, Stop.STEP, Stop.END]
+    assert [step.tokens for step in path.steps] == [len(text) for text in WAYS[0]]
+    assert [("stream" in body, "stop" in body, "logprobs" in body) for body in bodies] == [
+        (not shown, shown, shown)
+    ] * 3
+
+
+@pytest.mark.parametrize("certainty", [True, False])
+def test_a_prompt_that_llama_cpp_python_has_no_room_for_is_sent_no_eight_times(certainty: bool) -> None:
+    with emulated("llama-cpp-python", context=100) as server:
+        policy = HttpPolicy(server.url)
+        server.log.clear()
+        long = Path((0, 0), (Step("x" * 100, 100, Stop.STEP),))
+        session = policy.open(PROBLEM, Sampling(certainty=certainty))
+        (lost,) = asyncio.run(closing(session, session.extend([long])))
+        asked = server.bodies("/v1/completions")
+    assert lost == Failure("the server answered 400: This model's maximum context length is 100 tokens")
+    assert [body.get("stream", False) for body in asked] == ([False] if certainty else [True, False])
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,17 @@ VLLM = Server("http://a", "vllm", "m", takes_ids=True, gives_ids=True, stopping=
 SGLANG = Server("http://a", "sglang", "m", stopping="told", stop_key="matched_stop")
 LLAMA = Server("http://a", "llamacpp", "m", stopping="told", stop_key="stop_reason")
 PYTHON = Server("http://a", "llama-cpp-python", "m")
+SHOWN = Server("http://a", "llama-cpp-python", "m", stopping="shown")
 TRANSFORMERS = Server("http://a", "transformers", "m", stopping="kept")
 
 
 def choice(text: str, finish_reason: str | None, **fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "text": text, "finish_reason": finish_reason, **fields}]}
+
+
+def shown(text: str, finish_reason: str, *tokens: str) -> dict[str, Any]:
+    named = {"tokens": list(tokens), "token_logprobs": [-0.1] * len(tokens), "top_logprobs": [{}] * len(tokens)}
+    return choice(text, finish_reason, logprobs=named)
 
 
 def native(content: str, stop_type: str, **fields: Any) -> dict[str, Any]:
@@ -61,6 +67,14 @@ ENDINGS = [
     (TRANSFORMERS, choice("a = 1\n\n", "stop"), Stop.STEP, "a = 1\n\n"),
     (TRANSFORMERS, choice("done", "stop"), Stop.END, "done"),
     (TRANSFORMERS, choice("a = ", "length"), Stop.LENGTH, "a = "),
+    # llama-cpp-python: the text leaves the stop string out, its tokens do not; they lack characters that several make
+    (SHOWN, shown("a = 1", "stop", "a", " = 1", "\n\n"), Stop.STEP, "a = 1\n\n"),
+    (SHOWN, shown("a = 1", "stop", "a", " = 1", "\n\nb"), Stop.STEP, "a = 1\n\nb"),
+    (SHOWN, shown("a 🙂", "stop", "a ", "", "", "\n\n"), Stop.STEP, "a 🙂\n\n"),
+    (SHOWN, shown("", "stop", "\n\n"), Stop.STEP, "\n\n"),
+    (SHOWN, shown("done", "stop", "do", "ne"), Stop.END, "done"),
+    (SHOWN, shown("", "stop"), Stop.END, ""),
+    (SHOWN, shown("a = ", "length", "a", " = "), Stop.LENGTH, "a = "),
 ]
 
 

@@ -29,6 +29,7 @@ _THINKING = {
 _STOPPING = {
     "told": "the field {key} names the string",
     "kept": "the text keeps the string",
+    "shown": "the tokens of the log-probabilities show the string; without them, streamed and cut here",
     "cut": "replies do not tell; they are streamed and cut here",
 }
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from rollwise.engines.http.replies import BrokenReplyError, NativeStream, Stream
+from rollwise.engines.http.replies import BrokenReplyError, EmptyStreamError, NativeStream, Stream
 from rollwise.engines.http.servers import Address
 from rollwise.errors import EngineError, MissingExtraError
 from rollwise.numerics import keyed_generator
@@ -259,20 +259,28 @@ class Fleet:
     async def stream(
         self, endpoint: Endpoint, path: str, body: Any, stream: Stream | NativeStream, seconds: float
     ) -> Any:
-        """The body of a streamed completion, read until `stream` has all of it; the rest is cancelled."""
+        """The body of a streamed completion, read until `stream` has all of it; the rest is cancelled. Raises
+        EmptyStreamError where the server takes the request and then says nothing, beside what `post` raises.
+        """
         client, url = self._lane().client, endpoint.address.url + path
+        taken = begun = False
         try:
             async with client.stream(
                 "POST", url, json=body, headers=headers(), timeout=self._timeout(seconds)
             ) as reply:
                 if reply.status_code != 200:
                     check_status(reply.status_code, (await reply.aread()).decode(errors="replace"))
+                taken = True
                 async for line in reply.aiter_lines():
                     data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                    begun = begun or bool(data)
                     if data and (data == "[DONE]" or stream.feed(parsed(data))):
                         break
         except self.httpx.HTTPError as error:
-            raise self._unreached(endpoint, error) from None
+            if not taken or begun:
+                raise self._unreached(endpoint, error) from None
+        if not begun:
+            raise EmptyStreamError(f"{endpoint.address.url} streamed nothing")
         return stream.body
 
     def _timeout(self, seconds: float) -> Any:

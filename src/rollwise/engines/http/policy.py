@@ -14,12 +14,14 @@ from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
 from rollwise.engines.http.forks import fork_groups, read_forks, seed_of, sharing
 from rollwise.engines.http.probe import probe
-from rollwise.engines.http.replies import NativeStream, Reply, Stream, read_reply
+from rollwise.engines.http.replies import EmptyStreamError, NativeStream, Reply, Stream, read_reply
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.errors import InputError
 from rollwise.prompts import PLACES, messages, step_rule
 
 _CLOSED = Failure("the session is closed")
+_ONE_WORD = {"stream": False, "max_tokens": 1}
+"""What makes of a request one that hears why a stream was empty, as where the prompt is too long for the context."""
 
 
 @dataclass(frozen=True)
@@ -245,12 +247,20 @@ class HttpSession:
     async def _complete(self, path: Path, limit: int) -> Reply:
         policy, server = self.policy, self.policy.server
         body = await self._body(path, limit)
+        empty = False
 
         async def read(endpoint: Endpoint, seconds: float) -> Reply:
+            nonlocal empty
             fleet = policy.fleet
-            if server.native or server.stopping == "cut":
+            if server.native or server.streams(self.sampling):
                 stream = NativeStream() if server.native else Stream(policy.rule)
-                reply = await fleet.stream(endpoint, server.route, body | {"stream": True}, stream, seconds)
+                if empty:
+                    await fleet.post(endpoint, server.route, body | _ONE_WORD, seconds)
+                try:
+                    reply = await fleet.stream(endpoint, server.route, body | {"stream": True}, stream, seconds)
+                except EmptyStreamError:
+                    empty = True
+                    raise
             else:
                 reply = await fleet.post(endpoint, server.route, body, seconds)
             return read_reply(server, reply, policy.rule, limit, TOP)

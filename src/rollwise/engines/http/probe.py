@@ -185,7 +185,7 @@ def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> 
     takes_ids = not isinstance(prompt, str)
     try:
         reply, refused = _taken(asker, server.route, body)
-    except LostError:
+    except (LostError, PassingError):
         if not takes_ids:
             raise
         takes_ids, body["prompt"] = False, _probe_text(server)
@@ -216,27 +216,34 @@ def _with_completion(asker: Asker, server: Server, prompt: templates.Prompt) -> 
     )
     if not stop_key:
         with contextlib.suppress(EngineError):  # a server that fails at stop strings is sent none
-            found = _with_kept_stop(asker, found, body["prompt"])
+            found = _with_seen_stop(asker, found, body["prompt"])
     return serve.tempered(asker, found, body["prompt"]) if kind == "transformers" else found
 
 
 def _taken(asker: Asker, path: str, body: dict[str, Any]) -> tuple[Any, set[str]]:
-    """A reply, and the fields that had to be left out for it. Raises LostError where it is refused for more."""
+    """A reply, and the fields that had to be left out for it. Raises LostError where it is refused for more.
+
+    llama-cpp-python refuses by the status 500.
+    """
     refused: set[str] = set()
     needed = {"prompt", "model", "max_tokens", "n_predict", "temperature"}
     while True:
         try:
             return asker.post(path, {name: value for name, value in body.items() if name not in refused}), refused
-        except LostError as error:
+        except (LostError, PassingError) as error:
             optional = [name for name in body if name not in needed | refused]
             named = [name for name in optional if name in str(error)]
+            if isinstance(error, PassingError) and not named:
+                raise
             if not optional or (isinstance(body["prompt"], list) and "prompt" in str(error) and not named):
                 raise
             refused |= set(named) if named else set(optional)
 
 
-def _with_kept_stop(asker: Asker, server: Server, prompt: Any) -> Server:
-    """Whether the text keeps its stop string: what the server said greedily before is stopped within, and compared."""
+def _with_seen_stop(asker: Asker, server: Server, prompt: Any) -> Server:
+    """Whether the text keeps its stop string, or the log-probabilities show it: what the server said greedily before is
+    stopped within, and compared.
+    """
     asked = replace(server, stopping="kept")
     free = as_choice(asker.post(server.route, completion_body(asked, prompt, _GREEDY, 8, 1)), False)
     text = str(free.get("text") or "")
@@ -244,9 +251,14 @@ def _with_kept_stop(asker: Asker, server: Server, prompt: Any) -> Server:
     if len(end) < 2 or end in text[:3]:
         return server
     body = completion_body(asked, prompt, _GREEDY, 8, 1, [end])
-    stopped = str(as_choice(asker.post(server.route, body, tries=1), False).get("text") or "")
-    kept = stopped.startswith(text[:2] + end) and len(stopped) < len(text)
-    return asked if kept else server
+    choice = as_choice(asker.post(server.route, body, tries=1), False)
+    stopped = str(choice.get("text") or "")
+    if stopped.startswith(text[:2] + end) and len(stopped) < len(text):
+        return asked
+    shown = "".join(map(str, (choice.get("logprobs") or {}).get("tokens") or []))
+    if stopped == text[:2] and shown.startswith(text[:2] + end) and len(shown) < len(text):
+        return replace(server, stopping="shown")
+    return server
 
 
 def _tried(asker: Asker, server: Server, prompt: templates.Prompt) -> Server:

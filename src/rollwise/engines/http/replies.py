@@ -19,6 +19,10 @@ class BrokenReplyError(EngineError):
     """A reply that is not what was asked for: cut off, garbage, or broken off by the server."""
 
 
+class EmptyStreamError(BrokenReplyError):
+    """A stream that ended before its first event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A step, and what the server read for it: tokens read anew and from its cache, None where it does not say.
@@ -51,6 +55,15 @@ def ending(choice: Mapping[str, Any], stop_key: str | None, ends: Sequence[str])
     if isinstance(matched, str) and matched in ends:
         return Stop.STEP, text if matched in text else text + matched
     return Stop.END, text
+
+
+def with_stop(text: str, generated: str, ends: Sequence[str]) -> str:
+    """A text with the stop string that the server left out of it, where the tokens that were `generated` hold one. They
+    may lack characters of which no token holds a whole one.
+    """
+    if generated.startswith(text):
+        return generated
+    return text + next((end for end in ends if end in generated), "")
 
 
 def as_choice(reply: Any, native: bool) -> dict[str, Any]:
@@ -147,10 +160,12 @@ def _logprob(value: Any) -> float:
 def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) -> Reply:
     """What came of a request for one step of at most `limit` tokens. Raises BrokenReplyError where it says nothing."""
     choice = as_choice(body, server.native)
-    stop, text = ending(choice, server.stop_key, rule.ends)
     shown = choice.get("logprobs") or {}
     logprobs = [_logprob(one) for one in shown.get("token_logprobs") or []]
     pieces = [str(one) for one in shown.get("tokens") or []]
+    if server.stopping == "shown":
+        choice["text"] = with_stop(str(choice.get("text") or ""), "".join(pieces), rule.ends)
+    stop, text = ending(choice, server.stop_key, rule.ends)
     ids = tuple(choice.get("token_ids") or ())
     prefilled, cached, generated = usage_of(server, body)
     counted = generated is not None or bool(ids or logprobs)

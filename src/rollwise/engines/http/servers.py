@@ -12,9 +12,10 @@ from rollwise.core import Sampling
 from rollwise.errors import InputError
 from rollwise.prompts import StepRule
 
-Stopping = Literal["told", "kept", "cut"]
-"""How a step's end is seen: the reply says which string ended it; the text keeps the string; or the reply is read as a
-stream and cut by the reader, since this server's replies do not tell a stop string from the end of the text.
+Stopping = Literal["told", "kept", "shown", "cut"]
+"""How a step's end is seen: the reply says which string ended it; the text keeps the string; the text leaves it out and
+the tokens among the log-probabilities show it; or the reply is read as a stream and cut by the reader, since this
+server's replies do not tell a stop string from the end of the text.
 """
 
 Tempering = Literal["asked", "greedy", "first"]
@@ -72,6 +73,12 @@ class Server:
     def native(self) -> bool:
         """Whether the kind has a route of its own that tells more: llama.cpp's /completion."""
         return self.kind == "llamacpp"
+
+    def streams(self, sampling: Sampling) -> bool:
+        """Whether a completion is streamed and cut here: where replies do not show a step's end, or only by
+        log-probabilities that nobody asks for. Of llama-cpp-python they cost a sort of the vocabulary for each token.
+        """
+        return self.stopping == "cut" or (self.stopping == "shown" and not sampling.certainty)
 
     @property
     def route(self) -> str:
@@ -155,9 +162,9 @@ def completion_body(
     """The request for one completion of at most `limit` tokens, with every sampling parameter that the server's kind
     takes, so that no default of the server's or the model's own has a say. Where the reader cuts, the server is asked
     to stream and is given no stop strings. The likeliest tokens are asked for only where the sampling wants to know how
-    certain the policy was.
+    certain the policy was; of llama-cpp-python no log-probabilities at all are then.
     """
-    fewest = 0 if server.kind in ("vllm", "rollwise") else 1
+    fewest = {"vllm": 0, "rollwise": 0, "llama-cpp-python": None}.get(server.kind, 1)
     top = TOP if sampling.certainty else fewest
     body: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else list(prompt)}
     body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
@@ -169,8 +176,8 @@ def completion_body(
     if server.native:
         body |= {"n_predict": limit, "n_probs": top}
     else:
-        body |= {"model": server.model, "max_tokens": limit, "logprobs": top}
-    if server.stopping == "cut":
+        body |= {"model": server.model, "max_tokens": limit} | ({} if top is None else {"logprobs": top})
+    if server.streams(sampling):
         body["stream"] = True
     elif ends:
         body["stop"] = list(ends)
