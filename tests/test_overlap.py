@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
@@ -14,17 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from served import emulated
 
+from rollwise.allocation import STRATEGIES
 from rollwise.config import Config
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import InputError
 from rollwise.events import event_records
+from rollwise.growing import Grower
 from rollwise.numerics import keyed_generator
 from rollwise.registry import find_policy, find_reward, find_world
 from rollwise.rewards.functions import from_function
 from rollwise.rewards.judge import Judge
 from rollwise.rewards.sharing import Shared
 from rollwise.runner import Runner, Solution, run_to_end, solve
-from rollwise.search import rounds
+from rollwise.search import Failed, Grown, Limits, Search, rounds
 
 torch.set_num_threads(1)
 
@@ -170,6 +174,47 @@ def test_scoring_begins_before_the_last_path_has_grown_and_the_events_say_so() -
     told = event_records(solution.events, {})[0]["spans"]
     assert told["generating"] == pytest.approx(only.grown[0].spans["generating"], abs=1e-6)
     assert told["scoring"][0] >= told["generating"][1]
+
+
+class Loses(Part):
+    """A part that loses path 0 as it grows, 3 as it is scored, 2 as it is embedded. Path 1 ends and is not embedded."""
+
+    async def find(self, paths: Sequence[Path]) -> list[Any]:
+        found = await super().find(paths)
+        return [Failure("lost") if path.key == (2,) else one for path, one in zip(paths, found, strict=True)]
+
+
+@pytest.mark.parametrize("overlap", ["auto", "never"])
+def test_a_loss_says_what_was_done_before_it_and_when_it_came(overlap: str) -> None:
+    ticks = itertools.count()
+    parts = Loses(lambda key: 0, lost={(0,)}), Loses(lambda key: 1, lost={(3,)}), Loses(lambda key: 2)
+
+    async def growing() -> Search:
+        search = Search(PROBLEM, STRATEGIES["temperature"].bind(None), Limits(4))
+        await Grower(*parts, overlap=overlap, clock=lambda: float(next(ticks))).round(search)  # type: ignore[arg-type]
+        return search
+
+    (happened,) = rounds(asyncio.run(growing()).events)
+    named = {event.path: list(event.spans) for event in happened.failed}
+    every = ["generating", "scoring", "embedding"]
+    assert named == {(0,): every[:1], (2,): every, (3,): every}
+    assert [list(event.spans) for event in happened.grown] == [every[:2]]
+    events: list[Grown | Failed] = [*happened.failed, *happened.grown]
+    for event in events:
+        starts, ends = zip(*event.spans.values(), strict=True)
+        assert all(start < end for start, end in zip(starts, ends, strict=True))
+        assert all(start >= ends[0] for start in starts[1:])
+    assert happened.span("generating") == (0.0, max(event.spans["generating"][1] for event in events))
+    for loss, told in zip(happened.failed, event_records(happened.failed, {}), strict=True):
+        assert json.loads(json.dumps(told))["spans"] == {name: list(span) for name, span in loss.spans.items()}
+
+
+def test_equal_losses_may_differ_in_when_they_came() -> None:
+    early, late = (Failed(0, (1,), "lost", {"generating": (at, at + 1.0)}) for at in (0.0, 5.0))
+    assert early == late == Failed(0, (1,), "lost")
+    assert event_records([Failed(0, (1,), "lost")], {}) == [
+        {"event": "failed", "round": 0, "path": "1", "reason": "lost"}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollwise.core import Belief, FloatArray, IntArray, PathKey, key_text
-from rollwise.search import Allocated, Event, Failed, Finished, Grown
+from rollwise.search import Allocated, Event, Failed, Finished, Grown, Span
 
 
 def event_records(events: Iterable[Event], rights: Mapping[PathKey, bool]) -> list[dict[str, Any]]:
@@ -30,11 +30,10 @@ def _fields(event: Event) -> dict[str, Any]:
             logprob = step.logprob if math.isfinite(step.logprob) else None
             told = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
             sure = {"certainty": step.certainty} if math.isfinite(step.certainty) else {}
-            when = {"spans": {name: [round(at, 6) for at in span] for name, span in spans.items()}} if spans else {}
             alone = {"unplaced": unplaced} if unplaced is not None else {}
-            return {"path": key_text(path), **told, **sure, "reward": float(reward), **alone, **when}
-        case Failed(path=path, reason=reason):
-            return {"path": key_text(path), "reason": reason}
+            return {"path": key_text(path), **told, **sure, "reward": float(reward), **alone, **_when(spans)}
+        case Failed(path=path, reason=reason, spans=spans):
+            return {"path": key_text(path), "reason": reason, **_when(spans)}
         case Finished(path=path, stop=stop):
             return {"path": key_text(path), "stop": stop.value}
         case Allocated(width=width, candidates=candidates, allocation=allocation):
@@ -49,6 +48,10 @@ def _fields(event: Event) -> dict[str, Any]:
                 "weights": _plain(allocation.weights),
                 "counts": _plain(allocation.counts),
             }
+
+
+def _when(spans: Mapping[str, Span]) -> dict[str, Any]:
+    return {"spans": {name: [round(at, 6) for at in span] for name, span in spans.items()}} if spans else {}
 
 
 def _believed(belief: Belief | None) -> dict[str, Any] | None:

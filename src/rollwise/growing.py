@@ -61,7 +61,10 @@ class Grower:
             if finding:
                 await finding.close()
         for path in waiting:
-            search.tell(path.key, _growth(path.key, steps[path.key], scoring, finding))
+            step, span = steps[path.key]
+            asked = {"scoring": scoring.spans, "embedding": finding.spans if finding else {}}
+            spans = {"generating": span} | {name: at[path.key] for name, at in asked.items() if path.key in at}
+            search.tell(path.key, _growth(path.key, step, scoring, finding), spans)
         parents = {path.key[:-1] for path in search.ask()}
         self.policy.retain(parents)
         self.reward.retain(parents)
@@ -92,9 +95,10 @@ Grown = tuple[Step | Failure, Span]
 """A step, or what it was lost by, and from when to when it grew."""
 
 
-def _growth(key: PathKey, grown: Grown, scoring: Desk[Judgement], finding: Desk[Evidence] | None) -> Growth | Failure:
+def _growth(
+    key: PathKey, step: Step | Failure, scoring: Desk[Judgement], finding: Desk[Evidence] | None
+) -> Growth | Failure:
     """What the search is told of a path."""
-    step, span = grown
     if isinstance(step, Failure):
         return step
     score, evidence = scoring.found[key], finding.found.get(key, Evidence()) if finding else Evidence()
@@ -102,10 +106,7 @@ def _growth(key: PathKey, grown: Grown, scoring: Desk[Judgement], finding: Desk[
         return score
     if isinstance(evidence, Failure):
         return evidence
-    spans = {"generating": span, "scoring": scoring.spans[key]}
-    if finding and key in finding.spans:
-        spans["embedding"] = finding.spans[key]
-    return Growth(step, score.reward, evidence, score.concentration, spans)
+    return Growth(step, score.reward, evidence, score.concentration)
 
 
 async def _steps(

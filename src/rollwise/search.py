@@ -36,15 +36,14 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One path grown by one step: the step, the reward after it, what the direction finder knows, the concentration κ
-    of a reward model that tells one, and the spans of "generating", "scoring" and "embedding" where they are known.
+    """One path grown by one step: the step, the reward after it, what the direction finder knows, and the
+    concentration κ of a reward model that tells one.
     """
 
     step: Step
     reward: float
     evidence: Evidence = field(default_factory=Evidence)
     concentration: float = math.nan
-    spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,12 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A rollout was lost."""
+    """A rollout was lost. `spans`, as of `Grown`, are of what was done for it in this round, the loss included."""
 
     round: int
     path: PathKey
     reason: str
+    spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,10 @@ class Search:
         """The paths of this round that still have to grow by one step."""
         return list(self._waiting.values())
 
-    def tell(self, key: PathKey, outcome: Growth | Failure) -> None:
-        """What came of growing a path. The round's last reply allocates the next round."""
+    def tell(self, key: PathKey, outcome: Growth | Failure, spans: Mapping[str, Span] | None = None) -> None:
+        """What came of growing a path, with the spans of "generating", "scoring" and "embedding" where they are known.
+        The round's last reply allocates the next round.
+        """
         path = self._waiting.pop(key, None)
         if path is None:
             return
@@ -155,12 +157,12 @@ class Search:
             outcome = Failure(f"the reward model returned {outcome.reward}")
         if isinstance(outcome, Failure):
             self.failed.append(key)
-            self.events.append(Failed(self.round, key, outcome.reason))
+            self.events.append(Failed(self.round, key, outcome.reason, spans or {}))
         else:
             grown = path.grown(outcome.step).scored(outcome.reward)
             self._grown.append((grown, outcome))
             unplaced = outcome.evidence.unplaced
-            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, unplaced, outcome.spans))
+            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, unplaced, spans or {}))
         if not self._waiting:
             self._close_round()
 
@@ -230,8 +232,11 @@ class Round:
     allocated: Allocated | None = None
 
     def span(self, activity: str) -> Span | None:
-        """From when to when any path of the round was "generating", "scoring" or "embedding"; None where none was."""
-        spans = [event.spans[activity] for event in self.grown if activity in event.spans]
+        """From when to when any path of the round, lost or not, was "generating", "scoring" or "embedding"; None where
+        none was.
+        """
+        told = [event.spans for event in self.grown] + [event.spans for event in self.failed]
+        spans = [one[activity] for one in told if activity in one]
         return (min(began for began, _ in spans), max(ended for _, ended in spans)) if spans else None
 
 
