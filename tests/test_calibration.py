@@ -1,5 +1,6 @@
 """What a reward is worth: known truths recovered from simulated prefixes, sums against loops, the way to a search."""
 
+import functools
 import json
 import math
 import subprocess
@@ -228,13 +229,16 @@ def test_the_slope_within_problems_is_the_likeliest_by_another_optimiser(share: 
         prior = ((x[2:] - 1) ** 2).sum() / 2
         return float((np.logaddexp(0, told) * seen.completions - seen.right * told).sum()) + prior
 
+    def with_share(most: float, x: FloatArray) -> float:
+        return loss(np.append(x, most))
+
     best = minimize(loss, [0.0, 0.0, 1.0, 1.0], tol=1e-10).x
     np.testing.assert_allclose([*found.shifts, found.level, found.share], best, atol=1e-3)
     for most in (share / 2, share / 3):
         bound = fit_within(seen, odds, run, most)
         assert bound is not None
         assert bound.share == most
-        rest = minimize(lambda x, most=most: loss(np.append(x, most)), [0.0, 0.0, 1.0], tol=1e-10).x
+        rest = minimize(functools.partial(with_share, most), [0.0, 0.0, 1.0], tol=1e-10).x
         np.testing.assert_allclose([*bound.shifts, bound.level], rest, atol=1e-3)
 
 

@@ -139,8 +139,8 @@ def test_a_vote_by_belief_weighs_chances_and_is_not_led_by_a_reward_that_says_no
     for share in (0.0, 1.0, 4.0):
         file = tmp_path / f"{share}.json"
         file.write_text(json.dumps(believing(share)))
-        fields = {"vote": "believed_majority", "votes": votes, "belief": str(file), "reward": Graded()}
-        solution = found[share] = solve("temperature", **fields)
+        told: dict[str, Any] = {"votes": votes, "belief": str(file), "reward": Graded()}
+        solution = found[share] = solve("temperature", vote="believed_majority", **told)
         assert solution.vote == "believed_majority"
         around = (4 * logit(0.9) + 12 * logit(0.4)) / 16
         weights = {ballot.paths: ballot.weight for ballot in solution.ballots}
