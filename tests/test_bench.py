@@ -176,7 +176,7 @@ def test_a_variant_sets_fields_of_the_config_and_options_of_its_strategy() -> No
 
 def test_further_votes_are_counted_on_the_same_paths(tmp_path: FilePath) -> None:
     """Each as a search that votes so would, and in the tables and differences beside the others."""
-    votes = ["majority", "best_of_n", "weighted_majority(3)"]
+    votes = ["majority", "best_of_n"]
     together = stored(run(tmp_path / "all", search={"votes": votes}))
     for vote in votes:
         alone = stored(run(tmp_path / vote, search={"vote": vote}))
@@ -187,7 +187,7 @@ def test_further_votes_are_counted_on_the_same_paths(tmp_path: FilePath) -> None
     assert [*summary.rows[0].measures] == ["accuracy", "coverage", "pass_rate", *votes]
     for row, other in zip(summary.rows, apart.rows, strict=True):
         assert row.measures["majority"] == other.measures["accuracy"]
-    assert any("weighted majority(3)" in sheet.columns for sheet in summary_sheets(summary))
+    assert any("best of n" in sheet.columns for sheet in summary_sheets(summary))
 
 
 def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:

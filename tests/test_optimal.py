@@ -154,17 +154,6 @@ def test_a_direction_hands_its_rollouts_down_as_its_members_own_beliefs_say(corr
         assert counts.sum() == 13
 
 
-def test_confidence_multiplies_every_concentration() -> None:
-    mean, kappa, labels = np.array([0.2, 0.6, 0.4, 0.3]), np.array([4.0, 0.3, 1.0, 2.0]), [0, 0, 1, 1]
-    for confidence in (0.25, 1.0, 8.0):
-        for name, known in (("optimal", None), ("optimal_directions", labels)):
-            told = allocate(name, Belief(mean, kappa), 16, known, confidence=confidence).counts
-            assert told.tolist() == allocate(name, Belief(mean, confidence * kappa), 16, known).counts.tolist()
-    for wrong in (0.0, -1.0, float("inf"), float("nan")):
-        with pytest.raises(InputError, match="confidence is a number above 0"):
-            allocate("optimal", Belief(mean, kappa), 16, confidence=wrong)
-
-
 @pytest.mark.parametrize("correlation", [0.05, 0.5, 1.0])
 def test_the_correlation_is_the_belief_s_unless_an_option_says_otherwise(correlation: float) -> None:
     mean, concentration, labels = np.array([0.5] * 6 + [0.45] * 2), np.full(8, 3.0), [0] * 6 + [1, 2]

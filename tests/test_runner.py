@@ -134,7 +134,7 @@ def believing(share: float, level: float = 1.0) -> dict[str, Any]:
 
 def test_a_vote_by_belief_weighs_chances_and_is_not_led_by_a_reward_that_says_nothing(tmp_path: FilePath) -> None:
     """A quarter of the paths is right and well rewarded; where the belief says that rewards tell nothing, all count."""
-    votes = ("weighted_majority", "weighted_majority(4)", "majority", "best_of_n")
+    votes = ("weighted_majority", "majority", "best_of_n")
     found = {}
     for share in (0.0, 1.0, 4.0):
         file = tmp_path / f"{share}.json"
@@ -148,7 +148,7 @@ def test_a_vote_by_belief_weighs_chances_and_is_not_led_by_a_reward_that_says_no
             chance = expit(0.5 + around + share * (logit(reward) - around))
             assert weights[paths] == pytest.approx(paths * chance)
     assert [one.right for one in found.values()] == [False, False, True]
-    assert found[1.0].votes == dict(zip(votes, (False, True, False, True), strict=True))
+    assert found[1.0].votes == dict(zip(votes, (False, False, True), strict=True))
     assert found[1.0].as_dict()["votes"] == found[1.0].votes
     assert "votes" not in solve("temperature").as_dict()
 
@@ -159,7 +159,7 @@ def test_a_vote_by_belief_needs_a_belief_about_finished_solutions(tmp_path: File
     file = tmp_path / "belief.json"
     file.write_text(json.dumps(believing(1.0) | {"ended": None}))
     with pytest.raises(InputError, match=r"take weighted_majority$"):
-        solve("temperature", votes=("majority", "believed_majority(2)"), belief=str(file))
+        solve("temperature", votes=("majority", "believed_majority"), belief=str(file))
 
 
 def test_best_of_n_follows_the_reward() -> None:

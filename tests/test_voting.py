@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwise.core import FloatArray, IntArray
-from rollwise.errors import InputError, UnknownNameError
+from rollwise.errors import UnknownNameError
 from rollwise.voting import VOTES, Verdict, best_of_n, majority, read_vote, verified, weighted_majority
 
 quick = settings(max_examples=100)
@@ -53,31 +53,7 @@ def test_ties_go_to_more_weight_then_to_the_earlier_voter(
     assert (verdict.voter, verdict.label) == (voter, labels[voter])
 
 
-@pytest.mark.parametrize(
-    ("name", "label"),
-    [("weighted_majority", 0), ("weighted_majority(1)", 0), ("weighted_majority(2.5)", 1), ("majority", 0)],
-)
-def test_a_power_makes_a_vote_sharper(name: str, label: int) -> None:
-    """.3 thrice is more than .8, and .3² thrice less than .8²."""
-    vote = read_vote(name)
-    assert (vote.name, vote.believed) == (name, False)
-    assert vote.elect(*box([0, 0, 0, 1], [0.3, 0.3, 0.3, 0.8])).label == label
-
-
-def test_a_large_power_is_best_of_n() -> None:
-    draw = np.random.default_rng(0)
-    for _ in range(50):
-        labels, weights = draw.integers(-1, 4, 16), draw.permutation(16) / 1000
-        assert read_vote("weighted_majority(100)").elect(labels, weights).label == best_of_n(labels, weights).label
-
-
-@pytest.mark.parametrize("name", ["majority(2)", "weighted_majority(0)", "weighted_majority(x)", "best_of_n(1)"])
-def test_a_power_that_makes_no_sense_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"a power is above 0.*weighted_majority\(3\)"):
-        read_vote(name)
-
-
-@pytest.mark.parametrize("name", ["", "loudest", "verified", "weighted_majority(2", "weighted_majority 2"])
+@pytest.mark.parametrize("name", ["", "loudest", "verified", "weighted_majority(2)"])
 def test_a_vote_that_does_not_exist_is_refused(name: str) -> None:
     with pytest.raises(UnknownNameError, match="believed_majority"):
         read_vote(name)

@@ -108,7 +108,7 @@ class Config(BaseModel):
     @property
     def votes_by_belief(self) -> bool:
         """Whether a vote is asked for by name that reads a belief."""
-        return any(name.startswith("believed") for name in (self.vote, *self.votes))
+        return "believed_majority" in (self.vote, *self.votes)
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

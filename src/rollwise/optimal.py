@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,14 +16,12 @@ from rollwise.strategies import require_at_least, shares_of
 
 @dataclass(frozen=True)
 class OptimalOptions:
-    """The least and the most rollouts that any path may get; a cap of 0 is none. `confidence` multiplies every κ."""
+    """The least and the most rollouts that any path may get; a cap of 0 is none."""
 
     floor: int = 0
     cap: int = 0
-    confidence: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_confidence(self.confidence)
         require_at_least("floor", self.floor, 0)
         require_at_least("cap", self.cap, 0)
         if 0 < self.cap < self.floor:
@@ -37,16 +35,14 @@ class OptimalDirectionsOptions:
     `correlation` ρ in (0, 1] is the members' common part of the doubt. `size_exponent` α adds α (log k - the mean of
     log k over the directions) to the log-odds of a direction of k members: that the policy goes there more often than
     elsewhere is evidence too, which a mean calibrated path by path may not hold. Below 0 crowds are held against. `cut`
-    makes clusters of a similarity. `confidence` multiplies every κ.
+    makes clusters of a similarity.
     """
 
     correlation: float | None = None
     size_exponent: float | None = None
     cut: float = 0.05
-    confidence: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_confidence(self.confidence)
         if self.correlation is not None and not 0 < self.correlation <= 1:
             raise InputError(f"a correlation lies in (0, 1], not {self.correlation}; leave it out for the belief's")
         if self.size_exponent is not None and not np.isfinite(self.size_exponent):
@@ -54,16 +50,11 @@ class OptimalDirectionsOptions:
         check_cut(self.cut)
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < np.inf:
-        raise InputError(f"confidence is a number above 0, 1 for the belief's own, not {confidence}")
-
-
 def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allocation:
     """The exact least of Π E[(1 - p_i)^B_i] over counts, the paths' p_i ~ Beta(κm, κ(1 - m)) independent: the chance
     that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
     """
-    belief = _belief(candidates, options.confidence)
+    belief = _belief(candidates)
     floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
     told = belief.mean, belief.concentration, width, floors, caps, belief.spent
@@ -82,7 +73,7 @@ def optimal_directions(candidates: Candidates, width: int, options: OptimalDirec
     totals for ρ < 1, where there is no such form. `uniqueness` is 1 / size.
     """
     assert candidates.directions is not None
-    belief = _belief(candidates, options.confidence)
+    belief = _belief(candidates)
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
     mean, concentration = pool(belief.mean, belief.concentration, labels)
@@ -118,9 +109,9 @@ def _refuse_many(rollouts: int) -> None:
         )
 
 
-def _belief(candidates: Candidates, confidence: float) -> Belief:
+def _belief(candidates: Candidates) -> Belief:
     assert candidates.belief is not None
-    return replace(candidates.belief, concentration=candidates.belief.concentration * confidence)
+    return candidates.belief
 
 
 def _normalised(counts: FloatArray) -> FloatArray:

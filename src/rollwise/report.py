@@ -70,7 +70,7 @@ def _support(vote: str) -> str:
     """What the support of a vote's winner is a share of."""
     if vote == "verified":
         return "of the answers are right"
-    return "of the vote's weight" if vote.partition("(")[0].endswith("_majority") else "of the answers agree"
+    return "of the vote's weight" if vote.endswith("_majority") else "of the answers agree"
 
 
 def _judgement(solution: Solution) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from rollwise.core import FloatArray, IntArray
-from rollwise.errors import InputError, UnknownNameError
+from rollwise.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -88,47 +87,23 @@ VOTES: dict[str, Rule] = {
 """The votes that need labels and weights only; `verified` needs the world's word too. A path weighs its reward, in
 `believed_majority` the chance to be right that a belief sees in it.
 """
-_VOTE = re.compile(r"(?P<rule>\w+)(?:\((?P<power>[^()]*)\))?")
 
 
 @dataclass(frozen=True)
 class Vote:
-    """A vote as it was named, its rule, and the power to which it raises every path's weight."""
+    """A vote by its name, and its rule."""
 
     name: str
-    rule: Rule
-    power: float = 1.0
+    elect: Rule
 
     @property
     def believed(self) -> bool:
         """Whether paths weigh what a belief says of them."""
-        return self.name.startswith("believed")
-
-    def elect(self, labels: IntArray, weights: FloatArray) -> Verdict:
-        """The winner among labels (k,), -1 for no answer, by weights (k,); below 0 weighs nothing where there is a
-        power other than 1.
-        """
-        heaviest = weights[labels >= 0].max(initial=0.0)
-        if self.power == 1 or heaviest <= 0:
-            return self.rule(labels, weights)
-        return self.rule(labels, np.maximum(weights / heaviest, 0) ** self.power)
+        return self.name == "believed_majority"
 
 
 def read_vote(name: str) -> Vote:
-    """A vote by its name: one of VOTES, weighted ones with a power in brackets if you like, as weighted_majority(3).
-
-    Raises InputError where there is none of the name, and for a power that is not above 0.
-    """
-    match = _VOTE.fullmatch(name)
-    if match is None or match["rule"] not in VOTES:
+    """A vote by its name, one of VOTES. Raises UnknownNameError."""
+    if name not in VOTES:
         raise UnknownNameError("vote", name, [*VOTES, "verified", "auto"])
-    rule = VOTES[match["rule"]]
-    if match["power"] is None:
-        return Vote(name, rule)
-    try:
-        power = float(match["power"])
-    except ValueError:
-        power = 0.0
-    if rule is not weighted_majority or not 0 < power <= 100:
-        raise InputError(f"{name}: a power is above 0, at most 100, and of a weighted vote: weighted_majority(3)")
-    return Vote(name, rule, power)
+    return Vote(name, VOTES[name])

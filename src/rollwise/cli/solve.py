@@ -155,7 +155,7 @@ def _refuse_idle(runner: Runner, told: Mapping[str, Any]) -> None:
     """Raise InputError for evidence that was asked for and that nothing in this search reads."""
     if "directions" in told:
         refuse_idle_directions(runner.strategy, f"--directions {told['directions']}")
-    if "belief" in told and not runner.vote.startswith("believed"):
+    if "belief" in told and runner.vote != "believed_majority":
         refuse_idle_belief(runner.strategy, f"--belief {told['belief']}")
 
 
