@@ -1,7 +1,7 @@
 r"""its_hub's beam search and particle filter beside searches of rollwise, on one served policy and one served reward.
 
     rollwise serve-model --port 8000                      # in an environment with rollwise[local,serve]
-    pip install 'its_hub[lm]==1.2.0' rollwise             # in the environment of this script; no torch
+    pip install 'its_hub[lm]==1.2.0' 'rollwise[http]'     # in the environment of this script; no torch
     python experiments/beside_its_hub.py http://127.0.0.1:8000 --out runs/its_hub.jsonl
 
 A contender is `rollwise/STRATEGY@N`, `its_hub/beam@BUDGET` or `its_hub/particles@BUDGET`. Contenders take turns on
