@@ -793,6 +793,8 @@ def test_solve_takes_a_belief_and_remarks_on_one_of_another_reward(belief: Path)
     assert "--belief FILE" in told
     voted = ("--reward", REWARD, "--strategy", "rebase", "--belief", str(belief))
     assert json.loads(run(*words, *voted).stdout)["vote"] == "believed_majority"
+    elsewhere = json.loads(run(*words, "--reward", "dial(0.3,1)", *voted[2:]).stdout)
+    assert "the search uses dial(0.3,1)" in elsewhere["notes"][0]
     assert "this strategy reads no belief" in refused(*words, *voted, "--vote", "weighted_majority")
     assert "cannot read the belief" in refused(
         *words, "--strategy", "optimal", "--reward", REWARD, "--belief", "none.json"

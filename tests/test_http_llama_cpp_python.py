@@ -10,18 +10,14 @@ how it is built), or to the URL of a server that already holds the bundled polic
 import asyncio
 import json
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-import httpx
 import pytest
 import torch
+from llama_server import assert_greedy, logits, posted, serving
 from typer.testing import CliRunner
 from walking import walk
 
@@ -37,7 +33,6 @@ from rollwise.engines.local import LocalPolicy
 from rollwise.parts import bundled
 from rollwise.prompts import messages
 from rollwise.registry import find_world
-from rollwise.worlds.gguf import write_gguf
 
 GIVEN = os.environ.get("ROLLWISE_LLAMA_CPP_PYTHON", "")
 pytestmark = [
@@ -48,35 +43,12 @@ pytestmark = [
 ]
 WORLD = find_world("countdown")
 FOLDER = str(bundled("countdown", "policy"))
-NEAR_TIE = 1e-2
-CLIENT = httpx.Client(trust_env=False, verify=False, timeout=300)
 GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
+COMMAND = (
+    f"{GIVEN} -m llama_cpp.server --model {{model}} --n_ctx 512 --n_threads 1 --host 127.0.0.1 --port {{port}}".split()
+)
 QUIET = replace(GREEDY, certainty=False)
 """A sampling whose certainty nobody reads: then nothing is asked for by log-probabilities, and replies are streamed."""
-
-
-@contextmanager
-def serving(folder: FilePath, *options: str) -> Iterator[str]:
-    """The server's URL, with the bundled policy."""
-    model = folder / "policy.gguf"
-    if not model.exists():
-        write_gguf(bundled("countdown", "policy"), model, "countdown")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = f"{GIVEN} -m llama_cpp.server --model {model} --n_ctx 512 --n_threads 1 --host 127.0.0.1 --port {port}"
-    with (folder / f"log-{port}").open("w") as log:
-        told = os.environ | {"PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen([*command.split(), *options], stdout=log, stderr=subprocess.STDOUT, env=told)
-        try:
-            deadline = time.monotonic() + 300
-            while not answers(f"http://127.0.0.1:{port}"):
-                assert process.poll() is None, FilePath(log.name).read_text()[-2000:]
-                assert time.monotonic() < deadline, FilePath(log.name).read_text()[-2000:]
-                time.sleep(0.5)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +61,7 @@ def server(folder: FilePath) -> Iterator[str]:
     if GIVEN.startswith("http"):
         yield GIVEN.rstrip("/")
         return
-    with serving(folder) as url:
+    with serving(COMMAND, folder, "/v1/models") as url:
         yield url
 
 
@@ -101,26 +73,6 @@ def policy(server: str) -> HttpPolicy:
 @pytest.fixture(scope="module")
 def local() -> Any:
     return LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float32")
-
-
-def answers(url: str) -> bool:
-    try:
-        return CLIENT.get(f"{url}/v1/models").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def posted(url: str, path: str, body: Any) -> Any:
-    reply = CLIENT.post(url + path, json=body)
-    assert reply.status_code == 200, reply.text
-    return reply.json()
-
-
-def logits(local: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
-    """(places, vocabulary): the policy's own logits before each of the ids, and after the last one."""
-    with torch.inference_mode():
-        found: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
-    return found
 
 
 def test_the_probe_knows_it(server: str) -> None:
@@ -157,11 +109,7 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(
         path = asyncio.run(walk(policy, problem, sampling))
         ids = local.tokenizer.encode(path.text, add_special_tokens=False)
         scores = logits(local, local.prompt_tokens(problem), ids)
-        for place, token in enumerate(ids):
-            first, second = scores[place].topk(2).values.tolist()
-            if first - second < NEAR_TIE:
-                break
-            assert token == int(scores[place].argmax()), (seed, place)
+        assert_greedy(scores, ids)
         assert all(step.text.endswith("\n\n") for step in path.steps if step.stop is Stop.STEP)
         assert path.text.count("\n\n") == len(path.steps) - path.ended
         assert sum(step.tokens for step in path.steps) == len(ids)  # the end of the text is no token of its counts
@@ -282,7 +230,7 @@ def test_cancelling_reaches_the_server_where_it_streams(
 def test_a_server_that_keeps_no_logits_is_streamed_from(folder: FilePath, local: Any) -> None:
     if GIVEN.startswith("http"):
         pytest.skip("this needs a server of its own: give a python rather than a URL")
-    with serving(folder, "--logits_all", "false") as url:
+    with serving([*COMMAND, "--logits_all", "false"], folder, "/v1/models") as url:
         policy = HttpPolicy(url, tokenizer=FOLDER)
         assert (policy.server.logprobs, policy.server.stopping) == (None, "cut")
         assert policy.server.refused == {"logprobs"}

@@ -11,16 +11,13 @@ import asyncio
 import json
 import os
 import re
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path as FilePath
 from typing import Any
 
-import httpx
 import pytest
 import torch
+from llama_server import CLIENT, assert_greedy, logits, posted, serving
 from typer.testing import CliRunner
 from walking import walk
 
@@ -34,7 +31,6 @@ from rollwise.engines.http.servers import addresses, completion_body
 from rollwise.engines.local import LocalPolicy
 from rollwise.parts import bundled
 from rollwise.registry import find_world
-from rollwise.worlds.gguf import write_gguf
 
 GIVEN = os.environ.get("ROLLWISE_LLAMACPP", "")
 pytestmark = [
@@ -42,8 +38,6 @@ pytestmark = [
     pytest.mark.skipif(not GIVEN, reason="set ROLLWISE_LLAMACPP to a llama-server executable or to its server's URL"),
 ]
 WORLD = find_world("countdown")
-NEAR_TIE = 1e-2
-CLIENT = httpx.Client(trust_env=False, verify=False, timeout=60)
 GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
 
 
@@ -52,50 +46,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if GIVEN.startswith("http"):
         yield GIVEN.rstrip("/")
         return
-    folder = tmp_path_factory.mktemp("llamacpp")
-    write_gguf(bundled("countdown", "policy"), folder / "policy.gguf", "countdown")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = f"-np 16 --kv-unified -c 8192 -t 1 --metrics --host 127.0.0.1 --port {port}".split()
-    log = (folder / "log").open("w")
-    command = [GIVEN, "-m", str(folder / "policy.gguf"), *options]
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + 120
-        while not healthy(f"http://127.0.0.1:{port}"):
-            assert process.poll() is None, FilePath(log.name).read_text()[-2000:]
-            assert time.monotonic() < deadline, FilePath(log.name).read_text()[-2000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(60)
-        log.close()
+    options = "-m {model} -np 16 --kv-unified -c 8192 -t 1 --metrics --host 127.0.0.1 --port {port}"
+    with serving([GIVEN, *options.split()], tmp_path_factory.mktemp("llamacpp"), "/health") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def local() -> Any:
     return LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float32")
-
-
-def healthy(url: str) -> bool:
-    try:
-        return CLIENT.get(f"{url}/health").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def posted(url: str, path: str, body: Any) -> Any:
-    reply = CLIENT.post(url + path, json=body)
-    assert reply.status_code == 200, reply.text
-    return reply.json()
-
-
-def logits(local: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
-    """(places, vocabulary): the policy's own logits before each of the ids, and after the last one."""
-    with torch.inference_mode():
-        found: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
-    return found
 
 
 def test_the_probe_knows_llama_cpp(server: str) -> None:
@@ -131,11 +89,7 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str, local
         path = asyncio.run(walk(policy, problem, GREEDY))
         ids = [token for step in path.steps for token in step.ids]
         scores = logits(local, local.prompt_tokens(problem), ids)
-        for place, token in enumerate(ids):
-            first, second = scores[place].topk(2).values.tolist()
-            if first - second < NEAR_TIE:
-                break
-            assert token == int(scores[place].argmax()), (seed, place)
+        assert_greedy(scores, ids)
         assert path.text == local.tokenizer.decode(ids)
         assert all(step.text.endswith("\n\n") for step in path.steps if step.stop is Stop.STEP)
         assert "".join(step.text for step in path.steps).count("\n\n") == len(path.steps) - path.ended

@@ -15,7 +15,7 @@ import rollwise
 from rollwise.calibration import Calibration, DepthFit, Ended, Estimate, Reliability, Source, Within
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.drawing import flow, search_svg
-from rollwise.errors import EngineError, InputError
+from rollwise.errors import EngineError, InputError, UnknownNameError
 from rollwise.estimation import Curve
 from rollwise.registry import find_world
 from rollwise.report import verdict_text
@@ -160,6 +160,15 @@ def test_a_vote_by_belief_needs_a_belief_about_finished_solutions(tmp_path: File
     file.write_text(json.dumps(believing(1.0) | {"ended": None}))
     with pytest.raises(InputError, match=r"take weighted_majority$"):
         solve("temperature", votes=("majority", "believed_majority"), belief=str(file))
+
+
+@pytest.mark.parametrize("name", ["", "loudest", "weighted_majority(2)"])
+def test_a_vote_that_does_not_exist_is_refused(name: str) -> None:
+    for field in ({"vote": name}, {"votes": (name,)}):
+        with pytest.raises(UnknownNameError, match="believed_majority"):
+            solve("temperature", **field)
+    with pytest.raises(UnknownNameError):
+        solve("temperature", votes=("verified",))
 
 
 def test_best_of_n_follows_the_reward() -> None:

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwise.core import FloatArray, IntArray
-from rollwise.errors import UnknownNameError
-from rollwise.voting import VOTES, Verdict, best_of_n, majority, read_vote, verified, weighted_majority
+from rollwise.voting import VOTES, Verdict, best_of_n, majority, verified, weighted_majority
 
 quick = settings(max_examples=100)
 ballots = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 8)), max_size=20)
@@ -51,12 +50,6 @@ def test_ties_go_to_more_weight_then_to_the_earlier_voter(
 ) -> None:
     verdict = vote(*box(labels, weights))
     assert (verdict.voter, verdict.label) == (voter, labels[voter])
-
-
-@pytest.mark.parametrize("name", ["", "loudest", "verified", "weighted_majority(2)"])
-def test_a_vote_that_does_not_exist_is_refused(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="believed_majority"):
-        read_vote(name)
 
 
 @every_vote

@@ -146,7 +146,7 @@ class Grid(BaseModel):
             strategy = cells[Cell(variant.label, self.budgets[0], 0)].strategy
             if "directions" in variant.fields:
                 refuse_idle_directions(strategy, variant.label)
-            if "belief" in variant.fields and not cells[Cell(variant.label, self.budgets[0], 0)].votes_by_belief:
+            if "belief" in variant.fields and not cells[Cell(variant.label, self.budgets[0], 0)].may_vote_by_belief:
                 refuse_idle_belief(strategy, variant.label)
         return cells
 
@@ -359,7 +359,7 @@ def _sources(configs: Iterable[Config]) -> dict[str, str]:
             if label not in named:
                 named[label] = part_files(config.world, part, name)
         belief = belief_file(config.belief, config.world, config.policy, config.reward)
-        if belief is not None and ("belief" in strategy.needs or config.votes_by_belief):
+        if belief is not None and ("belief" in strategy.needs or config.may_vote_by_belief):
             named[f"belief {config.belief}"] = [belief]
     return {name: digest_of_files(files) for name, files in named.items() if files}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from rollwise.core import Belief, FloatArray, IntArray
 from rollwise.errors import InputError
-from rollwise.estimation import Curve, average_of, drawn_in, log_odds
+from rollwise.estimation import Curve, average_of, log_odds
 
 VERSION = 3
 Method = Literal["moments", "likelihood"]
@@ -65,6 +65,11 @@ class Within:
     level: float
     shifts: tuple[float, ...]
 
+    def chances(self, odds: FloatArray, around: FloatArray, run: IntArray) -> FloatArray:
+        """The chances (k,) that ℓ (k,) become, by ℓ̄ (k,) and the number of each one's run of depths (k,)."""
+        drawn = np.array(self.shifts)[run] + self.level * around + self.share.value * (odds - around)
+        return np.asarray(1 / (1 + np.exp(-drawn)), dtype=np.float64)
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -76,9 +81,8 @@ class Ended:
 
     def chances(self, rewards: FloatArray) -> FloatArray:
         """The chance to be right of each finished path (k,) of one problem, by their rewards in [0, 1]."""
-        odds = log_odds(rewards)
-        around = np.full(len(odds), odds.mean() if len(odds) else 0.0)
-        return drawn_in(odds, around, np.array(self.within.shifts[0]), self.within.level, self.within.share.value)
+        odds, all_alike = log_odds(rewards), np.zeros(len(rewards), dtype=np.int64)
+        return self.within.chances(odds, average_of(odds, all_alike, np.ones(len(odds))), all_alike)
 
 
 @dataclass(frozen=True)
@@ -190,9 +194,7 @@ class Calibration:
             means[place == index] = self.depths[index].curve(rewards[place == index])
         if self.within is not None:
             odds, groups = log_odds(means), np.unique(depths, return_inverse=True)[1]
-            around = average_of(odds, groups, np.ones(len(odds)))
-            shifts = np.array(self.within.shifts)[place]
-            means = drawn_in(odds, around, shifts, self.within.level, self.within.share.value)
+            means = self.within.chances(odds, average_of(odds, groups, np.ones(len(odds))), place)
         concentrations = np.array([one.concentration for one in self.depths])[place]
         correlation = 1.0 if self.correlation is None else self.correlation.value
         size_exponent = 0.0 if self.size_exponent is None else self.size_exponent.value

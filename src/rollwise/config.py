@@ -11,6 +11,7 @@ from rollwise.engines.http.servers import is_url
 from rollwise.errors import InputError
 from rollwise.growing import Overlap
 from rollwise.registry import default_directions, default_strategy
+from rollwise.voting import BELIEVED
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -106,9 +107,9 @@ class Config(BaseModel):
         return fields
 
     @property
-    def votes_by_belief(self) -> bool:
-        """Whether a vote is asked for by name that reads a belief."""
-        return "believed_majority" in (self.vote, *self.votes)
+    def may_vote_by_belief(self) -> bool:
+        """Whether a vote is asked for that reads a belief, or reads one if there is any."""
+        return not {"auto", BELIEVED}.isdisjoint((self.vote, *self.votes))
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

@@ -229,11 +229,6 @@ def average_of(odds: FloatArray, groups: IntArray, weights: NDArray[Any]) -> Flo
     return (np.bincount(groups, weights * odds) / np.bincount(groups, weights))[groups]
 
 
-def drawn_in(odds: FloatArray, around: FloatArray, shift: FloatArray, level: float, share: float) -> FloatArray:
-    """The chances (k,) whose log-odds are shift + level · ℓ̄ + share · (ℓ - ℓ̄), of `odds` ℓ and their average ℓ̄."""
-    return np.asarray(1 / (1 + np.exp(-(shift + level * around + share * (odds - around)))), dtype=np.float64)
-
-
 @dataclass(frozen=True)
 class Within:
     """How much of a difference in log-odds holds among the prefixes of one problem and depth, as `fit_within` finds it:
@@ -266,23 +261,22 @@ def fit_within(seen: Observations, odds: FloatArray, run: IntArray, most: float)
     design = np.column_stack([shifts, parts])
     counts = seen.right, seen.completions, np.ones(len(seen))
     prior = np.append(np.full(shifts.shape[1], _LEAST), [1.0, 1.0])
-    found, gradient, information = _newton(design, odds, *counts, prior)
-    free = 1 + found[-2:]
-    slopes = np.clip(free, 0, [np.inf, most])
-    kept = np.append(np.ones(shifts.shape[1], dtype=bool), slopes == free)
-    if not kept.all():
-        offset = parts @ np.where(kept[-2:], 1, slopes)
-        again = _newton(design[:, kept], offset, *counts, prior[kept])[0]
-        if kept[-2]:
-            slopes[0] = max(0.0, 1 + float(again[shifts.shape[1]]))
-        fitted = again[: shifts.shape[1]]
-    else:
-        fitted = found[: shifts.shape[1]]
+    unbound = found, gradient, information = _newton(design, odds, *counts, prior)
+    slopes, free, bounds = np.ones(2), np.ones(2, dtype=bool), np.array([np.inf, most])
+    while True:
+        wanted = 1 + found[shifts.shape[1] :]
+        slopes[free] = np.clip(wanted, 0, bounds[free])
+        if np.array_equal(slopes[free], wanted):
+            break
+        free[free] = slopes[free] == wanted
+        chosen = np.append(np.ones(shifts.shape[1], dtype=bool), free)
+        found = _newton(design[:, chosen], parts @ np.where(free, 1, slopes), *counts, prior[chosen])[0]
     number = np.unique(seen.problem, return_inverse=True)[1]
     count = int(number.max()) + 1
-    gradients = _sums_by(number, gradient, count) - prior * found / count
+    gradients = _sums_by(number, gradient, count) - prior * unbound[0] / count
     informations = _sums_by(number, information, count) + np.diag(prior) / count
-    return Within(float(slopes[1]), float(free[1]), float(slopes[0]), fitted, gradients, informations)
+    level, share = slopes.tolist()
+    return Within(share, 1 + float(unbound[0][-1]), level, found[: shifts.shape[1]], gradients, informations)
 
 
 def _sums_by(number: IntArray, rows: FloatArray, count: int) -> FloatArray:

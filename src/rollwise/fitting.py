@@ -18,7 +18,6 @@ from rollwise.estimation import (
     calibration_error,
     concentration_of,
     depth_runs,
-    drawn_in,
     fit_within,
     held_out_means,
     interval,
@@ -75,8 +74,7 @@ def calibrate(
     odds = log_odds(means)
     within = _within(seen, odds, run, drawn, 1.0)
     if within is not None:
-        around = average_of(odds, levels_of(seen), seen.size)
-        means = drawn_in(odds, around, np.array(within.shifts)[run], within.level, within.share.value)
+        means = within.chances(odds, average_of(odds, levels_of(seen), seen.size), run)
     shared = sharing_sums(seen, means)
     fits = tuple(_fit_depth(seen, means, run == index, runs[index], drawn, method) for index in range(len(runs)))
     truths = seen.right / seen.completions

@@ -28,7 +28,7 @@ from rollwise.core import (
     World,
 )
 from rollwise.engines.http.servers import is_url
-from rollwise.errors import InputError
+from rollwise.errors import InputError, UnknownNameError
 from rollwise.growing import Grower
 from rollwise.ledger import Ledger
 from rollwise.parts import belief_file
@@ -41,7 +41,7 @@ from rollwise.registry import (
     refuse_unknown_directions,
 )
 from rollwise.search import Event, Failed, Grown, Limits, Round, Search, rounds
-from rollwise.voting import VOTES, Vote, read_vote, verified
+from rollwise.voting import BELIEVED, VOTES, verified
 
 Result = TypeVar("Result")
 OnRound = Callable[[Round], None]
@@ -126,14 +126,16 @@ class Runner:
         calibration = _calibration(config)
         self.ended = None if calibration is None else calibration.ended
         self.vote = self._vote(config.vote)
-        self.votes = tuple(self._readable(name) for name in config.votes)
+        for name in config.votes:
+            self._refuse_unreadable(name)
         self._refuse_unfit()
         self.policy: Policy = _part(config.policy, self._named_policy)
         self.reward: RewardModel = _part(config.reward, lambda name: find_reward(name, config.world, config.dtype))
         self.finder: DirectionFinder | None = None
         if "directions" in self.strategy.needs:
             self.finder = _part(config.directions, lambda name: find_directions(name, config.world, config.window))
-        self.believe, remarks = _believed(config, self.strategy, self.reward, calibration)
+        votes_by_belief = BELIEVED in (self.vote, *config.votes)
+        self.believe, remarks = _believed(config, self.strategy, self.reward, calibration, votes_by_belief)
         self.notes = (*self._notes(), *remarks)
 
     def _named_policy(self, name: str) -> Policy:
@@ -192,23 +194,25 @@ class Runner:
 
     def _vote(self, name: str) -> str:
         if name == "auto":
-            believed = "weighted_majority" if self.ended is None else "believed_majority"
+            believed = "weighted_majority" if self.ended is None else BELIEVED
             return "verified" if self.world.checkable else believed
         if name == "verified" and not self.world.checkable:
             raise InputError(
                 f"answers of the world {self.world.name} cannot be checked at test time: choose a vote from "
                 f"{', '.join(VOTES)}"
             )
-        return name if name == "verified" else self._readable(name).name
+        if name != "verified":
+            self._refuse_unreadable(name)
+        return name
 
-    def _readable(self, name: str) -> Vote:
-        vote = read_vote(name)
-        if vote.believed and self.ended is None:
+    def _refuse_unreadable(self, name: str) -> None:
+        if name not in VOTES:
+            raise UnknownNameError("vote", name, [*VOTES, "verified", "auto"])
+        if name == BELIEVED and self.ended is None:
             raise InputError(
                 f"{name}: no belief says what the rewards of finished solutions are worth: fit one by `rollwise "
                 "calibrate` on prefixes of which some ended, give its file by --belief FILE, or take weighted_majority"
             )
-        return vote
 
     async def solve(self, problem: Problem, on_round: OnRound | None = None) -> Solution:
         """Search for an answer. Each round is handed to `on_round` when it has closed."""
@@ -248,14 +252,13 @@ class Runner:
         answers = [answer_of(path) for path in paths]
         rights = [answer is not None and self.world.is_right(problem, answer) for answer in answers]
         rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
-        labels = group(answers, compare="text" if self.vote == "verified" and not self.votes else "mathematics")
+        labels = group(answers, compare="text" if self.vote == "verified" and not self.config.votes else "mathematics")
+        weights = self._weights(self.vote, rewards)
         if self.vote == "verified":
-            weights, verdict = rewards, verified(labels, rewards, np.array(rights, dtype=np.int64))
+            verdict = verified(labels, weights, np.array(rights, dtype=np.int64))
         else:
-            vote = read_vote(self.vote)
-            weights = self._weights(vote, rewards)
-            verdict = vote.elect(labels, weights)
-        others = {vote.name: vote.elect(labels, self._weights(vote, rewards)).voter for vote in self.votes}
+            verdict = VOTES[self.vote](labels, weights)
+        others = {name: VOTES[name](labels, self._weights(name, rewards)).voter for name in self.config.votes}
         winner, attempt = verdict.voter, verdict.attempt
         return Solution(
             problem=problem,
@@ -276,12 +279,9 @@ class Runner:
             notes=(*self.notes, *_unplaced(search.events)),
         )
 
-    def _weights(self, vote: Vote, rewards: FloatArray) -> FloatArray:
+    def _weights(self, vote: str, rewards: FloatArray) -> FloatArray:
         """What each finished path weighs in a vote, by their rewards (k,)."""
-        if not vote.believed:
-            return rewards
-        assert self.ended is not None
-        return self.ended.chances(rewards)
+        return self.ended.chances(rewards) if vote == BELIEVED and self.ended is not None else rewards
 
 
 def _unplaced(events: Sequence[Event]) -> list[str]:
@@ -310,10 +310,10 @@ def _calibration(config: Config) -> Calibration | None:
 
 
 def _believed(
-    config: Config, strategy: Strategy, reward: RewardModel, calibration: Calibration | None
+    config: Config, strategy: Strategy, reward: RewardModel, calibration: Calibration | None, votes_by_belief: bool
 ) -> tuple[Believe | None, tuple[str, ...]]:
-    """The belief that a strategy reads, None where the reward model tells its own, and remarks on it. Raises InputError
-    where the strategy needs one and there is none.
+    """The belief that a strategy reads, None where the reward model tells its own, and remarks on what strategy and
+    votes read. Raises InputError where the strategy needs one and there is none.
     """
     needed = "belief" in strategy.needs
     if not isinstance(config.belief, str):
@@ -325,7 +325,7 @@ def _believed(
                 "calibrate` on completed prefixes of this policy and give its file by --belief FILE"
             )
         return None, ()
-    if not needed and not config.votes_by_belief:
+    if not needed and not votes_by_belief:
         return None, ()
     used = source_of(config.world, config.temperature, config.policy, config.reward)
     return (calibration.belief if needed else None), tuple(mismatches(calibration, used, config.aggregate))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from rollwise.core import FloatArray, IntArray
-from rollwise.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -77,33 +76,13 @@ def verified(labels: IntArray, weights: FloatArray, right: IntArray) -> Verdict:
     return Verdict(voter, int(labels[voter]), len(good) / int(np.sum(labels >= 0)), voter)
 
 
-Rule = Callable[[IntArray, FloatArray], Verdict]
-VOTES: dict[str, Rule] = {
+BELIEVED = "believed_majority"
+VOTES: dict[str, Callable[[IntArray, FloatArray], Verdict]] = {
     "weighted_majority": weighted_majority,
-    "believed_majority": weighted_majority,
+    BELIEVED: weighted_majority,
     "majority": majority,
     "best_of_n": best_of_n,
 }
-"""The votes that need labels and weights only; `verified` needs the world's word too. A path weighs its reward, in
-`believed_majority` the chance to be right that a belief sees in it.
+"""The votes that need labels and weights only; `verified` needs the world's word too. A path weighs its reward, in a
+vote that is BELIEVED the chance to be right that a belief sees in it.
 """
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A vote by its name, and its rule."""
-
-    name: str
-    elect: Rule
-
-    @property
-    def believed(self) -> bool:
-        """Whether paths weigh what a belief says of them."""
-        return self.name == "believed_majority"
-
-
-def read_vote(name: str) -> Vote:
-    """A vote by its name, one of VOTES. Raises UnknownNameError."""
-    if name not in VOTES:
-        raise UnknownNameError("vote", name, [*VOTES, "verified", "auto"])
-    return Vote(name, VOTES[name])

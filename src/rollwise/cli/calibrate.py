@@ -81,9 +81,8 @@ def calibrate(
     out.write_text(json.dumps(made.as_dict(), ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
     if draw is not None:
         draw.write_text(belief_svg(made), encoding="utf-8")
-    lost = sum(one.reward is not None or reward is not None for _, some in many for one in some)
-    lost -= sum(len(some) for _, some in everything)
-    _show(made, out, lost, as_json)
+    asked = 0 if reward is None else sum(len(some) for _, some in many)
+    _show(made, out, max(0, asked - sum(len(some) for _, some in everything)), as_json)
 
 
 def _check_files(prefixes: Path, out: Path, draw: Path | None) -> None:

@@ -20,6 +20,7 @@ from rollwise.labels import key_values
 from rollwise.registry import refuse_idle_belief, refuse_idle_directions
 from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.runner import Runner, Solution, run_to_end
+from rollwise.voting import BELIEVED
 
 
 def solve(
@@ -155,7 +156,7 @@ def _refuse_idle(runner: Runner, told: Mapping[str, Any]) -> None:
     """Raise InputError for evidence that was asked for and that nothing in this search reads."""
     if "directions" in told:
         refuse_idle_directions(runner.strategy, f"--directions {told['directions']}")
-    if "belief" in told and runner.vote != "believed_majority":
+    if "belief" in told and runner.vote != BELIEVED:
         refuse_idle_belief(runner.strategy, f"--belief {told['belief']}")
 
 

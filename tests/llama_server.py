@@ -1,0 +1,75 @@
+"""A server of llama.cpp's kind that holds the bundled policy of the numbers game, and what it is compared by."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path as FilePath
+from typing import Any
+
+import httpx
+import torch
+
+from rollwise.parts import bundled
+from rollwise.worlds.gguf import write_gguf
+
+NEAR_TIE = 1e-2
+CLIENT = httpx.Client(trust_env=False, verify=False, timeout=300)
+
+
+@contextmanager
+def serving(command: Sequence[str], folder: FilePath, alive: str) -> Iterator[str]:
+    """The URL of the server that a command starts, once it answers the path `alive`. The command may name the policy's
+    file and a free port as {model} and {port}.
+    """
+    model = folder / "policy.gguf"
+    if not model.exists():
+        write_gguf(bundled("countdown", "policy"), model, "countdown")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url, log = f"http://127.0.0.1:{port}", folder / f"log-{port}"
+    words = [word.format(model=model, port=port) for word in command]
+    with log.open("w") as out:
+        told = os.environ | {"PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, env=told)
+        try:
+            deadline = time.monotonic() + 300
+            while not answers(url + alive):
+                assert process.poll() is None, log.read_text()[-2000:]
+                assert time.monotonic() < deadline, log.read_text()[-2000:]
+                time.sleep(0.2)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def answers(url: str) -> bool:
+    try:
+        return CLIENT.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def posted(url: str, path: str, body: Any) -> Any:
+    reply = CLIENT.post(url + path, json=body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def logits(local: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
+    """(places, vocabulary): the policy's own logits before each of the ids, and after the last one."""
+    with torch.inference_mode():
+        found: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
+    return found
+
+
+def assert_greedy(scores: torch.Tensor, ids: Sequence[int]) -> None:
+    """Each of the ids is the likeliest by its scores (places, vocabulary), up to the first near-tie."""
+    for place, token in enumerate(ids):
+        first, second = scores[place].topk(2).values.tolist()
+        if first - second < NEAR_TIE:
+            break
+        assert token == int(scores[place].argmax()), place
