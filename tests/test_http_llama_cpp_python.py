@@ -44,9 +44,8 @@ pytestmark = [
 WORLD = find_world("countdown")
 FOLDER = str(bundled("countdown", "policy"))
 GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
-COMMAND = (
-    f"{GIVEN} -m llama_cpp.server --model {{model}} --n_ctx 512 --n_threads 1 --host 127.0.0.1 --port {{port}}".split()
-)
+OPTIONS = "--model {model} --n_ctx 512 --n_threads 1 --host 127.0.0.1 --port {port}"
+COMMAND = [GIVEN, "-m", "llama_cpp.server", *OPTIONS.split()]
 QUIET = replace(GREEDY, certainty=False)
 """A sampling whose certainty nobody reads: then nothing is asked for by log-probabilities, and replies are streamed."""
 
