@@ -242,6 +242,21 @@ def test_the_slope_within_problems_is_the_likeliest_by_another_optimiser(share: 
         np.testing.assert_allclose([*bound.shifts, bound.level], rest, atol=1e-3)
 
 
+def test_a_reward_whose_worth_within_a_problem_is_not_shown_is_not_followed() -> None:
+    """Noise is estimated at something above 0 in every other draw; a reward of little worth needs many problems."""
+    for seed in range(12):
+        made = calibrate(of_problems(0.0, seed, problems=60))
+        belief = made.belief(np.array([0.1, 0.5, 0.9]), np.ones(3, dtype=np.int64))
+        assert made.within is not None
+        assert made.within.share.low == 0
+        assert np.ptp(belief.mean) == made.within.share.value == 0
+    few, many = (calibrate(of_problems(0.06, 1, problems=problems)).within for problems in (8, 400))
+    assert few is not None
+    assert many is not None
+    assert few.share.value == 0 < few.share.high
+    assert 0 < many.share.low < many.share.value
+
+
 def test_intervals_of_what_holds_within_a_problem_hold_the_slope_of_many_problems() -> None:
     many = calibrate(of_problems(0.4, 99, problems=2000)).within
     assert many is not None

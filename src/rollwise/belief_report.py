@@ -30,7 +30,12 @@ def belief_sheets(made: Calibration) -> list[Sheet]:
 def belief_notes(made: Calibration) -> list[str]:
     """What else was found, and what to beware of."""
     notes = []
-    if made.within is not None:
+    if made.within is not None and made.within.share.value == 0:
+        notes.append(
+            f"Among paths of one problem nothing is shown to hold (within, at most {made.within.share.high:.2g}): they "
+            "are believed alike, and rollouts spread evenly. Prefixes of more problems may show more."
+        )
+    elif made.within is not None:
         notes.append(
             f"Among paths of one problem {_with_interval(made.within.share)} of a difference in log-odds holds "
             "(within); the rest tells hard problems from easy ones, or nothing."

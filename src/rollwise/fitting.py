@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -140,11 +141,17 @@ def _correlation(products: FloatArray, squares: FloatArray, drawn: FloatArray, l
 
 
 def _within(seen: Observations, odds: FloatArray, run: IntArray, drawn: FloatArray, most: float) -> Within | None:
+    """What holds within a problem: a share up to `most`, or none where the interval of an estimate reaches 0, since
+    rollouts or votes that follow noise lose more than a little knowledge unused is worth.
+    """
     found = fit_within(seen, odds, run, most)
     if found is None:
         return None
     resampled = one_step(found.free, found.gradients, found.informations, drawn)
     share = _estimate(found.share, np.clip(resampled, 0, most))
+    if share.low == 0:
+        found = fit_within(seen, odds, run, 0.0) or found
+        share = replace(share, value=0.0)
     return Within(share, _rounded((found.level,))[0], _rounded(found.shifts.tolist()))
 
 

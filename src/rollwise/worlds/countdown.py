@@ -40,7 +40,7 @@ class Level:
 
 
 LEVELS = {
-    1: Level(count=3, largest=10, low=5, high=100),
+    1: Level(count=3, largest=15, low=60, high=300),
     2: Level(count=3, largest=25, low=10, high=300),
     3: Level(count=4, largest=10, low=10, high=200),
     4: Level(count=4, largest=25, low=50, high=300),
