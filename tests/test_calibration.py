@@ -27,7 +27,7 @@ from rollwise.bench import begin, resume
 from rollwise.calibration import Calibration, Estimate, Source, Within, remarks_on
 from rollwise.cli import build_app
 from rollwise.config import Config
-from rollwise.core import Belief, FloatArray
+from rollwise.core import Belief, Candidates, Directions, FloatArray
 from rollwise.errors import InputError
 from rollwise.estimation import (
     LARGEST,
@@ -48,6 +48,7 @@ from rollwise.estimation import (
 from rollwise.events import event_records
 from rollwise.fitting import calibrate
 from rollwise.numerics import keyed_generator
+from rollwise.optimal import OptimalDirectionsOptions, optimal_directions
 from rollwise.parts import belief_file
 from rollwise.runner import Runner, run_to_end
 from rollwise.search import Allocated
@@ -519,18 +520,43 @@ def fitted(**changes: Any) -> Calibration:
 
 
 def test_a_belief_is_the_curve_and_the_concentration_of_its_depth() -> None:
-    made = fitted(within=None)
+    made = fitted(within=Within(Estimate(1, 1, 1), 1, (0.0, 0.0)))
     assert [(fit.first, fit.last) for fit in made.depths] == [(2, 2), (4, 4)]
     rewards = np.tile(np.linspace(0, 1, 11), 6)
     depths = np.repeat([1, 2, 3, 4, 5, 99], 11)
     belief = made.belief(rewards, depths)
     for depth, fit in ((1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (99, 1)):
         one = made.depths[fit]
-        assert belief.mean[depths == depth].tolist() == one.curve(np.linspace(0, 1, 11)).tolist()
+        np.testing.assert_allclose(belief.mean[depths == depth], one.curve(np.linspace(0, 1, 11)))
         assert set(belief.concentration[depths == depth].tolist()) == {one.concentration}
     assert made.correlation is not None
     assert belief.correlation == made.correlation.value
     assert fitted(correlation=None).belief(rewards, depths).correlation == 1
+
+
+@pytest.mark.parametrize("within", [None, Within(Estimate(0, 0, 0.3), 1, (0.0, 0.0))])
+@given(
+    labels=st.lists(st.integers(0, 5), min_size=1, max_size=64),
+    times=st.integers(1, 3),
+    concentration=st.floats(0.01, 1000),
+)
+def test_where_nothing_is_known_of_a_problems_paths_each_is_continued_as_plain_sampling_does(
+    within: Within | None, labels: list[int], times: int, concentration: float
+) -> None:
+    """Though paths of a direction share nearly all of the doubt, and crowds are held to be better."""
+    fits = tuple(replace(fit, concentration=concentration) for fit in fitted().depths)
+    shared, larger = Estimate(0.95, 0.9, 1), Estimate(0.3, 0.1, 0.5)
+    made = fitted(within=within, depths=fits, correlation=shared, size_exponent=larger)
+    rewards = np.full(len(labels), 0.3)
+    belief = made.belief(rewards, np.full(len(labels), 2))
+    candidates = Candidates(
+        paths=tuple((index,) for index in range(len(labels))),
+        rewards=rewards,
+        directions=Directions(labels=np.unique(labels, return_inverse=True)[1]),
+        belief=belief,
+    )
+    found = optimal_directions(candidates, times * len(labels), OptimalDirectionsOptions())
+    assert found.counts.tolist() == [times] * len(labels)
 
 
 def test_a_belief_draws_the_paths_of_a_problem_in_to_their_average_log_odds() -> None:

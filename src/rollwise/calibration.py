@@ -15,6 +15,8 @@ from rollwise.errors import InputError
 from rollwise.estimation import Curve, average_of, log_odds
 
 VERSION = 3
+INDEPENDENT = 1e-6
+"""The correlation of candidates that share nothing; a belief's lies above 0."""
 Method = Literal["moments", "likelihood"]
 
 
@@ -183,9 +185,11 @@ class Calibration:
         """The belief about candidates of one problem, of these rewards (k,) in [0, 1] and depths (k,) in steps.
 
         A depth takes the fit that holds it, else the one below; before the first it is the first, beyond the last the
-        last. The means' log-odds are drawn in as `Within` says, with the average of those of their depth. Where none
-        was fitted, all holds within a problem, the correlation is 1 (paths of one direction share their chance) and
-        the size exponent 0 (their number says nothing).
+        last. The means' log-odds are drawn in as `Within` says, with the average of those of their depth. Where nothing
+        holds within a problem, or its prefixes never differed, candidates are independent too, whatever the correlation
+        found, so that rollouts go evenly over paths and not over directions: crowded directions are the better ones
+        by more than a size exponent says. Where no correlation was fitted it is 1 (paths of one direction share their
+        chance), where no size exponent was it is 0 (their number says nothing).
         """
         firsts = [one.first for one in self.depths]
         place = np.maximum(np.searchsorted(firsts, depths, side="right") - 1, 0)
@@ -196,6 +200,8 @@ class Calibration:
             odds, groups = log_odds(means), np.unique(depths, return_inverse=True)[1]
             means = self.within.chances(odds, average_of(odds, groups, np.ones(len(odds))), place)
         concentrations = np.array([one.concentration for one in self.depths])[place]
+        if self.within is None or self.within.share.value == 0:
+            return Belief(means, concentrations, INDEPENDENT)
         correlation = 1.0 if self.correlation is None else self.correlation.value
         size_exponent = 0.0 if self.size_exponent is None else self.size_exponent.value
         return Belief(means, concentrations, correlation, size_exponent=size_exponent)
