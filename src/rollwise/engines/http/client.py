@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import functools
 import itertools
 import json
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -146,11 +149,33 @@ class Endpoint:
 
 @dataclass(eq=False)
 class _Lane:
-    """What belongs to one event loop: its connections, and how many requests each server may have at once."""
+    """What belongs to one event loop: how many requests each server may have at once, and its connections.
 
-    client: httpx.AsyncClient
+    Each is a client of its own, and the one used last is taken first: httpx looks at all connections of a client
+    whenever a request begins or ends, which with hundreds takes longer than the request, and closes some too many.
+    """
+
+    make: Callable[[], httpx.AsyncClient]
     slots: dict[str, asyncio.Semaphore]
     users: int = 0
+    idle: defaultdict[str, list[httpx.AsyncClient]] = field(default_factory=lambda: defaultdict(list))
+
+    @asynccontextmanager
+    async def client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
+        """A client that nobody else uses meanwhile, for a request to `url`; after a lost one it is closed."""
+        idle = self.idle[url]
+        client = idle.pop() if idle else self.make()
+        try:
+            yield client
+        except BaseException:
+            await client.aclose()
+            raise
+        idle.append(client)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for client in itertools.chain.from_iterable(self.idle.values()):
+            await client.aclose()
 
 
 @dataclass(eq=False)
@@ -192,19 +217,21 @@ class Fleet:
         lane.users -= 1
         if lane.users == 0:
             del self._lanes[place]
-            await lane.client.aclose()
+            await lane.close()
 
     def _lane(self) -> _Lane:
         place = asyncio.get_running_loop()
         if place not in self._lanes:
-            most = self.concurrency * len(self.addresses)
-            client = self.httpx.AsyncClient(
-                limits=self.httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=IDLE),
-                trust_env=not all(address.loopback for address in self.addresses),
-                verify=any(address.url.startswith("https:") for address in self.addresses),
+            environment = not all(address.loopback for address in self.addresses)
+            secure = any(address.url.startswith("https:") for address in self.addresses)
+            make = functools.partial(
+                self.httpx.AsyncClient,
+                limits=self.httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+                trust_env=environment,
+                verify=self.httpx.create_ssl_context(secure, trust_env=environment),
             )
             slots = {address.url: asyncio.Semaphore(self.concurrency) for address in self.addresses}
-            self._lanes[place] = _Lane(client, slots)
+            self._lanes[place] = _Lane(make, slots)
         return self._lanes[place]
 
     async def ask(
@@ -248,9 +275,10 @@ class Fleet:
     async def post(self, endpoint: Endpoint, path: str, body: Any, seconds: float) -> Any:
         """The JSON that a server replies. Raises PassingError, LostError or BrokenReplyError."""
         try:
-            reply = await self._lane().client.post(
-                endpoint.address.url + path, json=body, headers=headers(), timeout=self._timeout(seconds)
-            )
+            async with self._lane().client(endpoint.address.url) as client:
+                reply = await client.post(
+                    endpoint.address.url + path, json=body, headers=headers(), timeout=self._timeout(seconds)
+                )
         except self.httpx.HTTPError as error:
             raise self._unreached(endpoint, error) from None
         check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
@@ -262,12 +290,13 @@ class Fleet:
         """The body of a streamed completion, read until `stream` has all of it; the rest is cancelled. Raises
         EmptyStreamError where the server takes the request and then says nothing, beside what `post` raises.
         """
-        client, url = self._lane().client, endpoint.address.url + path
+        url, timeout = endpoint.address.url + path, self._timeout(seconds)
         taken = begun = False
         try:
-            async with client.stream(
-                "POST", url, json=body, headers=headers(), timeout=self._timeout(seconds)
-            ) as reply:
+            async with (
+                self._lane().client(endpoint.address.url) as client,
+                client.stream("POST", url, json=body, headers=headers(), timeout=timeout) as reply,
+            ):
                 if reply.status_code != 200:
                     check_status(reply.status_code, (await reply.aread()).decode(errors="replace"))
                 taken = True
