@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_runner import believing
 from typer.testing import CliRunner
 
 import rollwise
@@ -326,6 +327,19 @@ def test_what_else_decides_is_held_too(tmp_path: FilePath, monkeypatch: pytest.M
     mine.write_text("def even(candidates, width):\n    return [1] * width  # changed\n")
     with pytest.raises(InputError, match=r"mine\.py was"):
         resume(tmp_path / "out", {}, scripted())
+
+
+def test_a_belief_that_votes_is_held_where_the_strategy_reads_none(tmp_path: FilePath) -> None:
+    belief = tmp_path / "belief.json"
+    belief.write_text(json.dumps(believing(1.0)))
+    read = {"strategies": ["temperature"], "search": {"belief": str(belief), "vote": "auto"}}
+    unread = {"strategies": ["temperature"], "search": {"belief": str(belief)}}
+    for name, fields in (("read", read), ("unread", unread)):
+        begin(tmp_path / name, SMALL | fields, scripted())
+    belief.write_text(json.dumps(believing(0.5)))
+    with pytest.raises(InputError, match=r"belief \S+belief\.json was"):
+        resume(tmp_path / "read", {}, scripted())
+    resume(tmp_path / "unread", {}, scripted())
 
 
 def test_a_bench_is_begun_once_and_only_when_its_parts_are_there(tmp_path: FilePath) -> None:
