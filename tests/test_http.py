@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,6 +54,39 @@ async def grown(policy: HttpPolicy, paths: list[Path], problem: Problem = PROBLE
         return await session.extend(paths)
     finally:
         await session.close()
+
+
+async def test_connections_are_as_many_as_requests_at_once_and_a_lost_ones_is_closed(
+    served: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[httpx.AsyncClient] = []
+
+    class Noted(httpx.AsyncClient):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            made.append(self)
+
+    monkeypatch.setattr(httpx, "AsyncClient", Noted)
+    fleet = Fleet(addresses(served.url), concurrency=4, patience=Patience(attempts=1))
+
+    async def ask(seconds: float = 9.0) -> Any:
+        body = {"prompt": "1", "messages": [{"role": "user", "content": "1"}]}
+        return await fleet.ask("q", (), lambda endpoint, _: fleet.post(endpoint, "/tokenize", body, seconds))
+
+    fleet.enter()
+    for _ in range(6):
+        await ask()
+    assert len(made) == 1
+    await asyncio.gather(*(ask() for _ in range(20)))
+    assert 1 < len(made) <= 4
+    before = len(made)
+    with pytest.raises(LostError):
+        await ask(0.0)
+    assert [client.is_closed for client in made].count(True) == 1
+    await asyncio.gather(*(ask() for _ in range(20)))
+    assert len(made) <= before + 1
+    await fleet.leave()
+    assert all(client.is_closed for client in made)
 
 
 @pytest.mark.parametrize("kind", OWNERS)
