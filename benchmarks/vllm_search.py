@@ -1,7 +1,7 @@
 r"""Search over a vLLM server beside plain concurrent sampling from it, in generated tokens a second.
 
     vllm serve src/rollwise/worlds/models/countdown/policy --dtype float32 --enforce-eager --max-model-len 512 \
-        --enable-prompt-tokens-details
+        --enable-prompt-tokens-details --block-size 32 --no-enable-chunked-prefill
     python benchmarks/vllm_search.py http://localhost:8000 --questions 8 --budget 64 --repeats 5
 
 The server runs in an environment of its own. Plain sampling is whole solutions of the same questions, so many of a
@@ -87,7 +87,7 @@ def plain(given: argparse.Namespace, concurrent: int, together: int) -> Callable
 
 def searching(given: argparse.Namespace, strategy: str) -> Callable[[], Turn]:
     """A contender that searches, with rewards that cost nothing and directions that are equal steps."""
-    policy = HttpPolicy(given.url, separator=WORLD.separator, concurrency=given.concurrency)
+    policy = HttpPolicy(given.url, given.rule, separator=WORLD.separator, concurrency=given.concurrency)
     fields = {"budget": given.budget, "max_tokens": given.max_tokens, "temperature": given.temperature}
     parts = {"policy": policy, "reward": FreeReward(), "directions": "text", "world": WORLD.name}
     return search(Runner(Config.of(strategy=strategy, **fields, **parts)), given)
@@ -127,7 +127,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "plain": {"solutions at a time": best[0], "a request": best[1], "tried": tried},
         "setting": {
-            name: getattr(given, name) for name in ("questions", "level", "budget", "in_flight", "concurrency")
+            name: getattr(given, name) for name in ("questions", "level", "budget", "in_flight", "concurrency", "rule")
         },
         "tokens_per_second": {name: round(statistics.median(map(rate, each))) for name, each in turns.items()},
         "generated": {name: round(statistics.mean(turn.generated for turn in each)) for name, each in turns.items()},
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--concurrent", type=sizes_of, default=[32, 64, 128, 256], help="solutions at a time to try")
     parser.add_argument("--together", type=sizes_of, default=[1, 64], help="solutions a request to try")
     parser.add_argument("--concurrency", type=int, default=256, help="requests of the searches at a time")
+    parser.add_argument("--rule", help="what ends a step, such as 'tokens(32)'; by default a line's end")
     add_options(parser)
     parser.set_defaults(in_flight=8)
     given = parser.parse_args(arguments)
