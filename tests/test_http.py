@@ -34,6 +34,7 @@ from rollwise.events import event_records
 from rollwise.report import round_line
 from rollwise.runner import Runner
 from rollwise.search import rounds
+from rollwise.store import Outcome
 from rollwise.testing import FAULTS, faulty
 from rollwise.testing.cases import NoPolicy
 
@@ -665,6 +666,7 @@ def test_a_search_goes_on_where_solutions_outgrow_the_embedder() -> None:
     assert second.allocated.allocation.effective_directions == 8
     assert "8 unplaced" in round_line(second).plain
     assert "too long" in event_records(second.grown, {})[0]["unplaced"]
+    assert Outcome.of(solution).unplaced == 8
 
 
 def test_an_embedder_that_is_gone_costs_the_rollouts_that_need_it(served: Emulator) -> None:

@@ -18,7 +18,7 @@ CELLS = {Cell("rebase", 8, 0): {"strategy": "rebase"}, Cell("dora", 8, 0): {"str
 REBASE, DORA = CELLS
 PROBLEMS = [Problem(f"p{index}", f"question {index}", "24", "countdown", index % 2) for index in range(3)]
 USAGE = {"policy": Usage(5, 6, 7, 8), "reward": Usage(0, 1, 2, 3)}
-SOLVED = Outcome(True, True, 3, 7, 1, 0.5, "2 × 3", 4, 1.5e9, 0.25, None, USAGE)
+SOLVED = Outcome(True, True, 3, 7, 1, 2, 0.5, "2 × 3", 4, 1.5e9, 0.25, None, USAGE)
 
 
 def begin(store: Store) -> Experiment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,17 @@ def test_what_raised_counts_as_not_solved_and_has_no_cost() -> None:
     assert found.errors == ("RuntimeError: no | pipe",)
     assert "1 of 2 searches raised" in summary_notes(found)[0]
     assert summary_sheets(found)[0].rows[0][-1] == "1/2"
+
+
+def test_what_was_lost_has_a_column_where_anything_was() -> None:
+    whole, short = (result(label, 0, 0, 2) for label in ("dora", "rebase"))
+    whole = replace(whole, outcome=replace(whole.outcome, unplaced=5))
+    short = replace(short, outcome=replace(short.outcome, finished=6, failed=2))
+    raised = result("dora", 0, 1, 0, error="RuntimeError")
+    sheet = summary_sheets(summarise([whole, raised, short], "dora"))[0]
+    assert sheet.columns[-3:] == ("errors", "lost rollouts", "unplaced paths")
+    assert [row[-3:] for row in sheet.rows] == [("1/2", "0/8", "5"), ("0/1", "2/8", "0")]
+    assert summary_sheets(summarise([result("dora", 0, 0, 2)], "dora"))[0].columns[-1] == "pass rate"
 
 
 def test_levels_have_rows_of_their_own_and_tables_are_whole() -> None:

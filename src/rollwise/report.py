@@ -200,9 +200,15 @@ def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
     measures = rows[0].measures if rows else {}
     columns = (*names, *(name.replace("_", " ") for name in measures))
     lines = [(*_name(row), *map(_percent, row.measures.values())) for row in rows]
-    if any(row.errors for row in rows):
-        columns = (*columns, "errors")
-        lines = [(*line, f"{row.errors}/{row.results}") for line, row in zip(lines, rows, strict=True)]
+    for name, lost, of in (
+        ("errors", [row.errors for row in rows], [row.results for row in rows]),
+        ("lost rollouts", [row.failed for row in rows], [row.budget * (row.results - row.errors) for row in rows]),
+        ("unplaced paths", [row.unplaced for row in rows], None),
+    ):
+        if any(lost):
+            columns = (*columns, name)
+            told = map(str, lost) if of is None else itertools.starmap("{}/{}".format, zip(lost, of, strict=True))
+            lines = [(*line, one) for line, one in zip(lines, told, strict=True)]
     few, many = (end((row.questions for row in rows), default=0) for end in (min, max))
     asked = f"{many}" if few == many else f"{few} to {many}"
     return Sheet(f"{title}, of {asked} questions", columns, tuple(lines), len(names))

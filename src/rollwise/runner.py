@@ -40,7 +40,7 @@ from rollwise.registry import (
     find_world,
     refuse_unknown_directions,
 )
-from rollwise.search import Event, Failed, Grown, Limits, Round, Search, rounds
+from rollwise.search import Event, Failed, Limits, Round, Search, rounds, unplaced_reasons
 from rollwise.voting import BELIEVED, VOTES, verified
 
 Result = TypeVar("Result")
@@ -276,7 +276,7 @@ class Runner:
             events=tuple(search.events),
             judged=self.world.checkable or problem.answer is not None,
             votes={name: voter is not None and rights[voter] for name, voter in others.items()},
-            notes=(*self.notes, *_unplaced(search.events)),
+            notes=(*self.notes, *_unplaced_note(search.events)),
         )
 
     def _weights(self, vote: str, rewards: FloatArray) -> FloatArray:
@@ -284,9 +284,9 @@ class Runner:
         return self.ended.chances(rewards) if vote == BELIEVED and self.ended is not None else rewards
 
 
-def _unplaced(events: Sequence[Event]) -> list[str]:
+def _unplaced_note(events: Sequence[Event]) -> list[str]:
     """A sentence on the paths whose direction could not be told, where there are any."""
-    reasons = [event.unplaced for event in events if isinstance(event, Grown) and event.unplaced is not None]
+    reasons = unplaced_reasons(events)
     if not reasons:
         return []
     return [f"{len(reasons)} paths went on as directions of their own, since theirs could not be told: {reasons[0]}"]

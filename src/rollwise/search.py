@@ -240,6 +240,11 @@ class Round:
         return (min(began for began, _ in spans), max(ended for _, ended in spans)) if spans else None
 
 
+def unplaced_reasons(events: Iterable[Event]) -> list[str]:
+    """Why directions could not be told, once for each step of a path that went on as a direction of its own."""
+    return [event.unplaced for event in events if isinstance(event, Grown) and event.unplaced is not None]
+
+
 def rounds(events: Iterable[Event]) -> list[Round]:
     """The rounds of a search, in order, each the fold of its events."""
     folded: dict[int, Round] = {}

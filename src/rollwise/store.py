@@ -19,6 +19,7 @@ from rollwise.core import Problem, Usage
 from rollwise.errors import InputError, MissingExtraError
 from rollwise.ledger import ROLES
 from rollwise.runner import Solution
+from rollwise.search import unplaced_reasons
 
 try:
     from sqlalchemy import JSON, URL, ForeignKey, UniqueConstraint, create_engine, event, select
@@ -28,7 +29,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
-SCHEMA = 2
+SCHEMA = 3
 _ATTEMPTS = 100
 
 
@@ -94,6 +95,7 @@ class ResultRow(Base):
     right_paths: Mapped[int]
     finished: Mapped[int]
     failed: Mapped[int]
+    unplaced: Mapped[int]
     support: Mapped[float]
     answer: Mapped[str | None]
     rounds: Mapped[int]
@@ -152,7 +154,8 @@ class Outcome:
     """What became of one problem: `right` is the voted answer, `covered` any path, `right_paths` how many,
     `votes` whether further votes were right.
 
-    `finished` and `failed` count rollouts. A problem that raised has an `error` and solved nothing.
+    `finished` and `failed` count rollouts, `unplaced` paths that went on as directions of their own, since theirs could
+    not be told. A problem that raised has an `error` and solved nothing.
     """
 
     right: bool = False
@@ -160,6 +163,7 @@ class Outcome:
     right_paths: int = 0
     finished: int = 0
     failed: int = 0
+    unplaced: int = 0
     support: float = 0.0
     answer: str | None = None
     rounds: int = 0
@@ -179,6 +183,7 @@ class Outcome:
             right_paths=sum(map(bool, solution.rights)),
             finished=len(solution.finished),
             failed=len(solution.failures),
+            unplaced=len(unplaced_reasons(solution.events)),
             support=solution.support,
             answer=solution.answer,
             rounds=ledger.rounds,

@@ -62,7 +62,8 @@ class Measure:
 class Row:
     """One strategy at one budget, over all levels or one: the measures, and the mean cost of a search.
 
-    `results` counts problems × seeds, `errors` those that raised; they count as not solved and have no cost.
+    `results` counts problems × seeds, `errors` those that raised; they count as not solved and have no cost. `failed`
+    counts the rollouts that were lost in all others, `unplaced` their paths whose direction could not be told.
     """
 
     strategy: str
@@ -71,6 +72,8 @@ class Row:
     questions: int
     results: int
     errors: int
+    failed: int
+    unplaced: int
     measures: dict[str, Measure]
     tokens: dict[str, dict[str, float]]
     flops: float
@@ -147,6 +150,8 @@ def _row(
         questions=len({problem for problem, _ in group}),
         results=len(group),
         errors=len(group) - len(ran),
+        failed=sum(one.failed for one in ran),
+        unplaced=sum(one.unplaced for one in ran),
         measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
         tokens={role: _mean_usage([one.usage.get(role, Usage()) for one in ran]) for role in roles},
         flops=_mean([one.flops for one in ran]),
