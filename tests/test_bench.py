@@ -1,5 +1,6 @@
 """Benches over scripted parts whose solutions are known, and over the bundled models as a person runs them."""
 
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -29,7 +30,7 @@ from rollwise.labels import split_variants
 from rollwise.numerics import keyed_generator
 from rollwise.report import summary_sheets
 from rollwise.runner import Runner, run_to_end
-from rollwise.store import Cell, Outcome, Result
+from rollwise.store import Cell, Outcome, Result, Store
 
 SMALL = {"strategies": "temperature,rebase,dora", "budgets": [4, 8], "seeds": 2, "levels": [1], "limit": 3}
 
@@ -258,7 +259,7 @@ def test_an_interrupted_bench_goes_on_and_ends_the_same(tmp_path: FilePath) -> N
     part = read(tmp_path / "cut")
     assert 10 <= part.summary.results < part.summary.planned == 36
     on = resume(tmp_path / "cut", {"in_flight": 2}, scripted())
-    assert len(list(on.waiting())) == 36 - part.summary.results
+    assert len(list(on.waiting(itertools.count().__next__))) == 36 - part.summary.results
     run_to_end(on.run())
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
     run_to_end(resume(tmp_path / "cut", SMALL, scripted()).run())
@@ -267,11 +268,20 @@ def test_an_interrupted_bench_goes_on_and_ends_the_same(tmp_path: FilePath) -> N
 
 def test_what_a_stopped_bench_holds_can_be_compared(tmp_path: FilePath) -> None:
     bench = begin(tmp_path, SMALL, scripted())
-    order = list(bench.waiting())
+    order = list(bench.waiting(itertools.count().__next__))
     assert [(cell.label, cell.budget) for cell, _ in order[:6]] == [
         (label, budget) for budget in (4, 8) for label in ("temperature", "rebase", "dora")
     ]
     assert len({(cell.seed, problem.id) for cell, problem in order[:6]}) == 1
+
+
+def test_jobs_take_the_next_search_each_and_none_twice(tmp_path: FilePath) -> None:
+    bench = begin(tmp_path, SMALL, scripted())
+    numbers = itertools.count()
+    jobs = [bench.waiting(numbers.__next__), resume(tmp_path, {}, scripted()).waiting(numbers.__next__)]
+    quick = [next(jobs[0]) for _ in range(30)]
+    taken = [next(jobs[1]), *quick, *jobs[1], *jobs[0]]
+    assert len(taken) == len({(cell, problem.id) for cell, problem in taken}) == bench.size == 36
 
 
 def test_a_problem_that_raises_stays_in_the_denominator(tmp_path: FilePath) -> None:
@@ -280,6 +290,8 @@ def test_a_problem_that_raises_stays_in_the_denominator(tmp_path: FilePath) -> N
     found = read(tmp_path).summary
     assert found.results == found.planned == 36
     assert found.errors == ("RuntimeError: the model is on fire",)
+    with contextlib.closing(Store(tmp_path / FILE)) as store:
+        assert store.counts(1) == (36, 12)
     for row in found.rows:
         assert (row.questions, row.results, row.errors) == (3, 6, 2)
         assert row.measures["coverage"].mean <= 2 / 3 + 1e-9
@@ -392,13 +404,14 @@ def test_a_job_that_dies_is_told_and_what_it_had_is_kept(tmp_path: FilePath) -> 
     given = {"strategies": "rebase", "budgets": [4], "limit": 40, "levels": [1], "jobs": 2, "in_flight": 1}
     bench = begin(tmp_path / "out", given)
 
-    def kill(held: int) -> None:
+    def kill(held: int, raised: int) -> None:
+        assert raised == 0
         if held and len(multiprocessing.active_children()) == 2:
             multiprocessing.active_children()[0].kill()
 
     with pytest.raises(EngineError, match=r"1 of 2 jobs ended early \(exit status -9\); go on with --resume"):
         run_in_jobs(bench, tmp_path / "out", kill)
-    assert 0 < len(results(tmp_path / "out")) < 80
+    assert read(tmp_path / "out").summary.results in (39, 40), "all but what it had in flight, by the other job"
     assert not multiprocessing.active_children()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import itertools
 import json
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -159,36 +161,43 @@ class Grid(BaseModel):
 
 @dataclass(frozen=True)
 class Bench:
-    """A grid that is being run: its store, its searches by cell, its problems. `part` (i, n) runs every n-th problem,
-    from the i-th on.
-    """
+    """A grid that is being run: its store, its searches by cell, its problems."""
 
     grid: Grid
     store: Store
     experiment: Experiment
     runners: Mapping[Cell, Runner]
     problems: Sequence[Problem]
-    part: tuple[int, int] = (0, 1)
 
     @property
     def size(self) -> int:
         """How many results the whole grid has."""
         return len(self.runners) * len(self.problems)
 
-    def waiting(self) -> Iterator[tuple[Cell, Problem]]:
+    def waiting(self, claim: Callable[[], int]) -> Iterator[tuple[Cell, Problem]]:
         """What has no result yet: seed by seed, problem by problem, all strategies on one before the next, so that
-        what a stopped bench holds can be compared.
+        what a stopped bench holds can be compared. `claim` numbers the searches that are taken, from 0 on.
         """
         held = self.store.held(self.experiment.id)
-        first, step = self.part
-        for seed in range(self.grid.seeds):
-            cells = [cell for cell in self.runners if cell.seed == seed]
-            for problem in self.problems[first::step]:
-                yield from ((cell, problem) for cell in cells if (cell, problem.id) not in held)
+        turns = [
+            (cell, problem)
+            for seed in range(self.grid.seeds)
+            for problem in self.problems
+            for cell in self.runners
+            if cell.seed == seed
+        ]
+        while (turn := claim()) < len(turns):
+            cell, problem = turns[turn]
+            if (cell, problem.id) not in held:
+                yield cell, problem
 
-    async def run(self, on_result: Callable[[Outcome], None] = lambda outcome: None) -> None:
-        """Run what has no result yet, `in_flight` searches at once; each result is stored when it is there."""
-        waiting = self.waiting()
+    async def run(
+        self, on_result: Callable[[Outcome], None] = lambda outcome: None, claim: Callable[[], int] | None = None
+    ) -> None:
+        """Run what has no result yet, `in_flight` searches at once; each result is stored when it is there. Processes
+        that share the work share a `claim`, which gives each of them numbers that no other gets.
+        """
+        waiting = self.waiting(claim or itertools.count().__next__)
 
         async def work() -> None:
             for cell, problem in waiting:
@@ -231,9 +240,7 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
     return Bench(grid, store, experiment, runners, problems)
 
 
-def resume(
-    out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner, part: tuple[int, int] = (0, 1)
-) -> Bench:
+def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
     """The bench in the folder `out`, to go on with: as it was begun, with what is `given` of how to run and read it.
 
     Raises InputError where there is none, and where `given`, the version or a file would decide otherwise than before.
@@ -251,27 +258,27 @@ def resume(
         )
         raise InputError(f"{out} was begun otherwise: {told}; go on as it was, or give another --out")
     runners = {cell: make(config) for cell, config in configs.items()}
-    return Bench(grid, store, experiment, runners, grid.problems(), part)
+    return Bench(grid, store, experiment, runners, grid.problems())
 
 
-def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int], None] = lambda held: None) -> None:
-    """Run what has no result yet in `bench.grid.jobs` processes, each of which opens the folder and runs its part of
-    the problems; `on_results` is told now and then how many results there are.
+def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
+    """Run what has no result yet in `bench.grid.jobs` processes, each of which opens the folder and takes the next
+    search when it is through with one; `on_results` is told now and then how many results there are, and how many of
+    them are errors.
 
     Interrupted, it ends the processes, which lose what was in flight and nothing else. Raises EngineError where one of
-    them ends before its part is done.
+    them ends before all is done.
     """
     jobs = bench.grid.jobs
     context = multiprocessing.get_context("spawn")
     given = {"in_flight": bench.grid.in_flight}
-    workers = [
-        context.Process(target=_run_part, args=(out, given, (index, jobs)), daemon=True) for index in range(jobs)
-    ]
+    taken = context.Value("q", 0)
+    workers = [context.Process(target=_run_job, args=(out, given, jobs, taken), daemon=True) for _ in range(jobs)]
     try:
         for worker in workers:
             worker.start()
         while any(worker.is_alive() for worker in workers):
-            on_results(len(bench.store.held(bench.experiment.id)))
+            on_results(*bench.store.counts(bench.experiment.id))
             time.sleep(_LOOK)
     finally:
         for worker in workers:
@@ -279,18 +286,23 @@ def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int], None] = lam
                 worker.terminate()
             if worker.pid is not None:
                 worker.join()
-    on_results(len(bench.store.held(bench.experiment.id)))
+    on_results(*bench.store.counts(bench.experiment.id))
     if broken := [worker.exitcode for worker in workers if worker.exitcode]:
         raise EngineError(f"{len(broken)} of {jobs} jobs ended early (exit status {broken[0]}); go on with --resume")
 
 
-def _run_part(out: Path, given: Mapping[str, Any], part: tuple[int, int]) -> None:
-    """One job: its share of the processor, its part of the bench that the folder holds."""
+def _run_job(out: Path, given: Mapping[str, Any], jobs: int, taken: Synchronized[int]) -> None:
+    """One of the jobs: its share of the processor, and of the searches of the bench that the folder holds."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began the jobs ends them
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // part[1])))  # read when torch loads
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # read when torch loads
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    running = resume(out, given, part=part)
-    asyncio.run(running.run())
+
+    def claim() -> int:
+        with taken.get_lock():
+            taken.value += 1
+            return taken.value - 1
+
+    asyncio.run(resume(out, given).run(claim=claim))
 
 
 def _end_with_parent() -> None:

@@ -22,7 +22,7 @@ from rollwise.runner import Solution
 from rollwise.search import unplaced_reasons
 
 try:
-    from sqlalchemy import JSON, URL, ForeignKey, UniqueConstraint, create_engine, event, select
+    from sqlalchemy import JSON, URL, ForeignKey, UniqueConstraint, create_engine, event, func, select
     from sqlalchemy.dialects.sqlite import insert
     from sqlalchemy.exc import DatabaseError
     from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
@@ -314,6 +314,15 @@ class Store:
         )
         with self._session() as session:
             return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
+
+    def counts(self, experiment: int) -> tuple[int, int]:
+        """How many results are known, and how many of them are errors."""
+        wanted = select(func.count(), func.count(ResultRow.error)).where(
+            ResultRow.cell_id == CellRow.id, CellRow.experiment_id == experiment
+        )
+        with self._session() as session:
+            held, raised = session.execute(wanted).one()
+        return held, raised
 
     def results(self, experiment: int) -> list[Result]:
         """All results in the order of the cells and problems, whenever they came in."""

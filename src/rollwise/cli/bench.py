@@ -147,19 +147,22 @@ def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
 def _run_aloud(running: Bench, out: Path) -> None:
     from rollwise.bench import run_in_jobs
 
-    done, errors = len(running.store.held(running.experiment.id)), 0
+    done, raised = running.store.counts(running.experiment.id)
     with progress_bars() as show:
-        show("bench", done, running.size, "")
+
+        def told(done: int, raised: int) -> None:
+            show("bench", done, running.size, f"{raised} raised" if raised else "")
 
         def on_result(outcome: Outcome) -> None:
-            nonlocal done, errors
-            done, errors = done + 1, errors + (outcome.error is not None)
-            show("bench", done, running.size, f"{errors} raised" if errors else "")
+            nonlocal done, raised
+            done, raised = done + 1, raised + (outcome.error is not None)
+            told(done, raised)
 
+        told(done, raised)
         if running.grid.jobs == 1:
             run_to_end(running.run(on_result))
         else:
-            run_in_jobs(running, out, lambda held: show("bench", held, running.size, ""))
+            run_in_jobs(running, out, told)
 
 
 def _fail_if_all_raised(summary: Summary) -> None:
