@@ -21,7 +21,7 @@ from rollwise.registry import find_directions, find_policy, find_world
 
 
 async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, list[object]]]]:
-    world = find_world("countdown")
+    world = find_world(given.world)
     policy = find_policy(given.policy, world.name)
     finder = find_directions(given.directions, world.name)
     found: dict[int, list[tuple[FloatArray, list[object]]]] = defaultdict(list)
@@ -30,7 +30,7 @@ async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, l
         session = policy.open(problem, Sampling(seed=seed))
         evidence = finder.open(problem, session)
         active = [Path((index,)) for index in range(given.budget)]
-        for depth in range(1, 5):
+        for depth in range(1, given.depth + 1):
             outcomes = zip(active, await session.extend(active), strict=True)
             grown = [path.grown(step) for path, step in outcomes if isinstance(step, Step)]
             grown = [path for path in grown if path.steps[-1].stop is Stop.STEP]
@@ -47,11 +47,13 @@ async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", default="countdown")
     parser.add_argument("--policy", default="trained")
     parser.add_argument("--directions", default="hidden")
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--budget", type=int, default=64)
     parser.add_argument("--level", type=int, default=5)
+    parser.add_argument("--depth", type=int, default=4, help="the last depth that is looked at")
     for depth, many in sorted(asyncio.run(pairs(parser.parse_args())).items()):
         cosines, same, effective, true = [], [], [], []
         for embeddings, states in many:

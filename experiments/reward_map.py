@@ -3,7 +3,8 @@
     python experiments/reward_map.py --world stories --policy demonstrator --truth worth --levels 4,5 --limit 50
 
 Runs one bench in --out (a stopped one goes on) and prints, for every noise × share × N, the measure of each strategy,
-who is best, and the paired difference of DORA by true state to REBASE with its 95 % interval.
+who is best, and the paired differences, with 95 % intervals, of DORA by true states to REBASE and, where `--prefixes`
+are given to fit a belief for each reward, of the optimum by true states to DORA and to plain sampling.
 """
 
 from __future__ import annotations
@@ -11,24 +12,48 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rollwise.bench import Bench, begin, begun, read, resume
+from rollwise.bench import Bench, begin, begun, read, resume, run_in_jobs
+from rollwise.cli.calibrate import calibrate
 from rollwise.cli.options import whole_numbers
 from rollwise.runner import run_to_end
-from rollwise.summary import Row
+from rollwise.summary import Difference, Row
 
-STRATEGIES = ("temperature", "beam", "dvts", "rebase", "dora:directions=state")
+DORA, OPTIMUM = "dora:directions=state", "optimal_directions:directions=state"
+STRATEGIES = ("temperature", "beam", "dvts", "rebase", DORA)
 
 
-def labels(truth: str, noise: str, share: str) -> dict[str, str]:
+def rewards(given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Every noise with every share of it."""
+    return [(noise, share) for noise in given.noises.split(",") for share in given.shares.split(",")]
+
+
+def labels(given: argparse.Namespace, noise: str, share: str) -> dict[str, str]:
     """The bench's label of each strategy under one reward."""
-    reward = f"reward={truth}({noise},{share})"
-    return {one: f"{one}{',' if ':' in one else ':'}{reward}" for one in STRATEGIES}
+    reward = f"reward={given.truth}({noise},{share})"
+    named = {one: f"{one}{',' if ':' in one else ':'}{reward}" for one in STRATEGIES}
+    if given.prefixes:
+        named[OPTIMUM] = f"{OPTIMUM},{reward},belief={belief(given, noise, share)}"
+    return named
+
+
+def belief(given: argparse.Namespace, noise: str, share: str) -> Path:
+    """The file of the belief of one reward."""
+    return given.out / f"belief-{noise}-{share}.json"
+
+
+def fit_beliefs(given: argparse.Namespace) -> None:
+    """A belief for every reward, where none is there yet."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    for noise, share in rewards(given):
+        if not belief(given, noise, share).exists():
+            calibrate(given.prefixes, belief(given, noise, share), f"{given.truth}({noise},{share})")
 
 
 def run(given: argparse.Namespace) -> None:
     """The bench of the whole grid, begun or gone on with."""
-    rewards = [(noise, share) for noise in given.noises.split(",") for share in given.shares.split(",")]
-    strategies = [label for reward in rewards for label in labels(given.truth, *reward).values()]
+    if given.prefixes:
+        fit_beliefs(given)
+    strategies = [label for reward in rewards(given) for label in labels(given, *reward).values()]
     fields = {
         "world": given.world,
         "strategies": strategies,
@@ -39,22 +64,39 @@ def run(given: argparse.Namespace) -> None:
         "first_seed": given.first_seed,
         "split": given.split,
         "search": {"policy": given.policy},
+        "jobs": given.jobs,
     }
     bench: Bench = resume(given.out, fields) if begun(given.out) else begin(given.out, fields)
-    run_to_end(bench.run())
+    if bench.grid.jobs > 1:
+        run_in_jobs(bench, given.out)
+    else:
+        run_to_end(bench.run())
 
 
-def difference(given: argparse.Namespace, noise: str, share: str, budget: int) -> tuple[dict[str, float], str]:
-    """The measure by strategy at one point of the map, and DORA's paired difference to REBASE there."""
-    named = labels(given.truth, noise, share)
-    rows: dict[tuple[str, int], Row] = {
-        (row.strategy, row.budget): row for row in read(given.out, named["rebase"]).summary.rows
-    }
-    values = {name: rows[label, budget].measures[given.measure].mean for name, label in named.items()}
-    found = rows[named["dora:directions=state"], budget].measures[given.measure].difference
+def rows(given: argparse.Namespace, baseline: str) -> dict[tuple[str, int], Row]:
+    """The bench's rows by label and N, with differences to the label of a baseline."""
+    return {(row.strategy, row.budget): row for row in read(given.out, baseline).summary.rows}
+
+
+def shown(found: Difference | None) -> str:
+    """A difference in points with its interval."""
     assert found is not None
-    detectable = "-" if found.detectable is None else f"{100 * found.detectable:.1f}"
-    return values, f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f}) | {detectable}"
+    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def cells(given: argparse.Namespace, noise: str, share: str) -> dict[int, list[str]]:
+    """The cells of the map's rows of one reward, by N."""
+    named = labels(given, noise, share)
+    pairs = [(DORA, "rebase"), *([(OPTIMUM, DORA), (OPTIMUM, "temperature")] if given.prefixes else [])]
+    against = {baseline: rows(given, named[baseline]) for _, baseline in pairs}
+    found = {}
+    for budget in whole_numbers(given.budgets, "--budgets"):
+        values = {name: against["rebase"][label, budget].measures[given.measure].mean for name, label in named.items()}
+        best = max(values.values())
+        winners = "=".join(name.partition(":")[0] for name, value in values.items() if value == best)
+        gaps = [shown(against[base][named[one], budget].measures[given.measure].difference) for one, base in pairs]
+        found[budget] = [noise, share, *(f"{100 * value:.1f}" for value in values.values()), winners, *gaps]
+    return found
 
 
 def main() -> None:
@@ -71,19 +113,20 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--split", default="validation")
     parser.add_argument("--measure", choices=["accuracy", "coverage", "pass_rate"], default="accuracy")
+    parser.add_argument("--prefixes", type=Path, help="completed prefixes: fit beliefs, and search by the optimum too")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("runs/reward_map"))
     given = parser.parse_args()
     run(given)
-    print(f"| N | noise | shared | {' | '.join(STRATEGIES)} | best | dora − rebase, points (95 %) | detectable |")
-    print("| --- " * (len(STRATEGIES) + 6) + "|")
+    strategies = [name.partition(":")[0] for name in labels(given, "0", "0")]
+    gaps = ["dora − rebase", *(["optimum − dora", "optimum − temperature"] if given.prefixes else [])]
+    head = ["N", "noise", "shared", *strategies, "best", *gaps]
+    print(f"| {' | '.join(head)} |")
+    print("| --- " * len(head) + "|")
+    table = [cells(given, *reward) for reward in rewards(given)]
     for budget in whole_numbers(given.budgets, "--budgets"):
-        for noise in given.noises.split(","):
-            for share in given.shares.split(","):
-                values, gap = difference(given, noise, share, budget)
-                best = max(values.values())
-                winners = "=".join(name.partition(":")[0] for name, value in values.items() if value == best)
-                shown = " | ".join(f"{100 * value:.1f}" for value in values.values())
-                print(f"| {budget} | {noise} | {share} | {shown} | {winners} | {gap} |", flush=True)
+        for row in table:
+            print(f"| {budget} | {' | '.join(row[budget])} |")
 
 
 if __name__ == "__main__":
