@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from rollwise.core import Usage
 from rollwise.errors import InputError
 from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator, wilson_interval
-from rollwise.report import sheet_markdown, sheet_table, summary_notes, summary_sheets
+from rollwise.report import Sheet, sheet_markdown, sheet_tables, summary_notes, summary_sheets
 from rollwise.store import Cell, Outcome, Result
 from rollwise.summary import summarise
 
@@ -154,7 +156,25 @@ def test_levels_have_rows_of_their_own_and_tables_are_whole() -> None:
     assert len(sheets) == 5
     for sheet in sheets:
         assert {len(row) for row in sheet.rows} == {len(sheet.columns)}
-        assert sheet_table(sheet).row_count == len({row[: sheet.names] for row in sheet.rows})
+        (table,) = sheet_tables(sheet, 120)
+        assert table.row_count == len({row[: sheet.names] for row in sheet.rows})
         lines = sheet_markdown(sheet).splitlines()[2:]
         assert {line.replace("\\|", "").count("|") for line in lines} == {len(sheet.columns) + 1}
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["baseline"] == "rebase"
+
+
+@pytest.mark.parametrize("width", [20, 40, 61, 80, 200])
+def test_no_column_of_a_table_is_lost_on_a_narrow_terminal(width: int) -> None:
+    columns = ("strategy", "N", *(f"measure {index}" for index in range(7)))
+    rows = tuple(("dora: directions=minilm", str(n), *(f"{n}{index}.0 (31–50)" for index in range(7))) for n in (4, 8))
+    tables = sheet_tables(Sheet("percent", columns, rows, 2), width)
+    file = io.StringIO()
+    console = Console(width=max(width, 40), file=file)
+    for table in tables:
+        console.print(table)
+    told = file.getvalue()
+    assert [told.count(f"measure {index}") for index in range(7)] == [1] * 7
+    assert [told.count(cell) for row in rows for cell in row[2:]] == [1] * 14
+    assert told.count("percent") == 1
+    assert "…" not in told
+    assert len(tables) == {20: 7, 40: 7, 61: 3, 80: 2, 200: 1}[width]

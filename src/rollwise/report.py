@@ -19,6 +19,7 @@ from rollwise.summary import Difference, Measure, Row, Summary
 
 _SHOWN = 8
 _NAMED, _TOLD = 7, 10
+_NARROW, _GAP = 12, 2  # a name's column may be folded to that; between columns
 _WORDS = {"level", "strategy", "measure", "role", "depth", "score"}
 _SETTING = re.compile(r"[:,](?=\s*\w+=)")
 
@@ -249,8 +250,30 @@ def _points(difference: Difference) -> tuple[str, str, str]:
     return mean, f"{low} to {high}", detectable
 
 
-def sheet_table(sheet: Sheet) -> Table:
-    """A sheet for the terminal: rows of one name stand together, a name with settings over several lines."""
+def sheet_tables(sheet: Sheet, width: int) -> list[Table]:
+    """A sheet for a terminal of so many characters: the columns that have no room beside the names follow below."""
+    names = range(sheet.names)
+    spans = [max(map(len, column)) + _GAP for column in zip(sheet.columns, *sheet.rows, strict=True)]
+    room = width + _GAP - sum(min(spans[index], _NARROW + _GAP) for index in names)
+    parts: list[list[int]] = []
+    left = 0
+    for index, span in list(enumerate(spans))[sheet.names :]:
+        if not parts or span > left:
+            parts.append([*names])
+            left = room
+        parts[-1].append(index)
+        left -= span
+    titles = [sheet.title, *[""] * len(parts)]
+    return [_sheet_table(_columns_of(sheet, title, part)) for title, part in zip(titles, parts, strict=False)]
+
+
+def _columns_of(sheet: Sheet, title: str, chosen: Sequence[int]) -> Sheet:
+    rows = tuple(tuple(row[index] for index in chosen) for row in sheet.rows)
+    return Sheet(title, tuple(sheet.columns[index] for index in chosen), rows, sheet.names)
+
+
+def _sheet_table(sheet: Sheet) -> Table:
+    """Rows of one name stand together, a name with settings over several lines."""
     table = Table(title=sheet.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for name in sheet.columns:
         if name in _WORDS:

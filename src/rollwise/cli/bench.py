@@ -15,7 +15,7 @@ from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.labels import key_values
-from rollwise.report import sheet_markdown, sheet_table, summary_notes, summary_sheets
+from rollwise.report import sheet_markdown, sheet_tables, summary_notes, summary_sheets
 from rollwise.runner import run_to_end
 from rollwise.summary import Summary
 
@@ -189,8 +189,9 @@ def _print(out: Path, summary: Summary, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for sheet in summary_sheets(summary):
-        console.print(sheet_table(sheet))
-        console.print()
+        for table in sheet_tables(sheet, console.width):
+            console.print(table)
+            console.print()
     for note in summary_notes(summary):
         console.print(note, style="yellow", markup=False)
     console.print(f"written to {out / 'summary.md'} and {out / 'summary.json'}", style="dim", soft_wrap=True)

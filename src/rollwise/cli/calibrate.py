@@ -24,7 +24,7 @@ from rollwise.errors import InputError
 from rollwise.fitting import calibrate as fit
 from rollwise.parts import digest_of_files
 from rollwise.registry import find_reward, find_world
-from rollwise.report import sheet_table
+from rollwise.report import sheet_tables
 from rollwise.worlds.completions import Prefix, load_prefixes, prefix_source
 from rollwise.worlds.scoring import Scored, by_ending, observations, scored_already, scored_by, votes
 
@@ -130,8 +130,9 @@ def _show(made: Calibration, out: Path, lost: int, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for sheet in belief_sheets(made):
-        console.print(sheet_table(sheet))
-        console.print()
+        for table in sheet_tables(sheet, console.width):
+            console.print(table)
+            console.print()
     if lost:
         console.print(f"{lost} prefixes were left out: the reward model failed on them.", style="yellow")
     for note in belief_notes(made):

@@ -16,7 +16,7 @@ from rollwise.cli.options import check_writable, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.regrets import simulation_sheets, simulation_svg
-from rollwise.report import sheet_table
+from rollwise.report import sheet_tables
 from rollwise.simulation.branching import Branching
 from rollwise.simulation.oneshot import OneShot
 from rollwise.simulation.processes import most_jobs
@@ -126,7 +126,8 @@ def simulate(
         console = Console(highlight=False)
         for sheet in simulation_sheets(found, swept, str(study.baseline)):
             console.print(sheet.title, style="italic", soft_wrap=True)
-            console.print(sheet_table(replace(sheet, title="")))
+            for table in sheet_tables(replace(sheet, title=""), console.width):
+                console.print(table)
             console.print()
     if draw is not None and found:
         draw.write_text(simulation_svg(found, swept), encoding="utf-8")
