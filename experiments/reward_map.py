@@ -10,13 +10,16 @@ are given to fit a belief for each reward, of the optimum by true states to DORA
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from rollwise.bench import Bench, begin, begun, read, resume, run_in_jobs
+from rollwise.bench import FILE, Bench, begin, begun, resume, run_in_jobs
+from rollwise.charts import Point, lines_svg
 from rollwise.cli.calibrate import calibrate
 from rollwise.cli.options import whole_numbers
 from rollwise.runner import run_to_end
-from rollwise.summary import Difference, Row
+from rollwise.store import Result, Store
+from rollwise.summary import Difference, Row, summarise
 
 DORA, OPTIMUM = "dora:directions=state", "optimal_directions:directions=state"
 STRATEGIES = ("temperature", "beam", "dvts", "rebase", DORA)
@@ -73,9 +76,17 @@ def run(given: argparse.Namespace) -> None:
         run_to_end(bench.run())
 
 
-def rows(given: argparse.Namespace, baseline: str) -> dict[tuple[str, int], Row]:
-    """The bench's rows by label and N, with differences to the label of a baseline."""
-    return {(row.strategy, row.budget): row for row in read(given.out, baseline).summary.rows}
+def stored(out: Path) -> list[Result]:
+    """All results of the bench."""
+    store = Store(out / FILE)
+    experiment = store.latest()
+    assert experiment is not None
+    return store.results(experiment.id)
+
+
+def rows(results: Sequence[Result], baseline: str) -> dict[tuple[str, int], Row]:
+    """The rows of some results by label and N, with differences to the label of a baseline."""
+    return {(row.strategy, row.budget): row for row in summarise(results, baseline).rows}
 
 
 def shown(found: Difference | None) -> str:
@@ -84,11 +95,12 @@ def shown(found: Difference | None) -> str:
     return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
-def cells(given: argparse.Namespace, noise: str, share: str) -> dict[int, list[str]]:
+def cells(given: argparse.Namespace, results: Sequence[Result], noise: str, share: str) -> dict[int, list[str]]:
     """The cells of the map's rows of one reward, by N."""
     named = labels(given, noise, share)
     pairs = [(DORA, "rebase"), *([(OPTIMUM, DORA), (OPTIMUM, "temperature")] if given.prefixes else [])]
-    against = {baseline: rows(given, named[baseline]) for _, baseline in pairs}
+    some = [one for one in results if one.cell.label in named.values()]
+    against = {baseline: rows(some, named[baseline]) for _, baseline in pairs}
     found = {}
     for budget in whole_numbers(given.budgets, "--budgets"):
         values = {name: against["rebase"][label, budget].measures[given.measure].mean for name, label in named.items()}
@@ -97,6 +109,24 @@ def cells(given: argparse.Namespace, noise: str, share: str) -> dict[int, list[s
         gaps = [shown(against[base][named[one], budget].measures[given.measure].difference) for one, base in pairs]
         found[budget] = [noise, share, *(f"{100 * value:.1f}" for value in values.values()), winners, *gaps]
     return found
+
+
+def picture(given: argparse.Namespace, results: Sequence[Result]) -> str:
+    """The measure against the noise at the largest N, a panel for each share, with Wilson's intervals."""
+    budget = max(whole_numbers(given.budgets, "--budgets"))
+    noises, shares = given.noises.split(","), given.shares.split(",")
+    panels: dict[str, dict[str, list[Point]]] = {}
+    for share in shares:
+        panel = panels.setdefault(f"{share} of the error common to a direction", {})
+        for noise in noises:
+            named = labels(given, noise, share)
+            found = rows([one for one in results if one.cell.label in named.values()], named["rebase"])
+            for name, label in named.items():
+                value = found[label, budget].measures[given.measure]
+                half = 100 * (value.high - value.low) / 2
+                panel.setdefault(name.partition(":")[0], []).append(Point(100 * value.mean, half))
+    many = min(row.questions for row in found.values())
+    return lines_svg(panels, noises, "size of the error", f"{given.measure} in percent, {many} questions, N = {budget}")
 
 
 def main() -> None:
@@ -115,6 +145,7 @@ def main() -> None:
     parser.add_argument("--measure", choices=["accuracy", "coverage", "pass_rate"], default="accuracy")
     parser.add_argument("--prefixes", type=Path, help="completed prefixes: fit beliefs, and search by the optimum too")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--draw", type=Path, help="write a picture of it to this SVG file")
     parser.add_argument("--out", type=Path, default=Path("runs/reward_map"))
     given = parser.parse_args()
     run(given)
@@ -123,10 +154,13 @@ def main() -> None:
     head = ["N", "noise", "shared", *strategies, "best", *gaps]
     print(f"| {' | '.join(head)} |")
     print("| --- " * len(head) + "|")
-    table = [cells(given, *reward) for reward in rewards(given)]
+    results = stored(given.out)
+    table = [cells(given, results, *reward) for reward in rewards(given)]
     for budget in whole_numbers(given.budgets, "--budgets"):
         for row in table:
             print(f"| {budget} | {' | '.join(row[budget])} |")
+    if given.draw:
+        given.draw.write_text(picture(given, results), encoding="utf-8")
 
 
 if __name__ == "__main__":
