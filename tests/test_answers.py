@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollwise.answers import _worker, equivalent, group, last_boxed
+from rollwise.answers import _SPELLINGS, _worker, equivalent, group, last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
 PATIENCE = 30.0  # seconds that are never needed, but for a busy machine
@@ -151,6 +151,29 @@ def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not equivalent("12", "13")
 
 
+@few
+@given(terms=st.lists(TERMS, min_size=2, max_size=5, unique_by=lambda term: term[0]))
+def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list[tuple[str, Fraction]]) -> None:
+    texts, values = [text.translate(_SPELLINGS) for text, _ in terms], [value for _, value in terms]
+    assert _worker.call("leaders", texts, seconds=PATIENCE) == [values.index(value) for value in values]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+        labels = group([text for text, _ in terms])
+    assert (labels[:, None] == labels).tolist() == [[one == other for one in values] for other in values]
+
+
+def test_the_worker_is_asked_about_one_answer_of_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def same(task: str, texts: list[str], seconds: float) -> list[int]:
+        asked.append(texts)
+        return [0, 0, 2, 3]
+
+    monkeypatch.setattr(_worker, "call", same)
+    assert group(["2 × 3", "6.0", "1 + 5", "(4", "4", "2 + 2", None, "6"]).tolist() == [0, 0, 0, 1, 2, 2, -1, 0]
+    assert asked == [[r"2 \times 3", "6.0", "(4", "4"]]
+
+
 def test_group_refuses_a_comparison_it_does_not_know() -> None:
     with pytest.raises(ValueError, match="spelling"):
         group(["1/2", "0.5"], compare="spelling")
@@ -164,22 +187,22 @@ def test_many_threads_may_ask_at_once() -> None:
 
 
 def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
-    assert equivalent("1/2", "2/4", PATIENCE)
+    assert equivalent("1/2", "0.5", PATIENCE)
     hung = _worker._process
     assert hung is not None
     start = time.monotonic()
     assert not equivalent(TOWER, "1", seconds=1)
     assert time.monotonic() - start < 6
     assert hung.poll() is not None
-    assert equivalent("1/2", "2/4", PATIENCE)
+    assert equivalent("1/2", "0.5", PATIENCE)
 
 
 def test_a_worker_that_died_is_replaced() -> None:
-    assert equivalent("1/2", "2/4", PATIENCE)
+    assert equivalent("1/2", "0.5", PATIENCE)
     assert _worker._process is not None
     _worker._process.kill()
     _worker._process.wait()
-    assert equivalent("1/2", "2/4", PATIENCE)
+    assert equivalent("1/2", "0.5", PATIENCE)
 
 
 def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
@@ -189,7 +212,7 @@ def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
     def interrupt(*_: Any) -> None:
         raise Interrupted
 
-    assert equivalent("1/2", "2/4", PATIENCE)
+    assert equivalent("1/2", "0.5", PATIENCE)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -197,7 +220,7 @@ def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
             equivalent(TOWER, "1", seconds=PATIENCE)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert equivalent("1/2", "2/4", seconds=10)
+    assert equivalent("1/2", "0.5", seconds=10)
 
 
 def test_one_hanging_answer_does_not_spoil_the_group() -> None:

@@ -13,7 +13,7 @@ SOURCE = Path(rollwise.__file__).parent
 LEVELS = [
     {"errors"},
     {"core"},
-    {"numerics"},
+    {"arithmetic", "numerics"},
     {"beliefs", "counts", "estimation", "calibration", "fitting", "directions", "voting"},
     {"strategies"},
     {"optimal"},
@@ -28,7 +28,7 @@ LEVELS = [
     {"cli"},
 ]
 MATHEMATICS = {
-    *{"numerics", "beliefs", "counts", "estimation", "calibration", "fitting", "directions", "voting"},
+    *{"arithmetic", "numerics", "beliefs", "counts", "estimation", "calibration", "fitting", "directions", "voting"},
     *{"strategies", "optimal", "allocation", "search"},
 }
 HEAVY = [

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollwise.arithmetic import evaluate
 from rollwise.core import Problem
 from rollwise.errors import InputError
-from rollwise.worlds.arithmetic import evaluate
 from rollwise.worlds.countdown import LEVELS, Countdown, can_reach, held_out_split
 from rollwise.worlds.tokenizer import END, UNKNOWN, build_tokenizer
 

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
+from rollwise.arithmetic import evaluate
 from rollwise.core import IntArray, Path, Problem, World, whole_steps
 from rollwise.errors import EngineError, InputError
 
@@ -72,8 +74,9 @@ def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
     one, other = _plain(gold), _plain(answer)
     if one == other:
         return True
-    if _WHOLE.fullmatch(one) and _WHOLE.fullmatch(other):
-        return int(one) == int(other)
+    values = _value(one), _value(other)
+    if None not in values:
+        return values[0] == values[1]
     return bool(_worker.call("same", one, other, seconds=seconds))
 
 
@@ -82,28 +85,49 @@ def group(
 ) -> IntArray:
     """Labels (n,), equal for answers that are the same mathematics, numbered in order of appearance; -1 for None.
 
-    With compare="text" only spelling counts, for answers that are checked one by one anyway. Whole numbers are compared
-    as such. Otherwise all comparisons go to the worker at once; where that outlasts `seconds`, they go one by one, and
-    a pair that outlasts `pair_seconds` counts as different.
+    With compare="text" only spelling counts, for answers that are checked one by one anyway. Arithmetic on whole
+    numbers is compared by its exact value. Where there is anything else, one answer of each value and all others go to
+    the worker at once; where that outlasts `seconds`, they go one by one, and a pair that outlasts `pair_seconds`
+    counts as different.
     """
     if compare not in ("mathematics", "text"):
         raise InputError(f"no comparison is called {compare!r}; there are: mathematics, text")
     texts = list(dict.fromkeys(_plain(answer) for answer in answers if answer is not None))
-    leaders: list[int] | None
-    if compare == "text" or len(texts) < 2:
-        leaders = list(range(len(texts)))
-    elif all(map(_WHOLE.fullmatch, texts)):
-        numbers = list(map(int, texts))
-        leaders = list(map(numbers.index, numbers))
-    else:
-        leaders = _worker.call("leaders", texts, seconds=seconds)
-        if leaders is None:
-            leaders = _group_slowly(texts, pair_seconds)
+    leaders = list(range(len(texts)))
+    if compare == "mathematics" and len(texts) > 1:
+        leaders = _leaders_in(texts, seconds, pair_seconds)
     label_of_leader: dict[int, int] = {}
     label_of_text = {}
     for text, leader in zip(texts, leaders, strict=True):
         label_of_text[text] = label_of_leader.setdefault(leader, len(label_of_leader))
     return np.array([-1 if answer is None else label_of_text[_plain(answer)] for answer in answers], dtype=np.int64)
+
+
+def _leaders_in(texts: Sequence[str], seconds: float, pair_seconds: float) -> list[int]:
+    """For each text the first one that is the same mathematics."""
+    values = list(map(_value, texts))
+    first_of: dict[Fraction | str, int] = {}
+    firsts = [
+        first_of.setdefault(text if value is None else value, index)
+        for index, (text, value) in enumerate(zip(texts, values, strict=True))
+    ]
+    if len(first_of) == 1 or None not in values:
+        return firsts
+    left = list(first_of.values())
+    asked = [texts[index] for index in left]
+    told = _worker.call("leaders", asked, seconds=seconds)
+    found = dict(zip(left, _group_slowly(asked, pair_seconds) if told is None else told, strict=True))
+    return [left[found[first]] for first in firsts]
+
+
+def _value(text: str) -> Fraction | None:
+    """What a whole number or arithmetic on them comes to; None for everything else."""
+    if _WHOLE.fullmatch(text):
+        return Fraction(text)
+    try:
+        return evaluate(text)[0]
+    except InputError:
+        return None
 
 
 def _plain(answer: str) -> str:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rollwise.arithmetic import evaluate
 from rollwise.core import Curriculum, Policy, Problem
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
-from rollwise.worlds.arithmetic import evaluate
 
 Numbers = tuple[int, ...]
 
