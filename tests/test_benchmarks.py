@@ -72,6 +72,11 @@ def test_allocation_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "under 5" in capsys.readouterr().out
 
 
+def test_grouping_speed(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    load("grouping_speed").main(["--questions", "2", "--answers", "4", "--level", "2"])
+    assert "of 2 questions, of which 0 are grouped otherwise" in capsys.readouterr().out
+
+
 def test_optimal_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "optimal.json"
     load("optimal_speed").main(["--candidates", "12", "--width", "600", "--repeats", "2", "--json", str(out)])

@@ -263,13 +263,12 @@ def sheet_tables(sheet: Sheet, width: int) -> list[Table]:
             left = room
         parts[-1].append(index)
         left -= span
-    titles = [sheet.title, *[""] * len(parts)]
-    return [_sheet_table(_columns_of(sheet, title, part)) for title, part in zip(titles, parts, strict=False)]
+    return [_sheet_table(_part_of(sheet, part, "" if number else sheet.title)) for number, part in enumerate(parts)]
 
 
-def _columns_of(sheet: Sheet, title: str, chosen: Sequence[int]) -> Sheet:
-    rows = tuple(tuple(row[index] for index in chosen) for row in sheet.rows)
-    return Sheet(title, tuple(sheet.columns[index] for index in chosen), rows, sheet.names)
+def _part_of(sheet: Sheet, chosen: Sequence[int], title: str) -> Sheet:
+    columns, *rows = (tuple(row[index] for index in chosen) for row in (sheet.columns, *sheet.rows))
+    return Sheet(title, columns, tuple(rows), sheet.names)
 
 
 def _sheet_table(sheet: Sheet) -> Table:
