@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import turns
 
-from rollwise.allocation import STRATEGIES
+from rollwise.allocation.strategies import STRATEGIES
 from rollwise.core import Belief, Candidates, Evidence, FloatArray
-from rollwise.directions import from_evidence
+from rollwise.directions.kernel import from_evidence
 
 GOAL = {"dora": 5.0}
 

@@ -24,14 +24,14 @@ import torch
 import transformers
 from turns import in_turns
 
-from rollwise.config import Config
 from rollwise.core import Failure, Path, PathKey, Problem, Sampling, Step, Usage
-from rollwise.engines.local import LocalPolicy, LocalSession
+from rollwise.engines.local.policy import LocalPolicy, LocalSession
+from rollwise.names import bundled
 from rollwise.numerics import keyed_generator
-from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.local import LocalReward
-from rollwise.runner import Runner
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 
 WORLD = find_world("countdown")
 UNSPLIT = "\x00"

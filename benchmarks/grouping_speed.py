@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rollwise.answers import _leaders, _plain, group
+from rollwise.answers.equality import _leaders, _plain, group
 from rollwise.registry import find_world
 
 

@@ -15,9 +15,9 @@ from itertools import count
 import numpy as np
 import turns
 
-from rollwise.beliefs import shared_log_failures
+from rollwise.allocation.exact_counts import greedy_counts, optimal_counts
+from rollwise.allocation.failure import shared_log_failures
 from rollwise.core import IntArray
-from rollwise.counts import greedy_counts, optimal_counts
 
 GOAL = {"divisor": 50.0, "divisor, all alike": 50.0}
 MEMBERS = 4

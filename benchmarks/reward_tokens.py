@@ -18,19 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from rollwise.config import Config
 from rollwise.core import RewardModel
-from rollwise.engines.local import LocalPolicy
-from rollwise.engines.prefixes import Prefixes
-from rollwise.parts import bundled
+from rollwise.engines.local.policy import LocalPolicy
+from rollwise.engines.local.prefixes import Prefixes
+from rollwise.model_server.judging import Judge
+from rollwise.model_server.models import Models
+from rollwise.model_server.run import running
+from rollwise.names import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.layouts import CHAT
 from rollwise.rewards.local import LocalReward
 from rollwise.rewards.served import ServedReward
-from rollwise.runner import Runner
-from rollwise.serving.judging import Judge
-from rollwise.serving.models import Models
-from rollwise.serving.run import running
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 
 WORLD = find_world("countdown")
 

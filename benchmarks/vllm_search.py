@@ -23,10 +23,10 @@ import httpx
 from engine_speed import WORLD, FreeReward, Turn, add_options, problems_of, search, sizes_of, write
 from turns import in_turns
 
-from rollwise.config import Config
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.prompts import messages
-from rollwise.runner import Runner
+from rollwise.engines.prompts import messages
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 
 GOAL = 0.9
 Client = httpx.AsyncClient

@@ -36,16 +36,17 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.answers import answer_of, group
-from rollwise.config import Config
+from rollwise.answers.equality import group
+from rollwise.answers.extraction import answer_of
+from rollwise.answers.voting import best_of_n, weighted_majority
 from rollwise.core import Failure, Path, Problem, Step, Stop
+from rollwise.names import bundled
 from rollwise.numerics import bootstrap_interval, keyed_generator
-from rollwise.parts import bundled
 from rollwise.registry import find_world
 from rollwise.rewards.layouts import FAMILIES
 from rollwise.rewards.served import ServedReward
-from rollwise.runner import Runner
-from rollwise.voting import best_of_n, weighted_majority
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 
 WORLD = find_world("countdown")
 BOX = "\\boxed"

@@ -14,9 +14,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from rollwise.calibration.estimators import area_under_curve
 from rollwise.core import Evidence, FloatArray, Path, Sampling, Step, Stop, whole_steps
-from rollwise.directions import from_embeddings, from_labels, uniqueness
-from rollwise.estimation import area_under_curve
+from rollwise.directions.kernel import from_embeddings, from_labels, uniqueness
 from rollwise.registry import find_directions, find_policy, find_world
 
 

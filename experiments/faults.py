@@ -23,17 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.config import Config
 from rollwise.core import Problem
 from rollwise.engines.http.client import Patience
 from rollwise.engines.http.embedder import HttpEmbedder
 from rollwise.engines.http.policy import HttpPolicy
+from rollwise.names import bundled
 from rollwise.numerics import bootstrap_interval, keyed_generator
-from rollwise.parts import bundled
 from rollwise.registry import find_strategy, find_world
 from rollwise.rewards.layouts import FAMILIES
 from rollwise.rewards.served import ServedReward
-from rollwise.runner import Runner
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 from rollwise.testing import FaultsProxy, faulty
 
 WORLD = find_world("countdown")
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.url:
         run(given.url, problems, given)
     else:
-        from rollwise.serving.run import Choice, load_models, running
+        from rollwise.model_server.run import Choice, load_models, running
 
         with running(load_models(Choice(dtype="float64"))) as url:
             run(url, problems, given)

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from rollwise.worlds.completions import Prefix, load_prefixes
+from rollwise.calibration.prefixes import Prefix, load_prefixes
 
 KINDS: dict[str, Callable[[Prefix], bool]] = {
     "all": lambda prefix: True,

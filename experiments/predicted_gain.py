@@ -33,22 +33,22 @@ from pathlib import Path as FilePath
 import numpy as np
 from scipy.special import expit, gammaln, logit
 
-from rollwise.allocation import STRATEGIES
-from rollwise.beliefs import log_expected_failure
-from rollwise.core import Belief, Candidates, Failure, FloatArray, IntArray, Problem
-from rollwise.directions import from_labels, pool
-from rollwise.estimation import (
+from rollwise.allocation.failure import log_expected_failure
+from rollwise.allocation.strategies import STRATEGIES
+from rollwise.calibration.estimators import (
     Curve,
-    Observations,
     concentration_of,
     held_out_means,
     mean_curve,
     moment_sums,
     size_effect,
 )
+from rollwise.calibration.observations import Observations
+from rollwise.calibration.prefixes import Prefix, load_prefixes
+from rollwise.core import Belief, Candidates, Failure, FloatArray, IntArray, Problem
+from rollwise.directions.kernel import from_labels, pool
 from rollwise.numerics import bootstrap_interval, keyed_generator
 from rollwise.registry import find_reward
-from rollwise.worlds.completions import Prefix, load_prefixes
 
 BASE = "rebase"
 COLOURS = {"temperature": "#8a8f98", "dora": "#c8502d", "optimal": "#2a9d55", "optimal_directions": "#184ea0"}
@@ -98,7 +98,7 @@ class Row:
 
 def situations(found: Sequence[tuple[Problem, list[Prefix]]], reward: str, world: str) -> list[Situation]:
     """The scored situations of a file; prefixes that the reward model fails on are left out."""
-    from rollwise.worlds.scoring import score_prefixes
+    from rollwise.calibration.scoring import score_prefixes
 
     model, many = find_reward(reward, world), []
     for number, (problem, prefixes) in enumerate(found):
@@ -123,7 +123,7 @@ def situations(found: Sequence[tuple[Problem, list[Prefix]]], reward: str, world
 
 @dataclass(frozen=True)
 class Fit:
-    """A belief of one depth, fitted by `rollwise.estimation`: the mean by reward, κ, and the exponent α of size."""
+    """A belief of one depth, fitted by `rollwise.calibration`: the mean by reward, κ, and the exponent α of size."""
 
     curve: Curve
     concentration: float

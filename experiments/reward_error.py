@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rollwise.calibration.prefixes import Prefix, load_prefixes
+from rollwise.calibration.scoring import score_prefixes
 from rollwise.core import Failure, FloatArray
 from rollwise.registry import find_reward
-from rollwise.worlds.completions import Prefix, load_prefixes
-from rollwise.worlds.scoring import score_prefixes
 
 
 def moments(prefixes: list[Prefix], rewards: FloatArray, truth: str) -> FloatArray:

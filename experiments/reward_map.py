@@ -13,13 +13,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollwise.bench import FILE, Bench, begin, begun, resume, run_in_jobs
-from rollwise.charts import Point, lines_svg
+from rollwise.bench.grid import FILE, Bench, begin, begun, resume, run_in_jobs
+from rollwise.bench.store import Result, Store
+from rollwise.bench.summary import Difference, Row, summarise
 from rollwise.cli.calibrate import calibrate
 from rollwise.cli.options import whole_numbers
-from rollwise.runner import run_to_end
-from rollwise.store import Result, Store
-from rollwise.summary import Difference, Row, summarise
+from rollwise.report.charts import Point, lines_svg
+from rollwise.search.runner import run_to_end
 
 DORA, OPTIMUM = "dora:directions=state", "optimal_directions:directions=state"
 STRATEGIES = ("temperature", "beam", "dvts", "rebase", DORA)

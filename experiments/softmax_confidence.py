@@ -20,10 +20,11 @@ import argparse
 
 import numpy as np
 
-from rollwise.beliefs import log_expected_failure
+from rollwise.allocation.exact_counts import optimal_counts, relaxed_counts
+from rollwise.allocation.failure import log_expected_failure
+from rollwise.allocation.rounding import largest_remainder
 from rollwise.core import FloatArray
-from rollwise.counts import optimal_counts, relaxed_counts
-from rollwise.numerics import largest_remainder, softmax
+from rollwise.numerics import softmax
 
 GRID = np.geomspace(0.1, 1000, 41)
 

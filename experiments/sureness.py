@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from scipy.special import betaln
 
-from rollwise.calibration import Source
+from rollwise.calibration.fit import calibrate
+from rollwise.calibration.prefixes import load_prefixes
+from rollwise.calibration.record import Source
+from rollwise.calibration.scoring import Scored, observations, score_prefixes
 from rollwise.core import FloatArray, Judgement
-from rollwise.fitting import calibrate
 from rollwise.registry import find_reward
-from rollwise.worlds.completions import load_prefixes
-from rollwise.worlds.scoring import Scored, observations, score_prefixes
 
 
 def surprise(mean: FloatArray, concentration: FloatArray, right: FloatArray, count: FloatArray) -> FloatArray:

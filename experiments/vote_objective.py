@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.allocation import STRATEGIES
+from rollwise.allocation.strategies import STRATEGIES
 from rollwise.core import Belief, Candidates, FloatArray, IntArray
-from rollwise.directions import from_labels
+from rollwise.directions.kernel import from_labels
 from rollwise.numerics import bootstrap_interval
 
 WORLDS = {"crowd": (0.8, 0.0), "own": (0.0, 0.8), "scatter": (0.0, 0.0), "mixed": (0.4, 0.4)}

@@ -13,6 +13,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     reports = [] if reporter is None else reporter.stats.get("skipped", [])
-    skipped = [report for report in reports if "set ROLLWISE_" not in str(report.longrepr)]  # a server of one's own
+    skipped = [report for report in reports if "set rollwise_" not in str(report.longrepr)]  # a server of one's own
     if session.config.getoption("--no-skips") and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

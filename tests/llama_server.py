@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import torch
 
-from rollwise.parts import bundled
-from rollwise.worlds.gguf import write_gguf
+from rollwise.names import bundled
+from rollwise.training.gguf import write_gguf
 
 NEAR_TIE = 1e-2
 CLIENT = httpx.Client(trust_env=False, verify=False, timeout=300)

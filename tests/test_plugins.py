@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 import rollwise
-from rollwise.bench import _sources
-from rollwise.config import Config
+from rollwise.bench.grid import _sources
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.parts import OURS, part_files
+from rollwise.names import OURS, part_files
 from rollwise.plugins import GROUPS
 from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
-from rollwise.runner import Runner
+from rollwise.search.config import Config
+from rollwise.search.runner import Runner
 
 MODULE = """
-from rollwise.allocation import Strategy
-from rollwise.embedders import EqualSteps
+from rollwise.allocation.strategies import Strategy
+from rollwise.directions.finders import EqualSteps
 from rollwise.worlds.stories import Stories
 
 def even(candidates, width):
@@ -68,7 +68,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-ENTRIES = """[rollwise.strategies]
+ENTRIES = """[rollwise.allocation.heuristic]
 kit-even = kit_one:even
 kit-ready = kit_one:ready
 [rollwise.policies]
@@ -76,7 +76,7 @@ kit-policy = kit_one:policy
 [rollwise.rewards]
 kit-half = kit_one:half
 kit-model = kit_one:Half
-[rollwise.directions]
+[rollwise.directions.kernel]
 kit-steps = kit_one:Steps
 [rollwise.worlds]
 kit-world = kit_one:world
@@ -151,7 +151,7 @@ def test_a_broken_package_is_named_with_its_group(packages: Path, part: str) -> 
 
 def test_two_packages_of_one_name_are_told_apart_by_nobody(packages: Path) -> None:
     for package in ("kit-x", "kit-y"):
-        install(packages, package, f"[rollwise.strategies]\nkit-same = {package.replace('-', '_')}:even\n")
+        install(packages, package, f"[rollwise.allocation.heuristic]\nkit-same = {package.replace('-', '_')}:even\n")
     with pytest.raises(InputError, match=r"several packages offer 'kit-same'.*kit-x, kit-y"):
         find_strategy("kit-same")
 

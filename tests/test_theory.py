@@ -18,11 +18,12 @@ import pytest
 from scipy.special import betaln, roots_jacobi
 from scipy.stats import betabinom
 
-from rollwise.allocation import STRATEGIES
+from rollwise.allocation.exact_counts import greedy_counts, optimal_counts
+from rollwise.allocation.rounding import divisor, largest_remainder
+from rollwise.allocation.strategies import STRATEGIES
 from rollwise.core import Candidates, Directions, FloatArray, IntArray
-from rollwise.counts import greedy_counts, optimal_counts
-from rollwise.directions import from_labels, uniqueness
-from rollwise.numerics import divisor, largest_remainder, softmax
+from rollwise.directions.kernel import from_labels, uniqueness
+from rollwise.numerics import softmax
 
 
 @functools.cache

@@ -1,32 +1,44 @@
 """rollwise spends a fixed budget of LLM rollouts where it raises the chance of a right answer most."""
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rollwise.config import Config
     from rollwise.core import Allocation, Candidates, Problem
     from rollwise.registry import strategy_needs
-    from rollwise.runner import Solution, solve, solve_async
+    from rollwise.search import Config, Solution, solve, solve_async
 
 __version__ = "0.1.0"
 __all__ = ["Allocation", "Candidates", "Config", "Problem", "Solution", "solve", "solve_async", "strategy_needs"]
 
-_HOMES = {
-    "Allocation": "core",
-    "Candidates": "core",
-    "Problem": "core",
-    "strategy_needs": "registry",
-    "Config": "config",
-    "Solution": "runner",
-    "solve": "runner",
-    "solve_async": "runner",
-}
+
+def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package that loads each public name's module on first use.
+
+    `homes` maps a public name to the module of `package` that defines it. Packages use it so that importing them loads
+    nothing heavy.
+    """
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        import importlib
+
+        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+
+    return load
 
 
-def __getattr__(name: str) -> Any:
-    """Public names load their module on first use, so that `import rollwise` stays light."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rollwise' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"rollwise.{_HOMES[name]}"), name)
+__getattr__ = exports(
+    __name__,
+    {
+        "Allocation": "core",
+        "Candidates": "core",
+        "Problem": "core",
+        "strategy_needs": "registry",
+        "Config": "search",
+        "Solution": "search",
+        "solve": "search",
+        "solve_async": "search",
+    },
+)

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from rollwise.allocation import STRATEGIES, Strategy
+from rollwise.allocation import STRATEGIES, NoOptions, Strategy
 from rollwise.core import DirectionFinder, Policy, RewardModel, World
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.parts import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, belief_file, bundled, named_path
+from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, belief_file, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
-from rollwise.strategies import NoOptions
 
 Function = Callable[..., Any]
 
@@ -92,15 +91,15 @@ def find_world(name: str) -> World:
     """
     match name:
         case "text":
-            from rollwise.worlds.free import FreeText
+            from rollwise.worlds import FreeText
 
             return FreeText()
         case "countdown":
-            from rollwise.worlds.countdown import Countdown
+            from rollwise.worlds import Countdown
 
             return Countdown()
         case "stories" | "stories-even":
-            from rollwise.worlds.stories import Stories
+            from rollwise.worlds import Stories
 
             return Stories(name)
     if (given := _own("world", name, OURS["world"])) is not None:
@@ -128,21 +127,21 @@ def find_policy(
     """A policy: "trained" is the world's own model, "small" and "large" are its relatives, "demonstrator" whoever they
     learnt from, where it is a policy with known chances; `URL` or `URL,URL` is one that servers hold; anything else a
     folder that holds a causal language model, a policy of one's own by `file.py:name`, or one that an installed package
-    offers. `step_rule` names where a step ends, see `rollwise.prompts.step_rule`.
+    offers. `step_rule` names where a step ends, see `rollwise.engines.step_rule`.
     """
-    from rollwise import prompts
-    from rollwise.engines.http.servers import is_url
+    from rollwise.engines import step_rule as named_step_rule
+    from rollwise.engines.http import is_url
 
     separator = find_world(world).separator
     if is_url(name):
-        from rollwise.engines.http.policy import HttpPolicy
+        from rollwise.engines.http import HttpPolicy
 
         return HttpPolicy(name, step_rule, separator, instruction, concurrency, tokenizer)
     if (own := _own_part("policy", name)) is not None:
         if step_rule is not None or tokenizer is not None or instruction != "system":
             raise InputError(f"the policy {name} is its own: leave --step-rule, --instruction and --tokenizer out")
         return made(own, "open", name, "policy")
-    rule = prompts.step_rule(step_rule or "separator", separator)
+    rule = named_step_rule(step_rule or "separator", separator)
     if tokenizer is not None:
         raise InputError(
             "--tokenizer is for a policy that is served, --policy URL; a folder has a tokenizer of its own"
@@ -182,34 +181,44 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     "family:FOLDER" where its family does not show.
     """
     if name == "confidence":
-        from rollwise.rewards.confidence import Confidence
+        from rollwise.rewards import Confidence
 
         return Confidence()
     if (match := _DIAL.fullmatch(name)) is not None:
         if world == "text":
             raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
-        from rollwise.rewards.dial import DialReward
+        from rollwise.rewards import DialReward
 
         noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
         return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
     if (match := _SERVED.fullmatch(name)) is not None:
-        from rollwise.rewards.served import served_reward
-
-        return served_reward(match["family"], match["url"])
+        return _served_reward(match["family"], match["url"])
     if (own := _own_part("reward", name)) is not None:
         return _own_reward(own, name)
     return _local_reward(name, world, dtype)
 
 
+def _served_reward(name: str, urls: str) -> RewardModel:
+    """The reward model behind `name@urls`: `family`, `family/route`, `judge` or `judge/scale`."""
+    from rollwise.rewards import FAMILIES, Judge, ServedReward
+
+    family, _, option = name.partition("/")
+    if family == "judge":
+        return Judge(urls, option or "points")
+    if family not in FAMILIES:
+        raise UnknownNameError("family of reward models", family, [*FAMILIES, "judge"])
+    return ServedReward(FAMILIES[family], urls, option or None)
+
+
 def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     """A reward model in this process, from "FOLDER" or "family:FOLDER", or by a name of the world's own."""
-    from rollwise.rewards.layouts import FAMILIES
+    from rollwise.rewards import FAMILIES
 
     match = None if Path(name).is_dir() else NAMED_FAMILY.fullmatch(name)
     if match is not None and match["family"] not in FAMILIES:
         raise UnknownNameError("family of reward models", match["family"], [*FAMILIES])
     folder = model_folder(match["folder"] if match else name, world, "reward")
-    from rollwise.rewards.local import LocalReward
+    from rollwise.rewards import LocalReward
 
     return LocalReward.load(folder, dtype, family=match["family"] if match else None)
 
@@ -220,7 +229,7 @@ def _own_reward(given: Any, name: str) -> RewardModel:
         return made(given, "open", name, "reward model", factories=False)
     if not callable(given):
         raise InputError(f"{name} is neither a reward function nor a reward model with the method open")
-    from rollwise.rewards.functions import from_function
+    from rollwise.rewards import from_function
 
     return from_function(given)
 
@@ -257,7 +266,7 @@ def model_folder(name: str, world: str, part: str) -> Path:
 
 def refuse_unknown_directions(name: str) -> None:
     """Raise InputError where no direction finder has that name. Nothing is loaded but a file of one's own."""
-    from rollwise.engines.http.servers import is_url
+    from rollwise.engines.http import is_url
 
     if name in DIRECTIONS or is_url(name) or is_own_file(name):
         return
@@ -272,27 +281,27 @@ def find_directions(name: str, world: str, part: str = "whole") -> DirectionFind
     "text" of the last step, "minilm" embeddings, the `URL` of a server that embeds, one's own by `file.py:name`, or a
     name that an installed package offers. `part` names the window of a solution that is embedded.
     """
-    from rollwise import embedders
-    from rollwise.engines.http.servers import is_url
+    from rollwise import directions
+    from rollwise.engines.http import is_url
 
     embeds = name == "minilm" or is_url(name)
     if part != "whole" and not embeds:
         raise InputError(f"--window {part} is for directions that embed text, minilm or a server's URL, not {name}")
     match name:
         case "hidden":
-            return embedders.HiddenStates()
+            return directions.HiddenStates()
         case "state":
             if world == "text":
                 raise InputError(f"the world {world} has no states: choose --directions text, minilm or a server's URL")
-            return embedders.TrueStates(find_world(world))
+            return directions.TrueStates(find_world(world))
         case "lineage":
-            return embedders.Lineage()
+            return directions.Lineage()
         case "text":
-            return embedders.EqualSteps()
+            return directions.EqualSteps()
         case "minilm":
-            return embedders.MiniLM(part)
+            return directions.MiniLM(part)
     if embeds:
-        from rollwise.engines.http.embedder import HttpEmbedder
+        from rollwise.engines.http import HttpEmbedder
 
         return HttpEmbedder(name, part)
     refuse_unknown_directions(name)

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from rollwise.allocation import key_values
+from rollwise.bench import Summary
 from rollwise.cli.options import check_folder, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
-from rollwise.labels import key_values
 from rollwise.report import sheet_markdown, sheet_tables, summary_notes, summary_sheets
-from rollwise.runner import run_to_end
-from rollwise.summary import Summary
+from rollwise.search import run_to_end
 
 if TYPE_CHECKING:
-    from rollwise.bench import Bench, Found
-    from rollwise.store import Outcome
+    from rollwise.bench import Bench, Found, Outcome
 
 
 def bench(
@@ -131,7 +130,7 @@ def _refuse_running(given: dict[str, Any], resume: bool) -> None:
 
 
 def _run(out: Path, given: dict[str, Any], resume: bool) -> None:
-    from rollwise import bench as benches
+    from rollwise.bench import grid as benches
 
     try:
         running = benches.resume(out, given) if resume else benches.begin(out, given)

@@ -13,20 +13,29 @@ import typer
 from rich.console import Console
 
 import rollwise
-from rollwise.belief_files import source_of
-from rollwise.belief_report import belief_notes, belief_sheets
-from rollwise.calibration import Calibration, Method, Source
+from rollwise.calibration import (
+    Calibration,
+    Method,
+    Prefix,
+    Scored,
+    Source,
+    by_ending,
+    load_prefixes,
+    observations,
+    prefix_source,
+    scored_already,
+    scored_by,
+    source_of,
+    votes,
+)
+from rollwise.calibration import calibrate as fit
 from rollwise.cli.options import check_writable
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
-from rollwise.drawing import belief_svg
 from rollwise.errors import InputError
-from rollwise.fitting import calibrate as fit
-from rollwise.parts import digest_of_files
+from rollwise.names import digest_of_files
 from rollwise.registry import find_reward, find_world
-from rollwise.report import sheet_tables
-from rollwise.worlds.completions import Prefix, load_prefixes, prefix_source
-from rollwise.worlds.scoring import Scored, by_ending, observations, scored_already, scored_by, votes
+from rollwise.report import belief_notes, belief_sheets, belief_svg, sheet_tables
 
 Many = Sequence[tuple[Problem, Sequence[Prefix]]]
 

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rollwise.engines.http.servers import Server, addresses, weaknesses
+from rollwise.engines import StepRule, step_rule
+from rollwise.engines.http import Server, addresses, weaknesses
 from rollwise.errors import InputError
-from rollwise.prompts import StepRule, step_rule
 
 _TEMPLATES = {
     "tokenize": "the server's own, told by /tokenize",
@@ -50,7 +50,7 @@ def doctor(
 
     * `rollwise doctor http://10.0.0.1:8000 http://10.0.0.2:8000 --json`
     """
-    from rollwise.engines.http.probe import probe
+    from rollwise.engines.http import probe
 
     console = Console(highlight=False)
     findings: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@ import typer
 from rollwise.errors import InputError
 
 if TYPE_CHECKING:
-    from rollwise.serving.models import Models
+    from rollwise.model_server import Models
 
 
 def serve_model(
@@ -48,7 +48,7 @@ def serve_model(
 
         rollwise serve-model --policy path/to/model --reward none --port 8001
     """
-    from rollwise.serving.run import KEY, Choice, listen, load_models, serve
+    from rollwise.model_server import KEY, Choice, listen, load_models, serve
 
     if dtype not in (None, "float32", "bfloat16", "float16"):
         raise InputError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")

@@ -15,12 +15,8 @@ from rich.console import Console
 from rollwise.cli.options import check_writable, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
-from rollwise.regrets import simulation_sheets, simulation_svg
-from rollwise.report import sheet_tables
-from rollwise.simulation.branching import Branching
-from rollwise.simulation.oneshot import OneShot
-from rollwise.simulation.processes import most_jobs
-from rollwise.simulation.study import Study, read_contenders, sweep
+from rollwise.report import sheet_tables, simulation_sheets, simulation_svg
+from rollwise.simulation import Branching, OneShot, Study, most_jobs, read_contenders, sweep
 
 _EVERY, _FEW = 20, 200
 

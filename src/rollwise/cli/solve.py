@@ -10,17 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from rollwise.allocation import key_values
+from rollwise.answers import BELIEVED
 from rollwise.cli.options import check_writable
-from rollwise.config import Config
 from rollwise.core import Problem, whole_steps
-from rollwise.drawing import Flow, flow, search_svg
-from rollwise.embedders import step_label
+from rollwise.directions import step_label
 from rollwise.errors import InputError
-from rollwise.labels import key_values
 from rollwise.registry import refuse_idle_belief, refuse_idle_directions
-from rollwise.report import explanation, ledger_table, round_line, verdict_text, where_table
-from rollwise.runner import Runner, Solution, run_to_end
-from rollwise.voting import BELIEVED
+from rollwise.report import Flow, explanation, flow, ledger_table, round_line, search_svg, verdict_text, where_table
+from rollwise.search import Config, Runner, Solution, run_to_end
 
 
 def solve(

@@ -12,7 +12,7 @@ from rollwise.cli.options import check_folder, check_writable, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
 from rollwise.errors import InputError
-from rollwise.parts import bundled
+from rollwise.names import bundled
 from rollwise.registry import find_policy, find_world, model_folder
 
 app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
@@ -75,8 +75,7 @@ def train(
     Stopped with Ctrl-C, the same command goes on where it was. A base policy takes about twenty minutes on a core with
     bfloat16 instructions, all parts of a world about an hour and a half. A GPU is used where there is one.
     """
-    from rollwise.worlds.recipe import PARTS, Recipe, run_parts
-    from rollwise.worlds.training import use_threads
+    from rollwise.training import PARTS, Recipe, run_parts, use_threads
 
     if part not in (*PARTS, "all"):
         raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
@@ -111,7 +110,7 @@ def rollouts(
 
     Stopped with Ctrl-C, the same command goes on where it was; with other options, give another --out.
     """
-    from rollwise.worlds.completions import collect_prefixes
+    from rollwise.calibration import collect_prefixes
 
     home = find_world(world)
     chosen = whole_numbers(levels, "--levels") if levels else home.levels
@@ -148,8 +147,7 @@ def evaluate(
     card: Annotated[bool, typer.Option("--card", help="Write figures.json and README.md beside the models.")] = False,
 ) -> None:
     """Measure a world's models on held-out questions: what each policy solves, how well each reward model tells."""
-    from rollwise.worlds.card import write_card
-    from rollwise.worlds.measure import Questions, evaluate_models
+    from rollwise.training import Questions, evaluate_models, write_card
 
     check_folder(out, "--out")
     folder = models or bundled(world, "policy").parent
@@ -174,7 +172,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write; WORLD.gguf here if left out.")] = None,
 ) -> None:
     """Write a world's policy as a GGUF file in float32, which llama.cpp's server takes."""
-    from rollwise.worlds.gguf import write_gguf
+    from rollwise.training import write_gguf
 
     file = out or Path(f"{world}.gguf")
     check_writable(file, "--out")

@@ -1,5 +1,40 @@
-"""Reward models: the dial, models in this process, functions of one's own, models behind a server."""
+"""Reward models: in this process, behind a server, a Python function, the policy's confidence, a dial on the truth."""
 
-from rollwise.rewards.functions import from_function
+from typing import TYPE_CHECKING
 
-__all__ = ["from_function"]
+from rollwise import exports
+
+if TYPE_CHECKING:
+    from rollwise.rewards.confidence import Confidence
+    from rollwise.rewards.dial import DialReward
+    from rollwise.rewards.functions import from_function
+    from rollwise.rewards.heads import LOG_CONCENTRATIONS
+    from rollwise.rewards.judge import Judge
+    from rollwise.rewards.layouts import FAMILIES
+    from rollwise.rewards.local import LocalReward
+    from rollwise.rewards.served import ServedReward
+
+__all__ = [
+    "FAMILIES",
+    "LOG_CONCENTRATIONS",
+    "Confidence",
+    "DialReward",
+    "Judge",
+    "LocalReward",
+    "ServedReward",
+    "from_function",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "Confidence": "confidence",
+        "DialReward": "dial",
+        "from_function": "functions",
+        "LOG_CONCENTRATIONS": "heads",
+        "FAMILIES": "layouts",
+        "LocalReward": "local",
+        "Judge": "judge",
+        "ServedReward": "served",
+    },
+)

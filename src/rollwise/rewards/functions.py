@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, Problem, Usage
-from rollwise.engines.batcher import Batcher
+from rollwise.engines.local import Batcher
 from rollwise.errors import InputError
 from rollwise.rewards.layouts import solution_steps
 

@@ -14,9 +14,9 @@ from torch import nn
 from transformers import Qwen2Config, Qwen2Model, Qwen2PreTrainedModel
 
 from rollwise.errors import InputError
-from rollwise.parts import SURENESS
+from rollwise.names import SURENESS
 from rollwise.rewards.layouts import CHAT, FAMILIES, QWEN_PRM, SKYWORK, TRL, Family
-from rollwise.worlds.tokenizer import CHAT_TEMPLATE
+from rollwise.worlds import CHAT_TEMPLATE
 
 Head = Callable[[torch.Tensor], torch.Tensor]
 """Hidden states (k, d) → scores (k,) in [0, 1]."""

@@ -9,12 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, Problem, Usage
-from rollwise.engines.http.client import Fleet, LostError, Patience
-from rollwise.engines.http.replies import BrokenReplyError
-from rollwise.engines.http.servers import addresses
+from rollwise.engines.http import BrokenReplyError, Fleet, LostError, Patience, addresses
 from rollwise.errors import InputError
 from rollwise.rewards.layouts import solution_steps
-from rollwise.rewards.served import ask, count, first_model
+from rollwise.rewards.requests import ask, count, first_model
 from rollwise.rewards.sharing import Shared
 
 _ROLE = "You judge solutions of problems while they are being written, step by step. You do not solve them anew."

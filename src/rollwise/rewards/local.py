@@ -12,9 +12,7 @@ from typing import Any
 import torch
 
 from rollwise.core import Failure, Judgement, Path, PathKey, Problem, Usage
-from rollwise.engines.batcher import Batcher
-from rollwise.engines.cache import Arena, Node, feed
-from rollwise.engines.checkpoint import load_checkpoint, load_tokenizer
+from rollwise.engines.local import Arena, Batcher, Node, feed, load_checkpoint, load_tokenizer
 from rollwise.errors import InputError
 from rollwise.rewards.heads import MODEL_KINDS, detect_family, head_of, last_token, sureness_of
 from rollwise.rewards.layouts import CHAT, FAMILIES, Chat, Family, Marker, Piece, Special, Text

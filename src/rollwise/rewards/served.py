@@ -14,13 +14,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, Usage
-from rollwise.engines.http.asker import Asker
-from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
-from rollwise.engines.http.replies import BrokenReplyError
-from rollwise.engines.http.servers import addresses
-from rollwise.errors import EngineError, InputError, UnknownNameError
-from rollwise.rewards.layouts import CHAT, FAMILIES, Chat, Family, Marker, Piece, Special, Text
+from rollwise.core import Failure, Path, PathKey, Problem, Usage
+from rollwise.engines.http import BrokenReplyError, Fleet, LostError, Patience, addresses
+from rollwise.errors import InputError
+from rollwise.rewards.layouts import CHAT, Chat, Family, Marker, Piece, Special, Text
+from rollwise.rewards.requests import ask, count, first_model
 from rollwise.rewards.sharing import Shared
 
 Tokens = tuple[int, ...]
@@ -116,20 +114,6 @@ ROUTES = {
 _ROUTES_OF = {"labels": ["pooling"], "two_layers": ["pooling"], "words": ["one_token", "generative_scoring"]}
 
 
-def served_reward(name: str, urls: str) -> RewardModel:
-    """The reward model behind `name@urls`: `family`, `family/route`, `judge` or `judge/scale`. Raises InputError where
-    no such one is there.
-    """
-    family, _, option = name.partition("/")
-    if family == "judge":
-        from rollwise.rewards.judge import Judge
-
-        return Judge(urls, option or "points")
-    if family not in FAMILIES:
-        raise UnknownNameError("family of reward models", family, [*FAMILIES, "judge"])
-    return ServedReward(FAMILIES[family], urls, option or None)
-
-
 class ServedReward:
     """A process reward model that one server, or several alike, hold; a question keeps to one of them.
 
@@ -165,27 +149,6 @@ class ServedReward:
     def open(self, problem: Problem, seed: int) -> ServedRewardSession:
         """A session for one question."""
         return ServedRewardSession(self, problem)
-
-
-def first_model(fleet: Fleet) -> tuple[str | None, int | None, str | None]:
-    """The name of the model to ask for, its context and its owner, as the first server lists them. Raises InputError
-    where nothing answers.
-    """
-    asker = Asker(fleet.addresses[0])
-    try:
-        listed = (asker.get("/v1/models") or {}).get("data") or [{}]
-    except EngineError as error:
-        raise InputError(f"no reward model is served at {fleet.addresses[0].url}: {error}") from None
-    finally:
-        asker.close()
-    wanted = fleet.addresses[0].model
-    named = next((one for one in listed if one.get("id") == wanted), {}) if wanted else _judging(listed)
-    return wanted or named.get("id"), named.get("max_model_len"), named.get("owned_by")
-
-
-def _judging(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Of the models that a server lists, the one that it says is for judging steps; else the first."""
-    return next((one for one in listed if one.get("task") == "token_classify"), listed[0])
 
 
 class ServedRewardSession:
@@ -278,37 +241,3 @@ class ServedRewardSession:
         if self._entered:
             self._entered = False
             await self.reward.fleet.leave()
-
-
-async def ask(
-    fleet: Fleet,
-    question: str,
-    path: str,
-    body: Mapping[str, Any],
-    model: str | None,
-    read: Callable[[Any], Any],
-) -> Any:
-    """What `read` makes of a route's reply; one that it cannot read is asked for again. Raises LostError."""
-    sent = {**body, **({"model": model} if model else {})}
-
-    async def attempt(endpoint: Endpoint, seconds: float) -> Any:
-        reply = await fleet.post(endpoint, path, sent, seconds)
-        try:
-            return read(reply)
-        except InputError:
-            raise
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BrokenReplyError(f"{path} replied something else: {type(error).__name__}: {error}") from None
-
-    return await fleet.ask(question, (question, path, repr(body)), attempt)
-
-
-def count(usage: Usage, reply: Any, length: int) -> None:
-    """Add what a reply says was read and generated. Where it tells nothing of its cache, all counts as read anew."""
-    told = reply.get("usage") or {}
-    read = int(told.get("prompt_tokens") or length)
-    cached = int((told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-    usage.prefilled += read - cached
-    usage.cached += cached
-    usage.generated += int(told.get("completion_tokens") or 0)
-    usage.calls += 1

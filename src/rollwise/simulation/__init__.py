@@ -1,1 +1,18 @@
-"""A laboratory with known chances of success: worlds without a model, in which the best allocation is known exactly."""
+"""A laboratory in which every chance of success is known, and what each strategy loses there."""
+
+from rollwise.simulation.branching import Branching
+from rollwise.simulation.oneshot import OneShot
+from rollwise.simulation.processes import most_jobs
+from rollwise.simulation.study import Found, Line, Mean, Study, read_contenders, sweep
+
+__all__ = [
+    "Branching",
+    "Found",
+    "Line",
+    "Mean",
+    "OneShot",
+    "Study",
+    "most_jobs",
+    "read_contenders",
+    "sweep",
+]

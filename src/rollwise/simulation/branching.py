@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rollwise.answers import weighted_majority
 from rollwise.core import Allocator, Belief, Candidates, Directions, FloatArray, IntArray, PathKey
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.simulation.planning import Tree, can_plan, least_failure, reachability_bound
 from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, zipf
-from rollwise.voting import weighted_majority
 
 LARGEST_TREE, MOST_BRANCHES = 20_000, 8
 """The most nodes that a tree may have at its last depth, and the most children of a node."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rollwise.allocation import split_settings, split_variants
 from rollwise.core import Allocator, FloatArray
 from rollwise.errors import InputError
-from rollwise.labels import split_settings, split_variants
 from rollwise.registry import find_strategy
 from rollwise.simulation.play import Laboratory, Played
 from rollwise.simulation.processes import spread

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
-from rollwise import directions as together
+from rollwise import directions
 from rollwise.core import (
     DirectionFinder,
     Directions,
@@ -20,7 +20,7 @@ from rollwise.core import (
     Sampling,
     Step,
 )
-from rollwise.runner import run_to_end
+from rollwise.search import run_to_end
 from rollwise.testing.cases import Case, NoPolicy, demonstrated
 from rollwise.testing.contract import check_grows, check_parameters, check_results, check_usage, promised, require
 
@@ -130,9 +130,9 @@ def _check_evidence(one: Evidence) -> None:
 
 def _made(evidence: Sequence[Evidence]) -> Directions | None:
     with promised("directions can be made of what find returns: labels, or embeddings of one length for every path"):
-        made = together.from_evidence(evidence)
+        made = directions.from_evidence(evidence)
         if made is not None:
-            together.check_directions(made, len(evidence))
+            directions.check_directions(made, len(evidence))
         return made
 
 

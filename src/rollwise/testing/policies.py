@@ -12,7 +12,7 @@ import numpy as np
 
 from rollwise.core import FloatArray, Path, PathKey, Policy, PolicySession, Problem, Sampling, Step, Stop
 from rollwise.errors import InputError
-from rollwise.runner import run_to_end
+from rollwise.search import run_to_end
 from rollwise.testing.contract import (
     ContractError,
     check_grows,

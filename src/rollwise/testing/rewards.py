@@ -8,17 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, RewardModel, RewardSession
-from rollwise.runner import run_to_end
+from rollwise.search import run_to_end
 from rollwise.testing.cases import Case, demonstrated
-from rollwise.testing.contract import (
-    check_grows,
-    check_parameters,
-    check_results,
-    check_usage,
-    promised,
-    require,
-    same,
-)
+from rollwise.testing.contract import check_grows, check_parameters, check_results, check_usage, promised, require, same
 
 Scores = dict[PathKey, Any]
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.allocation import Strategy
+from rollwise.allocation import Strategy, subset
 from rollwise.core import Allocation, Allocator, Belief, Candidates, Directions, PathKey
 from rollwise.errors import InputError
 from rollwise.numerics import cosine_similarity
 from rollwise.registry import find_strategy
-from rollwise.strategies import subset
 from rollwise.testing.contract import promised, require
 
 LARGE = 5000

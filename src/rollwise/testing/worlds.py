@@ -142,7 +142,7 @@ def texts_survive_the_tokenizer(case: WorldCase) -> None:
     world: Any = case.world
     if not world.literals:
         return
-    from rollwise.worlds.tokenizer import build_tokenizer
+    from rollwise.worlds import build_tokenizer
 
     tokenizer: Any = build_tokenizer(world.literals)
     ends = tokenizer.convert_tokens_to_ids(world.separator)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rollwise.arithmetic import evaluate
+from rollwise.answers import evaluate
 from rollwise.core import Curriculum, Policy, Problem
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator

@@ -28,7 +28,7 @@ from rollwise.core import (
 )
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator, softmax
-from rollwise.worlds.story import (
+from rollwise.worlds.story_rules import (
     SEPARATOR,
     SLIPS,
     Move,

@@ -16,7 +16,7 @@ from rollwise.core import Curriculum, Policy, Problem
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.worlds.demonstrator import DemonstratorPolicy, Habits, demonstrate, success
-from rollwise.worlds.story import (
+from rollwise.worlds.story_rules import (
     ANSWER_PREFIX,
     SEPARATOR,
     Clause,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rollwise.core import DirectionSession, Evidence, Failure, FloatArray, PolicySession, Problem
-from rollwise.embedders import KNOWN, EmbeddingSession, embedded, window
+from rollwise.directions import KNOWN, EmbeddingSession, embedded, window
 from rollwise.engines.http.asker import Asker
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
 from rollwise.engines.http.probe import model_card

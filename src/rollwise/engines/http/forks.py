@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollwise.core import Path
+from rollwise.engines import StepRule
 from rollwise.engines.http.replies import BrokenReplyError, Reply, read_reply, usage_of
 from rollwise.engines.http.servers import TOP, Server
 from rollwise.numerics import keyed_generator
-from rollwise.prompts import StepRule
 
 MOST = 16
 """How many completions a request asks for at most, since a reply that is cut off costs all of them anew."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Usage
+from rollwise.engines import PLACES, messages, step_rule
 from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
 from rollwise.engines.http.forks import fork_groups, read_forks, seed_of, sharing
@@ -17,7 +18,6 @@ from rollwise.engines.http.probe import probe
 from rollwise.engines.http.replies import EmptyStreamError, NativeStream, Reply, Stream, read_reply
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.errors import InputError
-from rollwise.prompts import PLACES, messages, step_rule
 
 _CLOSED = Failure("the session is closed")
 _ONE_WORD = {"stream": False, "max_tokens": 1}
@@ -36,7 +36,7 @@ class HttpPolicy:
     """The policy at `URL`, or at `URL,URL,...` where several servers hold the same model.
 
     They are probed at once; raises InputError where none can be used. `rule` is the name of a step rule (see
-    `rollwise.prompts.step_rule`), by default the world's separator, or fixed lengths where the model cannot be kept
+    `rollwise.engines.step_rule`), by default the world's separator, or fixed lengths where the model cannot be kept
     from thinking. `place` is where a problem's instruction stands; `tokenizer` a folder whose template and tokens are
     used where the servers tell none. `concurrency` bounds the requests that one server has at once.
     """

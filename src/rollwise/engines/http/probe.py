@@ -9,7 +9,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from rollwise.core import Sampling
-from rollwise.engines.http import serve, templates
+from rollwise.engines.http import templates
+from rollwise.engines.http import transformers_serve as serve
 from rollwise.engines.http.asker import Asker
 from rollwise.engines.http.client import LostError, PassingError
 from rollwise.engines.http.replies import BrokenReplyError, as_choice

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollwise.core import Step, Stop
+from rollwise.engines import StepRule
 from rollwise.engines.http.servers import Server
 from rollwise.errors import EngineError
-from rollwise.prompts import StepRule
 
 _FLOOR = -100.0  # servers write a probability of 0 in their own ways: -inf, -9999, null
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from rollwise.core import Sampling
+from rollwise.engines import StepRule
 from rollwise.errors import InputError
-from rollwise.prompts import StepRule
 
 Stopping = Literal["told", "kept", "shown", "cut"]
 """How a step's end is seen: the reply says which string ended it; the text keeps the string; the text leaves it out and

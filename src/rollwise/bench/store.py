@@ -1,0 +1,381 @@
+"""Runs in a database: an experiment, its cells and problems, and what became of each problem in each cell.
+
+SQLite by SQLAlchemy. A result is written in one transaction when its problem is done, and once: a kill loses at most
+what was in flight, and writing a result again changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rollwise.core import Problem, Usage
+from rollwise.errors import InputError, MissingExtraError
+from rollwise.search import ROLES, Solution, unplaced_reasons
+
+try:
+    from sqlalchemy import JSON, URL, ForeignKey, UniqueConstraint, create_engine, event, func, select
+    from sqlalchemy.dialects.sqlite import insert
+    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+except ImportError as error:
+    raise MissingExtraError("the store of runs", "bench") from error
+
+SCHEMA = 3
+_ATTEMPTS = 100
+
+
+class Base(DeclarativeBase):
+    """The tables. A change of them raises SCHEMA."""
+
+
+class ExperimentRow(Base):
+    """One grid of runs: the frozen config, and all else that decides its results."""
+
+    __tablename__ = "experiments"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created: Mapped[str]
+    version: Mapped[str]
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    config_hash: Mapped[str] = mapped_column(index=True)
+    sources: Mapped[dict[str, str]] = mapped_column(JSON)
+    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class CellRow(Base):
+    """One strategy at one budget under one seed, with the whole config of its searches."""
+
+    __tablename__ = "cells"
+    __table_args__ = (UniqueConstraint("experiment_id", "label", "budget", "seed"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
+    label: Mapped[str]
+    budget: Mapped[int]
+    seed: Mapped[int]
+    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class ProblemRow(Base):
+    """One problem of an experiment."""
+
+    __tablename__ = "problems"
+    __table_args__ = (UniqueConstraint("experiment_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
+    name: Mapped[str]
+    question: Mapped[str]
+    answer: Mapped[str | None]
+    world: Mapped[str | None]
+    level: Mapped[int | None]
+
+
+class ResultRow(Base):
+    """What became of one problem in one cell. `error` is the text of what was raised; then nothing was solved."""
+
+    __tablename__ = "results"
+    __table_args__ = (UniqueConstraint("cell_id", "problem_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    cell_id: Mapped[int] = mapped_column(ForeignKey("cells.id"))
+    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id"), index=True)
+    created: Mapped[str]
+    right: Mapped[bool]
+    covered: Mapped[bool]
+    right_paths: Mapped[int]
+    finished: Mapped[int]
+    failed: Mapped[int]
+    unplaced: Mapped[int]
+    support: Mapped[float]
+    answer: Mapped[str | None]
+    rounds: Mapped[int]
+    flops: Mapped[float]
+    seconds: Mapped[float]
+    error: Mapped[str | None]
+    votes: Mapped[dict[str, bool]] = mapped_column(JSON)
+    usages: Mapped[list[UsageRow]] = relationship(lazy="selectin")
+
+
+class UsageRow(Base):
+    """The tokens of one role in one result."""
+
+    __tablename__ = "usages"
+
+    result_id: Mapped[int] = mapped_column(ForeignKey("results.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    generated: Mapped[int]
+    prefilled: Mapped[int]
+    cached: Mapped[int]
+    calls: Mapped[int]
+
+
+class EventsRow(Base):
+    """The events of one result, kept apart so that reading results stays quick."""
+
+    __tablename__ = "events"
+
+    result_id: Mapped[int] = mapped_column(ForeignKey("results.id"), primary_key=True)
+    events: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as it was begun."""
+
+    id: int
+    created: str
+    version: str
+    config: dict[str, Any]
+    sources: dict[str, str]
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One strategy at one budget under one seed, by the label that its tables carry."""
+
+    label: str
+    budget: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one problem: `right` is the voted answer, `covered` any path, `right_paths` how many,
+    `votes` whether further votes were right.
+
+    `finished` and `failed` count rollouts, `unplaced` paths that went on as directions of their own, since theirs could
+    not be told. A problem that raised has an `error` and solved nothing.
+    """
+
+    right: bool = False
+    covered: bool = False
+    right_paths: int = 0
+    finished: int = 0
+    failed: int = 0
+    unplaced: int = 0
+    support: float = 0.0
+    answer: str | None = None
+    rounds: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    votes: Mapping[str, bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, solution: Solution) -> Outcome:
+        """The outcome of a search that ended."""
+        ledger = solution.ledger
+        return cls(
+            right=bool(solution.right),
+            covered=bool(solution.covered),
+            right_paths=sum(map(bool, solution.rights)),
+            finished=len(solution.finished),
+            failed=len(solution.failures),
+            unplaced=len(unplaced_reasons(solution.events)),
+            support=solution.support,
+            answer=solution.answer,
+            rounds=ledger.rounds,
+            flops=sum(ledger.flops(role) for role in ROLES),
+            seconds=ledger.seconds,
+            votes=dict(solution.votes),
+            usage=dict(ledger.usage),
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """One stored result: where it belongs and what became of it."""
+
+    cell: Cell
+    problem: str
+    level: int | None
+    outcome: Outcome
+
+
+_FIGURES = tuple(name for name in Outcome.__dataclass_fields__ if name != "usage")
+_COUNTS = tuple(Usage.__dataclass_fields__)
+
+
+class Store:
+    """A database file of experiments. Raises InputError where the file cannot be used."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._engine = create_engine(URL.create("sqlite", database=str(file)))
+        event.listen(self._engine, "connect", _configure)
+        if self._version() == 0:
+            self._create()
+        if self._version() != SCHEMA:
+            raise InputError(f"{file} was written by another version of rollwise; read it with that, or move it away")
+
+    def _version(self) -> int:
+        with self._session() as session:
+            return session.connection().exec_driver_sql("PRAGMA user_version").scalar_one()
+
+    def _create(self) -> None:
+        """Make the tables, with the file locked from before the look: another process may be at it too."""
+        with self._session() as session:
+            connection = session.connection()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            Base.metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        """One transaction."""
+        try:
+            with Session(self._engine) as session, session.begin():
+                yield session
+        except DatabaseError as error:
+            raise InputError(f"{self.file} cannot be used as a store: {error.orig}; give another folder") from error
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._engine.dispose()
+
+    def begin(
+        self,
+        config: Mapping[str, Any],
+        config_hash: str,
+        version: str,
+        cells: Mapping[Cell, Mapping[str, Any]],
+        problems: Sequence[Problem],
+        sources: Mapping[str, str] | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> Experiment:
+        """Enter an experiment: its config, its cells with the config of each, and its problems.
+
+        `sources` are digests of the files that decide its results, by name; `environment` what it runs on.
+        """
+        with self._session() as session:
+            row = ExperimentRow(
+                created=_now(),
+                version=version,
+                config=dict(config),
+                config_hash=config_hash,
+                sources=dict(sources or {}),
+                environment=dict(environment or {}),
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(CellRow(experiment_id=row.id, **vars(cell), config=dict(cells[cell])) for cell in cells)
+            for problem in problems:
+                known = {name: getattr(problem, name) for name in ("question", "answer", "world", "level")}
+                session.add(ProblemRow(experiment_id=row.id, name=problem.id, **known))
+            return _experiment(row)
+
+    def latest(self) -> Experiment | None:
+        """The experiment begun last, if there is one."""
+        with self._session() as session:
+            row = session.scalar(select(ExperimentRow).order_by(ExperimentRow.id.desc()).limit(1))
+            return None if row is None else _experiment(row)
+
+    def record(
+        self,
+        experiment: int,
+        cell: Cell,
+        problem: str,
+        outcome: Outcome,
+        events: Sequence[dict[str, Any]] | None = None,
+    ) -> bool:
+        """Write what became of a problem; False where that was known already, which then stays as it was."""
+        with self._session() as session:
+            values = {name: getattr(outcome, name) for name in _FIGURES} | {
+                "cell_id": session.scalars(_cell_id(experiment, cell)).one(),
+                "problem_id": session.scalars(_problem_id(experiment, problem)).one(),
+                "created": _now(),
+            }
+            written = insert(ResultRow).values(values).on_conflict_do_nothing().returning(ResultRow.id)
+            result = session.scalar(written)
+            if result is None:
+                return False
+            for role, usage in outcome.usage.items():
+                session.add(UsageRow(result_id=result, role=role, **{name: getattr(usage, name) for name in _COUNTS}))
+            if events is not None:
+                session.add(EventsRow(result_id=result, events=list(events)))
+            return True
+
+    def held(self, experiment: int) -> set[tuple[Cell, str]]:
+        """The (cell, problem) pairs whose result is known."""
+        wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
+            ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id, CellRow.experiment_id == experiment
+        )
+        with self._session() as session:
+            return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
+
+    def counts(self, experiment: int) -> tuple[int, int]:
+        """How many results are known, and how many of them are errors."""
+        wanted = select(func.count(), func.count(ResultRow.error)).where(
+            ResultRow.cell_id == CellRow.id, CellRow.experiment_id == experiment
+        )
+        with self._session() as session:
+            held, raised = session.execute(wanted).one()
+        return held, raised
+
+    def results(self, experiment: int) -> list[Result]:
+        """All results in the order of the cells and problems, whenever they came in."""
+        wanted = (
+            select(ResultRow, CellRow, ProblemRow.name, ProblemRow.level)
+            .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
+            .where(CellRow.experiment_id == experiment)
+            .order_by(CellRow.id, ProblemRow.id)
+        )
+        with self._session() as session:
+            return [
+                Result(Cell(cell.label, cell.budget, cell.seed), name, level, _outcome(row))
+                for row, cell, name, level in session.execute(wanted)
+            ]
+
+    def events(self, experiment: int, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
+        """The events of a result as plain values, if they were kept."""
+        wanted = select(EventsRow.events).join(ResultRow, ResultRow.id == EventsRow.result_id)
+        wanted = wanted.where(ResultRow.cell_id == _cell_id(experiment, cell).scalar_subquery())
+        wanted = wanted.where(ResultRow.problem_id == _problem_id(experiment, problem).scalar_subquery())
+        with self._session() as session:
+            return session.scalar(wanted)
+
+
+def _configure(connection: Any, _: Any) -> None:
+    """Write-ahead log, so that a reader never waits; a writer waits a while for another."""
+    for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    for attempt in range(_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:  # SQLite does not wait here where another connection is at the same switch
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _cell_id(experiment: int, cell: Cell) -> Any:
+    return select(CellRow.id).filter_by(experiment_id=experiment, **vars(cell))
+
+
+def _problem_id(experiment: int, problem: str) -> Any:
+    return select(ProblemRow.id).filter_by(experiment_id=experiment, name=problem)
+
+
+def _experiment(row: ExperimentRow) -> Experiment:
+    return Experiment(**{name: getattr(row, name) for name in Experiment.__dataclass_fields__})
+
+
+def _outcome(row: ResultRow) -> Outcome:
+    usage = {one.role: Usage(**{name: getattr(one, name) for name in _COUNTS}) for one in row.usages}
+    return Outcome(**{name: getattr(row, name) for name in _FIGURES}, usage=usage)

@@ -1,0 +1,196 @@
+"""What a bench found: a row for each strategy and budget, with paired differences to a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rollwise.core import FloatArray, Usage
+from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator, wilson_interval
+from rollwise.search import ROLES
+
+if TYPE_CHECKING:
+    from rollwise.bench.store import Result
+
+Trial = tuple[str, int]
+"""A problem and a seed: what two strategies are compared on."""
+MeasureOf = Callable[["Result"], float]
+
+MEASURES: dict[str, MeasureOf] = {
+    "accuracy": lambda result: float(result.outcome.right),
+    "coverage": lambda result: float(result.outcome.covered),
+    "pass_rate": lambda result: result.outcome.right_paths / result.cell.budget,
+}
+"""The voted answer is right; any path is right; the share of right paths in the budget, finished or not."""
+
+
+def measures_of(results: Iterable[Result]) -> dict[str, MeasureOf]:
+    """MEASURES, and whether each further vote was right that was asked for in any of the results."""
+
+    def right_by(vote: str) -> MeasureOf:
+        return lambda result: float(result.outcome.votes.get(vote, False))
+
+    return MEASURES | {vote: right_by(vote) for result in results for vote in result.outcome.votes}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure minus the baseline's, paired by question: the mean, its 95 % bootstrap interval, and the true
+    difference that so many questions would show with a chance of 80 % (None where it cannot be told).
+    """
+
+    mean: float
+    low: float
+    high: float
+    detectable: float | None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The mean of a measure with its 95 % interval, and its difference to the baseline (None for the baseline)."""
+
+    mean: float
+    low: float
+    high: float
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy at one budget, over all levels or one: the measures, and the mean cost of a search.
+
+    `results` counts problems × seeds, `errors` those that raised; they count as not solved and have no cost. `failed`
+    counts the rollouts that were lost in all others, `unplaced` their paths whose direction could not be told.
+    """
+
+    strategy: str
+    budget: int
+    level: int | None
+    questions: int
+    results: int
+    errors: int
+    failed: int
+    unplaced: int
+    measures: dict[str, Measure]
+    tokens: dict[str, dict[str, float]]
+    flops: float
+    rounds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All rows of a bench, those by level apart; the latter are empty where there is one level only."""
+
+    baseline: str
+    planned: int
+    results: int
+    errors: tuple[str, ...]
+    rows: tuple[Row, ...]
+    by_level: tuple[Row, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary as plain values."""
+        return asdict(self)
+
+
+def summarise(results: Sequence[Result], baseline: str, planned: int | None = None) -> Summary:
+    """The summary of results, compared with the strategy labelled `baseline`; `planned` is how many are to come in all.
+
+    A question's value is the mean over its seeds; questions are what is resampled. A difference is taken on the
+    problems and seeds that both have. Accuracy and coverage have Wilson's interval with the questions as trials, the
+    pass rate a bootstrap interval.
+    """
+    levels = sorted({result.level for result in results if result.level is not None})
+    measures = measures_of(results)
+    by_level = [
+        row
+        for level in levels
+        for row in _rows([one for one in results if one.level == level], measures, baseline, level)
+    ]
+    errors = dict.fromkeys(result.outcome.error for result in results if result.outcome.error is not None)
+    return Summary(
+        baseline=baseline,
+        planned=len(results) if planned is None else planned,
+        results=len(results),
+        errors=tuple(str(error) for error in errors),
+        rows=tuple(_rows(results, measures, baseline, None)),
+        by_level=tuple(by_level) if len(levels) > 1 else (),
+    )
+
+
+def _rows(results: Sequence[Result], measures: Mapping[str, MeasureOf], baseline: str, level: int | None) -> list[Row]:
+    groups: dict[tuple[str, int], dict[Trial, Result]] = {}
+    for result in results:
+        group = groups.setdefault((result.cell.label, result.cell.budget), {})
+        group[result.problem, result.cell.seed] = result
+    return [
+        _row(label, budget, level, group, None if label == baseline else groups.get((baseline, budget)), measures)
+        for (label, budget), group in groups.items()
+    ]
+
+
+def _row(
+    label: str,
+    budget: int,
+    level: int | None,
+    group: Mapping[Trial, Result],
+    base: Mapping[Trial, Result] | None,
+    measures: Mapping[str, MeasureOf],
+) -> Row:
+    ran = [result.outcome for result in group.values() if result.outcome.error is None]
+    roles = [role for role in ROLES if any(role in one.usage for one in ran)]
+    return Row(
+        strategy=label,
+        budget=budget,
+        level=level,
+        questions=len({problem for problem, _ in group}),
+        results=len(group),
+        errors=len(group) - len(ran),
+        failed=sum(one.failed for one in ran),
+        unplaced=sum(one.unplaced for one in ran),
+        measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
+        tokens={role: _mean_usage([one.usage.get(role, Usage()) for one in ran]) for role in roles},
+        flops=_mean([one.flops for one in ran]),
+        rounds=_mean([one.rounds for one in ran]),
+        seconds=_mean([one.seconds for one in ran]),
+    )
+
+
+def _measure(
+    name: str, measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None
+) -> Measure:
+    values = _by_question({trial: measure(result) for trial, result in group.items()})
+    low, high = _bootstrap(values) if name == "pass_rate" else wilson_interval(float(values.sum()), len(values))
+    return Measure(float(values.mean()), low, high, None if base is None else _difference(measure, group, base))
+
+
+def _difference(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result]) -> Difference | None:
+    shared = {trial: measure(group[trial]) - measure(base[trial]) for trial in group if trial in base}
+    if not shared:
+        return None
+    values = _by_question(shared)
+    return Difference(float(values.mean()), *_bootstrap(values), detectable_difference(values))
+
+
+def _by_question(values: Mapping[Trial, float]) -> FloatArray:
+    """The mean over seeds of each problem's values."""
+    problems: dict[str, list[float]] = {}
+    for (problem, _), value in values.items():
+        problems.setdefault(problem, []).append(value)
+    return np.array([_mean(each) for each in problems.values()])
+
+
+def _bootstrap(values: FloatArray) -> tuple[float, float]:
+    return bootstrap_interval(values, keyed_generator("questions", len(values)))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else 0.0
+
+
+def _mean_usage(usages: Sequence[Usage]) -> dict[str, float]:
+    return {name: _mean([getattr(usage, name) for usage in usages]) for name in Usage.__dataclass_fields__}

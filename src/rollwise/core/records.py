@@ -1,0 +1,250 @@
+"""The records and protocols that a plug-in's author reads. Records are frozen and hold no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollwise.errors import InputError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+PathKey = tuple[int, ...]
+"""A path's name: the root copy it descends from, then which copy it was at each allocation.
+
+A path that has grown d steps has a key of length d; while it waits to grow its next step, d + 1. The key never depends
+on the order in which replies arrive, so it seeds randomness and breaks ties.
+"""
+
+
+class Stop(StrEnum):
+    """Why a step ended."""
+
+    STEP = "step"
+    END = "end"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question, and what is known about it: the gold answer, the world and level it was drawn from.
+
+    `instruction` is what a policy is told beside the question, where it has to be told anything.
+    """
+
+    id: str
+    question: str
+    answer: str | None = None
+    world: str | None = None
+    level: int | None = None
+    instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One grown step: its text with the separator that closed it, its tokens, and why it stopped.
+
+    `logprob` is the sum over the step of the log-probability under the policy at temperature 1; `ids` are the tokens
+    themselves where the policy tells them, an end-of-text token left out. `certainty` is the mean over the step's
+    tokens of how far the policy's next-token distribution was from uniform over its k likeliest tokens,
+    -1/k Σ log(k p), at or above 0, where the policy tells those: Kang et al.'s self-certainty (2502.18581) where k is
+    the whole vocabulary.
+    """
+
+    text: str
+    tokens: int
+    stop: Stop
+    logprob: float = float("nan")
+    ids: tuple[int, ...] = ()
+    certainty: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A partial or finished solution: its key, its steps, and the reward after each scored step."""
+
+    key: PathKey
+    steps: tuple[Step, ...] = ()
+    rewards: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The solution so far, as generated."""
+        return "".join(step.text for step in self.steps)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated along this path, counted once each."""
+        return sum(step.tokens for step in self.steps)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last step ended the text."""
+        return bool(self.steps) and self.steps[-1].stop is Stop.END
+
+    def copy(self, index: int) -> Path:
+        """Copy number `index` of this path, waiting to grow its next step."""
+        return Path((*self.key, index), self.steps, self.rewards)
+
+    def grown(self, step: Step) -> Path:
+        """This path with one more step."""
+        return Path(self.key, (*self.steps, step), self.rewards)
+
+    def scored(self, reward: float) -> Path:
+        """This path with the reward of its last step."""
+        return Path(self.key, self.steps, (*self.rewards, reward))
+
+
+def whole_steps(text: str, separator: str, ended: bool = False) -> list[str]:
+    """The steps of a solution so far, blank ones left out. What follows the last separator is a step only if the text
+    ended there; else it was cut off and its sense is not known yet.
+    """
+    parts = text.split(separator)
+    return [part for part in (parts if ended else parts[:-1]) if part.strip()]
+
+
+def key_text(key: PathKey) -> str:
+    """A path key as people read it: (5, 0, 2) is `5.0.2`."""
+    return ".".join(map(str, key))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rollout that was lost, and why. It costs one rollout of the width and nothing else."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a direction finder knows of one path: a label (equal label, same direction) or an embedding (d,).
+
+    `unplaced` says why there is neither, where nothing can be found out about this path, as of a text that no embedder
+    takes: it is then a direction of its own. A finder that breaks down gives a Failure.
+    """
+
+    label: Hashable = None
+    embedding: FloatArray | None = None
+    unplaced: str | None = None
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Who goes together among k candidates: hard labels (k,), a cosine similarity (k, k), or weights (k,) that stand
+    for 1 / (size of the direction). Exactly one is given; `rollwise.directions` turns each into uniqueness.
+    """
+
+    labels: IntArray | None = None
+    similarity: FloatArray | None = None
+    weights: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of each candidate's chance p that one completion of it ends right: p ~ Beta(κm, κ(1 - m)).
+
+    `mean` m (k,) lies in [0, 1] and is calibrated: no share of anything; `concentration` κ (k,), above 0, is how much
+    that mean is worth, in completions seen. `correlation` ρ in (0, 1] is how much of the doubt about p is common to the
+    candidates of one direction: 1 where they share one p. `spent` (k,) are rollouts that a path has had already, none
+    of them known to be right; None where there are none. `size_exponent` α is how much a direction's log-odds rise with
+    the log of its size, among the directions at hand.
+    """
+
+    mean: FloatArray
+    concentration: FloatArray
+    correlation: float = 1.0
+    spent: IntArray | None = None
+    size_exponent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The k active paths that an allocator chooses among, and the evidence about them.
+
+    `rewards` (k,) are raw rewards in [0, 1]; `lineage` (k,) is the index of the root copy each path descends from;
+    `depth` (k,) counts grown steps. A field is None where nothing is known. `seed` is all the randomness there is.
+    `belief` is what a calibration makes of the rewards.
+    """
+
+    paths: tuple[PathKey, ...]
+    rewards: FloatArray
+    directions: Directions | None = None
+    lineage: IntArray | None = None
+    depth: IntArray | None = None
+    question: str | None = None
+    seed: int = 0
+    belief: Belief | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """How many copies of each candidate go on: `counts` (k,) sum to the width.
+
+    `weights` (k,) are the shares before rounding and sum to 1 (all 0 where a width of 0 leaves none); `uniqueness` (k,)
+    is what the directions contributed, or None; `first_counts` (k,) are the counts before a second stage, where there
+    is one.
+    """
+
+    counts: IntArray
+    weights: FloatArray
+    uniqueness: FloatArray | None = None
+    first_counts: IntArray | None = None
+
+    @property
+    def effective_directions(self) -> float | None:
+        """Σγ: how many directions the candidates amount to."""
+        return None if self.uniqueness is None else float(self.uniqueness.sum())
+
+
+@dataclass
+class Usage:
+    """Tokens of one role: generated anew, read anew, and served from a cache; and the calls that did it."""
+
+    generated: int = 0
+    prefilled: int = 0
+    cached: int = 0
+    calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path. `certainty`
+    says whether anybody reads a step's certainty; where nobody does, a policy may leave it unknown.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    max_step_tokens: int = 256
+    max_tokens: int = 2048
+    seed: int = 0
+    certainty: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
+            raise InputError(
+                f"a temperature is 0 or above and top_p lies above 0 and up to 1, not {self.temperature}, {self.top_p}"
+            )
+        if min(self.max_step_tokens, self.max_tokens) < 1:
+            raise InputError("a step and a path take at least 1 token: raise max_step_tokens and max_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A reward in [0, 1] of a model that tells how sure it is: p ~ Beta(κm, κ(1 - m)), m the reward, κ its
+    concentration.
+    """
+
+    reward: float
+    concentration: float
+
+    def __float__(self) -> float:
+        return self.reward

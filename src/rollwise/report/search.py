@@ -1,0 +1,152 @@
+"""Tables and text for people: a search round by round, where its rollouts went, its cost; and what a bench found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rollwise.report.flow import Band, Flow
+from rollwise.report.sheets import number_column
+from rollwise.search import Allocated, Round, Solution
+
+_SHOWN = 8
+_NAMED, _TOLD = 7, 10
+
+
+def round_line(happened: Round) -> Text:
+    """One line on a finished round: what grew, what ended, and how the width was handed out."""
+    rewards = [event.reward for event in happened.grown]
+    mean = f"{sum(rewards) / len(rewards):.2f}" if rewards else "-"
+    line = Text(f"step {happened.index + 1:>2}: {len(happened.grown):>3} grown at reward {mean}")
+    if happened.allocated is not None:
+        counts = happened.allocated.allocation.counts
+        most = int(counts.max())
+        line.append(f", {int((counts > 0).sum()):>3} go on {f'at most {most} times' if most > 1 else 'once each'}")
+        effective = happened.allocated.allocation.effective_directions
+        if effective is not None:
+            line.append(f", {effective:.1f} directions")
+    if unplaced := [event.unplaced for event in happened.grown if event.unplaced is not None]:
+        line.append(f", {len(unplaced)} unplaced: {unplaced[0]}", style="yellow")
+    if happened.finished:
+        line.append(f", {len(happened.finished)} finished", style="green")
+    if happened.failed:
+        line.append(f", {len(happened.failed)} failed: {happened.failed[0].reason}", style="red")
+    return line
+
+
+def verdict_text(solution: Solution) -> Text:
+    """The answer and what supports it, or an honest account of why there is none."""
+    finished, lost = len(solution.finished), len(solution.failures)
+    ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
+    if solution.answer is not None:
+        word = _support(solution.vote)
+        text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({_judgement(solution)})")
+        return text.append(f"\nsupport {solution.support:.0%} {word}; {ledger}")
+    if solution.attempt is None and lost and not finished:
+        (reason, count), *_ = Counter(solution.failures).most_common(1)
+        most = "all of them" if count == lost else f"{count} of them"
+        return Text(f"no path reached an answer; {ledger}, {most}: {reason}")
+    if solution.attempt is None:
+        return Text(f"no path reached an answer; {ledger}. Raise --budget, or --max-tokens if paths were cut off.")
+    text = Text.assemble("no path verified", style="yellow")
+    return text.append(
+        f"; the best attempt, which is wrong: {solution.attempt}\n{ledger}. The question may have no solution; "
+        "if it has one, a larger --budget or another --seed may find it.",
+        style="default",
+    )
+
+
+def _support(vote: str) -> str:
+    """What the support of a vote's winner is a share of."""
+    if vote == "verified":
+        return "of the answers are right"
+    return "of the vote's weight" if vote.endswith("_majority") else "of the answers agree"
+
+
+def _judgement(solution: Solution) -> str:
+    if not solution.judged:
+        return "not checked"
+    if not solution.right:
+        return "wrong"
+    return "checked to be right" if solution.vote == "verified" else "right"
+
+
+def _cut(name: str) -> Text:
+    """A name that ends in an ellipsis where the table has no room for all of it, before any number gives way."""
+    return Text(name, no_wrap=True, overflow="ellipsis")
+
+
+def where_table(searched: Flow, solution: Solution) -> Table:
+    """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
+    title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("direction of the first step")
+    rounds = len(searched.columns)
+    told = range(0, rounds, -(-rounds // _TOLD))
+    for index in told:
+        number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
+    number_column(table, "finished")
+    number_column(table, "right", style="green")
+    home = searched.labels.get
+    alive = Counter((home(path[:1]), len(path)) for path in searched.labels)
+    finished = Counter(home(path.key[:1]) for path in solution.finished)
+    ends = zip(solution.finished, solution.rights, strict=True)
+    right = Counter(home(path.key[:1]) for path, good in ends if good)
+    bands = searched.columns[0] if searched.columns else ()
+    ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
+    for band in ranked[:_SHOWN]:
+        counts = [str(alive[band.label, index + 1] or "·") for index in told]
+        table.add_row(_cut(band.name), *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
+    if rest := ranked[_SHOWN:]:
+        sums = [sum(alive[band.label, index + 1] for band in rest) for index in told]
+        done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
+        cells = [str(one or "·") for one in (*sums, done, good)]
+        table.add_row(_cut(f"{len(rest)} more directions"), *cells, style="dim")
+    return table
+
+
+def ledger_table(solution: Solution) -> Table:
+    """Tokens by role, FLOPs, seconds."""
+    account = solution.ledger
+    title = f"ledger: {account.rounds} rounds, {account.seconds:.1f} s"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("role")
+    for name in ("generated", "read", "from cache", "FLOPs"):
+        number_column(table, name)
+    for role, usage in account.usage.items():
+        counts = (usage.generated, usage.prefilled, usage.cached)
+        if usage.calls or any(counts):
+            flops = f"{account.flops(role):.2e}" if account.parameters[role] else "unknown"
+            table.add_row(role, *(f"{count:,}" for count in counts), flops)
+    return table
+
+
+def explanation(searched: Flow, solution: Solution) -> Group:
+    """Why the rollouts went where they went: for each round its directions, what each was given and on what grounds."""
+    tables: list[RenderableType] = []
+    for event in solution.events:
+        if isinstance(event, Allocated):
+            tables += [_explain_round(event, searched.columns[event.round]), Text()]
+    return Group(*tables)
+
+
+def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
+    title = f"step {event.round + 1}: {event.width} rollouts to hand out"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("direction")
+    for name in ("paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
+        number_column(table, name)
+    bands = sorted((band for band in column if band.label is not None), key=lambda band: (-band.given, -band.share))
+    for band in bands[: 2 * _SHOWN]:
+        unique = "-" if band.unique is None else f"{band.unique:.2f}"
+        table.add_row(
+            _cut(band.name), str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given)
+        )
+    if rest := bands[2 * _SHOWN :]:
+        paths, share, given = (sum(getattr(band, name) for band in rest) for name in ("paths", "share", "given"))
+        table.add_row(f"{len(rest)} more", str(paths), "", "", f"{share:.1%}", str(given), style="dim")
+    return table

@@ -1,0 +1,180 @@
+"""The search as a pure state machine: `ask` which paths to grow by one step, `tell` what came back.
+
+It does no input or output and knows no clock: local batches, HTTP, replay and resume are different drivers of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rollwise.core import (
+    Allocator,
+    Belief,
+    Believe,
+    Candidates,
+    Evidence,
+    Failure,
+    FloatArray,
+    Path,
+    PathKey,
+    Problem,
+    Step,
+    Stop,
+)
+from rollwise.directions import from_evidence
+from rollwise.errors import InputError
+from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One path grown by one step: the step, the reward after it, what the direction finder knows, and the
+    concentration κ of a reward model that tells one.
+    """
+
+    step: Step
+    reward: float
+    evidence: Evidence = field(default_factory=Evidence)
+    concentration: float = math.nan
+
+
+STEP_AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
+    "last": lambda rewards: rewards[-1],
+    "min": min,
+    "product": math.prod,
+    "mean": lambda rewards: math.fsum(rewards) / len(rewards),
+}
+"""How the rewards of a path's steps become the path's reward."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budget N of rollouts and where a path ends: after so many steps or tokens.
+
+    `constant_width` is the paper's: N paths stay active until N have finished, and the first N vote.
+    """
+
+    budget: int = 64
+    max_steps: int = 40
+    max_tokens: int = 2048
+    constant_width: bool = False
+    aggregate: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("budget", "max_steps", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} has to be at least 1, not {getattr(self, name)}")
+        if self.aggregate not in STEP_AGGREGATES:
+            raise InputError(f"no step aggregate is called {self.aggregate!r}; there are: {', '.join(STEP_AGGREGATES)}")
+
+
+class Search:
+    """One question's search. Replies may be told in any order; a second reply for the same path is ignored.
+
+    `believe` makes a belief of the rewards, for strategies that read one. Without it the belief is the reward model's,
+    where it tells how sure it is.
+    """
+
+    def __init__(
+        self, problem: Problem, allocate: Allocator, limits: Limits, seed: int = 0, believe: Believe | None = None
+    ) -> None:
+        self.problem, self.allocate, self.limits, self.seed = problem, allocate, limits, seed
+        self.believe = believe
+        self.round = 0
+        self.events: list[Event] = []
+        self.finished: list[Path] = []
+        self.failed: list[PathKey] = []
+        self._waiting: dict[PathKey, Path] = {(index,): Path((index,)) for index in range(limits.budget)}
+        self._grown: list[tuple[Path, Growth]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to ask."""
+        return not self._waiting
+
+    @property
+    def voters(self) -> list[Path]:
+        """The finished paths that vote, each once: the first N to finish."""
+        return self.finished[: self.limits.budget]
+
+    def ask(self) -> list[Path]:
+        """The paths of this round that still have to grow by one step."""
+        return list(self._waiting.values())
+
+    def tell(self, key: PathKey, outcome: Growth | Failure, spans: Mapping[str, Span] | None = None) -> None:
+        """What came of growing a path, with the spans of "generating", "scoring" and "embedding" where they are known.
+        The round's last reply allocates the next round.
+        """
+        path = self._waiting.pop(key, None)
+        if path is None:
+            return
+        if isinstance(outcome, Growth) and not np.isfinite(outcome.reward):
+            outcome = Failure(f"the reward model returned {outcome.reward}")
+        if isinstance(outcome, Failure):
+            self.failed.append(key)
+            self.events.append(Failed(self.round, key, outcome.reason, spans or {}))
+        else:
+            grown = path.grown(outcome.step).scored(outcome.reward)
+            self._grown.append((grown, outcome))
+            unplaced = outcome.evidence.unplaced
+            self.events.append(Grown(self.round, key, outcome.step, outcome.reward, unplaced, spans or {}))
+        if not self._waiting:
+            self._close_round()
+
+    def reward(self, path: Path) -> float:
+        """A path's reward from those of its steps."""
+        return STEP_AGGREGATES[self.limits.aggregate](path.rewards)
+
+    def _close_round(self) -> None:
+        grown, self._grown = sorted(self._grown, key=lambda item: item[0].key), []
+        active: list[tuple[Path, Growth]] = []
+        for path, growth in grown:
+            stop = self._stop(path, growth.step)
+            if stop is None:
+                active.append((path, growth))
+            else:
+                self.finished.append(path)
+                self.events.append(Finished(self.round, path.key, stop))
+        width = self.limits.budget - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
+        if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
+            self._allocate(active, width)
+        self.round += 1
+
+    def _stop(self, path: Path, step: Step) -> Stop | None:
+        if step.stop is Stop.END:
+            return Stop.END
+        limited = len(path.steps) >= self.limits.max_steps or path.tokens >= self.limits.max_tokens
+        return Stop.LENGTH if limited else None
+
+    def _allocate(self, active: Sequence[tuple[Path, Growth]], width: int) -> None:
+        paths = [path for path, _ in active]
+        rewards = np.array([self.reward(path) for path in paths])
+        depth = np.array([len(path.steps) for path in paths])
+        candidates = Candidates(
+            paths=tuple(path.key for path in paths),
+            rewards=rewards,
+            directions=from_evidence([growth.evidence for _, growth in active]),
+            lineage=np.array([path.key[0] for path in paths]),
+            depth=depth,
+            question=self.problem.id,
+            seed=self.seed,
+            belief=self.believe(rewards, depth) if self.believe else _told(rewards, active),
+        )
+        allocation = self.allocate(candidates, width)
+        self.events.append(Allocated(self.round, width, candidates, allocation))
+        copies = [
+            path.copy(index) for path, count in zip(paths, allocation.counts, strict=True) for index in range(count)
+        ]
+        self._waiting = {copy.key: copy for copy in copies}
+
+
+def _told(rewards: FloatArray, active: Sequence[tuple[Path, Growth]]) -> Belief | None:
+    """What the reward model believes of the candidates; None where it does not tell how sure it is of each."""
+    concentration = np.array([growth.concentration for _, growth in active], dtype=np.float64)
+    if not np.all(concentration > 0) or rewards.min() < 0 or rewards.max() > 1:
+        return None
+    return Belief(rewards, concentration)

@@ -1,1 +1,0 @@
-"""An OpenAI-compatible server for the models of this process."""

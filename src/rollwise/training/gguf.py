@@ -1,0 +1,168 @@
+"""A bundled policy as one GGUF file, which llama.cpp serves; the file format is the package `gguf`'s."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollwise.errors import InputError, MissingExtraError
+from rollwise.worlds import literal_pattern
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+NORMAL, UNKNOWN, CONTROL = 1, 2, 3
+"""Kinds of tokens: text, what stands for text that no token spells, and what is no text."""
+
+
+def write_gguf(folder: Path, out: Path, name: str) -> int:
+    """Write the Llama policy of a world that lies in `folder` to the file `out`, in float32; returns its bytes.
+
+    Raises InputError where the folder holds another architecture, or a tokenizer that is not a world's own.
+    """
+    for package in ("gguf", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("writing a GGUF file", "gguf")
+    config = _read(folder / "config.json")
+    if config.get("model_type") != "llama":
+        raise InputError(
+            f"{folder} holds {config.get('model_type', 'no known model')!r}, and only a world's own Llama policies are "
+            "written here: take convert_hf_to_gguf.py of llama.cpp for other models"
+        )
+    metadata = {**described(config, name), **vocabulary(folder)}
+    partial = out.with_name(f"{out.name}.part")
+    _write(partial, metadata, renamed(_loaded(folder), config))
+    partial.replace(out)
+    return out.stat().st_size
+
+
+def _write(file: Path, metadata: Mapping[str, Any], weights: Weights) -> None:
+    from gguf import GGUFValueType, GGUFWriter
+
+    writer = GGUFWriter(file, "llama")
+    for key, value in metadata.items():
+        kind = GGUFValueType.UINT32 if type(value) is int else GGUFValueType.get_type(value)
+        writer.add_key_value(key, value, kind)
+    for name, weight in weights.items():
+        writer.add_tensor(name, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def described(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The metadata that llama.cpp reads of a Llama, from a transformers configuration."""
+    heads, width = config["num_attention_heads"], config["hidden_size"]
+    size = config.get("head_dim") or width // heads
+    own = {
+        "vocab_size": config["vocab_size"],
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": width,
+        "block_count": config["num_hidden_layers"],
+        "feed_forward_length": config["intermediate_size"],
+        "attention.head_count": heads,
+        "attention.head_count_kv": config.get("num_key_value_heads") or heads,
+        "attention.key_length": size,
+        "attention.value_length": size,
+        "rope.dimension_count": size,
+        "attention.layer_norm_rms_epsilon": float(config["rms_norm_eps"]),
+        "rope.freq_base": _rope_base(config),
+    }
+    return {"general.name": name, "general.file_type": 0, **{f"llama.{key}": value for key, value in own.items()}}
+
+
+def _rope_base(config: Mapping[str, Any]) -> float:
+    rope = config.get("rope_parameters") or {}
+    if rope.get("rope_type", "default") != "default":
+        raise InputError(f"positions of the type {rope['rope_type']!r} are not written to GGUF here")
+    return float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)
+
+
+def vocabulary(folder: Path) -> dict[str, Any]:
+    """A world's literals as a unigram vocabulary: llama.cpp has no words, but of pieces that all score alike it takes
+    the fewest, which here is the longest literal at each place, as ours does (only a number of four digits and more,
+    which no world knows, may be cut elsewhere). What no literal spells is one unknown token, as with us.
+    """
+    tokenizer, settings = _read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json")
+    ids: dict[str, int] = tokenizer["model"].get("vocab") or {}
+    special = {token["content"] for token in tokenizer["added_tokens"] if token["special"]}
+    tokens = sorted(ids, key=lambda token: ids[token])
+    if not _is_literal(tokenizer, [token for token in tokens if token not in special]):
+        raise InputError(
+            f"{folder} holds a tokenizer that is not made of a world's literals: take convert_hf_to_gguf.py of "
+            "llama.cpp for it"
+        )
+    unknown = tokenizer["model"]["unk_token"]
+    kinds = [UNKNOWN if token == unknown else CONTROL if token in special else NORMAL for token in tokens]
+    # llama.cpp writes spaces ▁ in such a vocabulary
+    spelled = [token if token in special else token.replace(" ", "▁") for token in tokens]
+    switches = ("add_space_prefix", "remove_extra_whitespaces", "add_bos_token", "add_eos_token")
+    return {
+        "tokenizer.ggml.model": "t5",
+        "tokenizer.ggml.tokens": spelled,
+        "tokenizer.ggml.scores": [-1.0] * len(tokens),
+        "tokenizer.ggml.token_type": kinds,
+        "tokenizer.ggml.unknown_token_id": ids[unknown],
+        "tokenizer.ggml.eos_token_id": ids[settings["eos_token"]],
+        "tokenizer.ggml.padding_token_id": ids[settings["pad_token"]],
+        **{f"tokenizer.ggml.{switch}": False for switch in switches},
+        "tokenizer.chat_template": (folder / "chat_template.jinja").read_text(encoding="utf-8"),
+    }
+
+
+def _is_literal(tokenizer: Mapping[str, Any], literals: Sequence[str]) -> bool:
+    cut = tokenizer.get("pre_tokenizer") or {}
+    meant = {"type": "Split", "pattern": {"Regex": literal_pattern(literals)}, "behavior": "Isolated", "invert": False}
+    plain = tokenizer["model"].get("type") == "WordLevel" and tokenizer.get("normalizer") is None
+    return plain and cut == meant
+
+
+def renamed(weights: Weights, config: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """The weights under llama.cpp's names. Raises InputError for one that has none."""
+    from gguf import MODEL_ARCH, get_tensor_name_map
+
+    heads = config["num_attention_heads"]
+    turned = {"attn_q": heads, "attn_k": config.get("num_key_value_heads") or heads}
+    names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    found = {}
+    for name, weight in weights.items():
+        own = names.get_name(name, try_suffixes=(".weight",))
+        if own is None or not name.endswith(".weight") or "experts" in name or "block_sparse_moe" in name:
+            raise InputError(f"the weights {name} have no place in a Llama's GGUF file")
+        kind = own.removesuffix(".weight").rpartition(".")[2]
+        found[own] = interleaved(weight, turned[kind]) if kind in turned else weight
+    return found
+
+
+def interleaved(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Rows (heads · size,) of a query or key projection in the order in which llama.cpp turns them: pairs (2j, 2j + 1)
+    of a head, where transformers turns (j, j + size/2).
+    """
+    rows, columns = weight.shape
+    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
+    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows, columns)
+
+
+def _loaded(folder: Path) -> dict[str, NDArray[np.float32]]:
+    from safetensors.numpy import load_file
+
+    found: dict[str, NDArray[np.float32]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= {name: weight.astype(np.float32) for name, weight in load_file(file).items()}
+    if not found:
+        raise InputError(f"{folder} holds no weights as safetensors")
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file.parent} holds no policy of a world: {file.name} cannot be read") from error
+    return content

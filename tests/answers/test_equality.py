@@ -1,0 +1,228 @@
+"""Boxes by hand; equality against exact arithmetic and known identities; the worker against what makes it hang."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollwise.answers.equality import _SPELLINGS, _worker, equivalent, group
+from rollwise.answers.extraction import last_boxed
+
+TOWER = "9^{9^{9^{9^9}}}"
+PATIENCE = 30.0  # seconds that are never needed, but for a busy machine
+few = settings(max_examples=20)
+BALANCED = st.recursive(
+    st.sampled_from(["", "a", "1 ", r"\{", r"\}", r"\frac"]),
+    lambda inner: st.lists(inner, min_size=1, max_size=3).map(lambda parts: "{" + "}{".join(parts) + "}"),
+    max_leaves=8,
+)
+TERMS = st.recursive(
+    st.integers(1, 9).map(lambda value: (str(value), Fraction(value))),
+    lambda inner: st.tuples(inner, st.sampled_from("+−×÷"), inner).map(lambda parts: joined(*parts)),
+    max_leaves=4,
+)
+
+
+def joined(left: tuple[str, Fraction], sign: str, right: tuple[str, Fraction]) -> tuple[str, Fraction]:
+    (a, x), (b, y) = left, right
+    if sign == "÷" and y == 0:
+        sign = "+"
+    values = {"+": x + y, "−": x - y, "×": x * y, "÷": x / y if y else x}
+    return f"({a} {sign} {b})", values[sign]
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"so \boxed{42}.", "42"),
+        (r"\boxed{ 42 }", "42"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+        (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."),
+        (r"\boxed{\}}", r"\}"),
+        (r"\boxed{1 \\{2} \\}", r"1 \\{2} \\"),
+        (r"first \boxed{1}, then \boxed{2}", "2"),
+        (r"\fbox{1} \boxed{2}", "2"),
+        (r"\boxed{1} \fbox{2}", "2"),
+        (r"\boxed{1} \boxed{2", "1"),
+        (r"\boxed{1} \boxed{ }", "1"),
+        (r"\boxed{\text{a \boxed{3}}}", "3"),
+        (r"\boxed{1 + \frac{2}{3}", None),
+        (r"\boxed{}", None),
+        (r"\boxed", None),
+        ("{42}", None),
+        ("", None),
+    ],
+)
+def test_last_boxed(text: str, inside: str | None) -> None:
+    assert last_boxed(text) == inside
+
+
+@given(inside=BALANCED, around=st.text("ab{}\\ ", max_size=8))
+def test_a_balanced_box_is_found_wherever_it_stands(inside: str, around: str) -> None:
+    assert last_boxed(f"{around} \\boxed{{{inside}1}} {around}") == f"{inside}1".strip()
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        (r"\frac{1}{2}", "0.5"),
+        (r"\frac{1}{2}", "1/2"),
+        (r"\frac12", "2/4"),
+        ("1,000", "1000"),
+        ("x + y", "y + x"),
+        ("(x+1)^2", "x^2 + 2x + 1"),
+        (r"\sqrt{8}", r"2\sqrt{2}"),
+        ("6 ÷ 2", "3"),
+        ("2×3", r"2 \cdot 3"),
+        ("−3", "-3"),
+        ("5 – 2", "3"),
+        ("(3 + 5) * 2", "2 × (5 + 3)"),
+        ("(1,2)", "(1, 4/2)"),
+        ("[0, 1)", "[0, 2/2)"),
+        (r"\{1, 2\}", r"\{2, 1\}"),
+        ("x = 5", "5"),
+        ("$5$", "5"),
+    ],
+)
+def test_equal_mathematics(gold: str, answer: str) -> None:
+    assert equivalent(gold, answer, PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("3", "4"),
+        ("1/3", "0.3"),
+        ("x", "y"),
+        ("6 ÷ 2", "2 ÷ 6"),
+        ("5 − 2", "2 − 5"),
+        ("(1,2)", "(2,1)"),
+        ("[0, 1)", "[0, 1]"),
+        ("1", ""),
+        ("1", r"\frac{"),
+    ],
+)
+def test_different_mathematics(gold: str, answer: str) -> None:
+    assert not equivalent(gold, answer, PATIENCE)
+
+
+@few
+@given(part=st.integers(-60, 60), whole=st.integers(1, 30), factor=st.integers(2, 9))
+def test_fractions_are_equal_when_their_values_are(part: int, whole: int, factor: int) -> None:
+    assert equivalent(rf"\frac{{{part}}}{{{whole}}}", f"{part * factor}/{whole * factor}", PATIENCE)
+    assert not equivalent(rf"\frac{{{part}}}{{{whole}}}", f"{part * factor + 1}/{whole * factor}", PATIENCE)
+
+
+@few
+@given(term=TERMS)
+def test_arithmetic_equals_its_value(term: tuple[str, Fraction]) -> None:
+    text, value = term
+    assert equivalent(str(value), text, PATIENCE)
+    assert not equivalent(str(value + 1), text, PATIENCE)
+
+
+def test_group_numbers_answers_as_they_appear() -> None:
+    answers = ["1/2", None, "3", "0.5", r"\frac{1}{2}", "6 ÷ 2", None, "x", "1/2"]
+    assert group(answers, seconds=PATIENCE).tolist() == [0, -1, 1, 0, 0, 1, -1, 2, 0]
+
+
+@pytest.mark.parametrize("answers", [[], [None], [None, "7"], ["7", "7", None]])
+def test_group_of_at_most_one_answer(answers: Sequence[str | None]) -> None:
+    assert group(answers).tolist() == [-1 if answer is None else 0 for answer in answers]
+
+
+def test_group_by_text_knows_spelling_only() -> None:
+    assert group(["2 × 3", "6", "2  ×  3", "5 − 1", "5 - 1"], compare="text").tolist() == [0, 1, 0, 2, 2]
+
+
+def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+    assert group(["12", None, "7", "012", "−7", "-7", " 7 "]).tolist() == [0, -1, 1, 0, 2, 2, 1]
+    assert equivalent("12", "012")
+    assert not equivalent("12", "13")
+
+
+@few
+@given(terms=st.lists(TERMS, min_size=2, max_size=5, unique_by=lambda term: term[0]))
+def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list[tuple[str, Fraction]]) -> None:
+    texts, values = [text.translate(_SPELLINGS) for text, _ in terms], [value for _, value in terms]
+    assert _worker.call("leaders", texts, seconds=PATIENCE) == [values.index(value) for value in values]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+        labels = group([text for text, _ in terms])
+    assert (labels[:, None] == labels).tolist() == [[one == other for one in values] for other in values]
+
+
+def test_the_worker_is_asked_about_one_answer_of_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def same(task: str, texts: list[str], seconds: float) -> list[int]:
+        asked.append(texts)
+        return [0, 0, 2, 3]
+
+    monkeypatch.setattr(_worker, "call", same)
+    assert group(["2 × 3", "6.0", "1 + 5", "(4", "4", "2 + 2", None, "6"]).tolist() == [0, 0, 0, 1, 2, 2, -1, 0]
+    assert asked == [[r"2 \times 3", "6.0", "(4", "4"]]
+
+
+def test_group_refuses_a_comparison_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="spelling"):
+        group(["1/2", "0.5"], compare="spelling")
+
+
+def test_many_threads_may_ask_at_once() -> None:
+    asked = [(str(Fraction(index, 8)), str((index + index % 2) / 8)) for index in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        answered = list(pool.map(lambda pair: equivalent(pair[0], pair[1], PATIENCE), asked))
+    assert answered == [index % 2 == 0 for index in range(24)]
+
+
+def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
+    assert equivalent("1/2", "0.5", PATIENCE)
+    hung = _worker._process
+    assert hung is not None
+    start = time.monotonic()
+    assert not equivalent(TOWER, "1", seconds=1)
+    assert time.monotonic() - start < 6
+    assert hung.poll() is not None
+    assert equivalent("1/2", "0.5", PATIENCE)
+
+
+def test_a_worker_that_died_is_replaced() -> None:
+    assert equivalent("1/2", "0.5", PATIENCE)
+    assert _worker._process is not None
+    _worker._process.kill()
+    _worker._process.wait()
+    assert equivalent("1/2", "0.5", PATIENCE)
+
+
+def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    assert equivalent("1/2", "0.5", PATIENCE)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(Interrupted):
+            equivalent(TOWER, "1", seconds=PATIENCE)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert equivalent("1/2", "0.5", seconds=10)
+
+
+def test_one_hanging_answer_does_not_spoil_the_group() -> None:
+    assert group(["1/2", TOWER, "0.5"], seconds=1, pair_seconds=5).tolist() == [0, 1, 0]

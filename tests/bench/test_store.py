@@ -1,0 +1,138 @@
+"""The store on real files: what is written is read, once, whole or not at all."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from rollwise.bench.store import Cell, Experiment, Outcome, Store
+from rollwise.core import Problem, Usage
+from rollwise.errors import InputError
+
+CELLS = {Cell("rebase", 8, 0): {"strategy": "rebase"}, Cell("dora", 8, 0): {"strategy": "dora"}}
+REBASE, DORA = CELLS
+PROBLEMS = [Problem(f"p{index}", f"question {index}", "24", "countdown", index % 2) for index in range(3)]
+USAGE = {"policy": Usage(5, 6, 7, 8), "reward": Usage(0, 1, 2, 3)}
+SOLVED = Outcome(True, True, 3, 7, 1, 2, 0.5, "2 × 3", 4, 1.5e9, 0.25, None, USAGE)
+
+
+def begin(store: Store) -> Experiment:
+    return store.begin({"seeds": 1}, "abc", "0.1.0", CELLS, PROBLEMS, {"mine.py": "12"}, {"cores": 2})
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.db")
+    assert store.latest() is None
+    begun = begin(store)
+    assert store.latest() == begun
+    assert (begun.config, begun.sources, begun.environment) == ({"seeds": 1}, {"mine.py": "12"}, {"cores": 2})
+    events = [{"event": "grown", "path": "0", "text": "2 × 3 = 6, left: 4 6"}]
+    assert store.record(begun.id, DORA, "p1", SOLVED, events)
+    assert store.record(begun.id, REBASE, "p2", Outcome(error="ValueError: no"))
+    store.close()
+    again = Store(tmp_path / "results.db")
+    assert again.held(begun.id) == {(DORA, "p1"), (REBASE, "p2")}
+    first, second = again.results(begun.id)
+    assert (first.cell, first.problem, first.level, first.outcome) == (REBASE, "p2", 0, Outcome(error="ValueError: no"))
+    assert (second.cell, second.problem, second.level, second.outcome) == (DORA, "p1", 1, SOLVED)
+    assert again.events(begun.id, DORA, "p1") == events
+    assert again.events(begun.id, REBASE, "p2") is None
+
+
+def test_a_result_is_written_once(tmp_path: Path) -> None:
+    store, other = Store(tmp_path / "results.db"), Store(tmp_path / "results.db")
+    begun = begin(store)
+    assert store.record(begun.id, DORA, "p0", SOLVED)
+    assert not other.record(begun.id, DORA, "p0", Outcome())
+    assert [result.outcome for result in other.results(begun.id)] == [SOLVED]
+
+
+def test_results_come_in_one_order_whenever_they_were_written(tmp_path: Path) -> None:
+    pairs = [(cell, problem.id) for cell in CELLS for problem in PROBLEMS]
+    orders = []
+    for name, order in (("a", pairs), ("b", pairs[::-1])):
+        store = Store(tmp_path / name)
+        begun = begin(store)
+        for cell, problem in order:
+            store.record(begun.id, cell, problem, SOLVED)
+        orders.append([(result.cell, result.problem) for result in store.results(begun.id)])
+    assert orders == [pairs, pairs]
+
+
+def test_experiments_of_one_file_keep_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.db")
+    first, second = begin(store), begin(store)
+    store.record(first.id, DORA, "p0", SOLVED)
+    assert store.latest() == second
+    assert store.held(second.id) == set()
+    assert store.results(second.id) == []
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.db")
+    begun = begin(store)
+    with pytest.raises(Exception, match="JSON serializable"):
+        store.record(begun.id, DORA, "p0", SOLVED, [{"event": object()}])
+    assert store.held(begun.id) == set()
+    with sqlite3.connect(tmp_path / "results.db") as plain:
+        assert plain.execute("select count(*) from usages").fetchone() == (0,)
+
+
+def test_a_process_that_dies_loses_nothing_that_was_written(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; from test_store import *\n"
+        "store = Store(Path(sys.argv[1])); begun = begin(store)\n"
+        "store.record(begun.id, DORA, 'p0', SOLVED); os._exit(9)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "results.db"), str(Path(__file__).parent)])
+    assert run.returncode == 9
+    assert Store(tmp_path / "results.db").held(1) == {(DORA, "p0")}
+
+
+def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results.db")
+    begun = begin(store)
+    with sqlite3.connect(tmp_path / "results.db") as writer:
+        assert writer.execute("pragma journal_mode").fetchone() == ("wal",)
+        writer.execute("begin immediate")
+        assert store.results(begun.id) == []
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    gate = threading.Barrier(8)
+
+    def open_one(name: str) -> int:
+        gate.wait()
+        return begin(Store(tmp_path / name)).id
+
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(5):
+            assert sorted(pool.map(open_one, [f"{turn}.db"] * 8)) == list(range(1, 9))
+
+
+def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("this is no database, it is a text of some length")
+    with pytest.raises(InputError, match="cannot be used as a store"):
+        Store(tmp_path / "text.db")
+    with pytest.raises(InputError, match="cannot be used as a store"):
+        Store(tmp_path / "nowhere" / "results.db")
+    Store(tmp_path / "newer.db").close()
+    with sqlite3.connect(tmp_path / "newer.db") as plain:
+        plain.execute("pragma user_version = 99")
+    with pytest.raises(InputError, match="another version"):
+        Store(tmp_path / "newer.db")
+
+
+def test_without_its_package_the_store_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None; from rollwise.cli import main; sys.argv[1:] = ['bench']; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=os.environ)
+    assert run.returncode == 2
+    assert run.stderr == "rollwise: the store of runs needs an extra: pip install 'rollwise[bench]'\n"

@@ -1,0 +1,59 @@
+"""Directions by MiniLM, with its real weights."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.heavy
+
+
+def test_equal_texts_are_one_direction_and_the_end_of_a_long_text_counts() -> None:
+    from rollwise.core import Evidence, Path, Problem, Step, Stop
+    from rollwise.directions.finders import MiniLM
+
+    embedder = MiniLM()
+    long = "18 + 22 = 40, left: 1 7 13 40\n\n" * 40
+    texts = [long + "7 × 13 = 91, left: 1 40 91", long + "I went to the market to buy fish", long]
+    first, other, same = embedder.embed([texts[0], texts[1], texts[0]])
+    assert first @ same == pytest.approx(1, abs=1e-5)
+    assert first @ other < 0.999
+    assert embedder.tokens(texts) == 3 * 256
+
+    session = embedder.open(Problem("q", "q"), policy=None)  # type: ignore[arg-type]
+    paths = [Path((index,), (Step(text, 5, Stop.STEP),)) for index, text in enumerate([texts[0], texts[1], texts[0]])]
+
+    import asyncio
+
+    found = asyncio.run(session.find(paths))
+    first, _, again = (one.embedding for one in found if isinstance(one, Evidence))
+    assert first is not None
+    assert again is not None
+    assert np.array_equal(first, again)
+    assert session.usage.prefilled == 2 * 256
+
+
+def test_a_search_runs_on_minilm_directions() -> None:
+    import rollwise
+
+    solution = rollwise.solve("Use 3, 4, 5 to make 17", budget=8, directions="minilm")
+    assert len(solution.finished) == 8
+    assert solution.ledger.usage["embedder"].prefilled > 0
+    assert solution.ledger.flops("embedder") > 0
+
+
+async def test_a_server_embeds_by_minilm_what_many_ask_for_at_once() -> None:
+    import asyncio
+
+    from rollwise.directions.finders import MiniLM
+    from rollwise.model_server.embedding import MiniLMEmbedder
+    from rollwise.model_server.errors import RequestError
+    from rollwise.model_server.schemas import EmbeddingBody
+
+    embedder, model = MiniLMEmbedder(), MiniLM()
+    texts = ["7 × 13 = 91", "fish", "7 × 13 = 91"]
+    bodies = [EmbeddingBody(input=texts), EmbeddingBody(input="fish")]
+    found = await asyncio.gather(*map(embedder.embed, bodies))
+    np.testing.assert_allclose(found[0].vectors, model.embed(texts), atol=1e-5)
+    np.testing.assert_allclose(found[1].vectors, model.embed(["fish"]), atol=1e-5)
+    assert (found[0].tokens, found[1].tokens) == (model.tokens(texts), model.tokens(["fish"]))
+    with pytest.raises(RequestError, match="not tokens"):
+        await embedder.embed(EmbeddingBody(input=[1, 2]))

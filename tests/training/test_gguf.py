@@ -1,0 +1,191 @@
+"""A bundled policy as a GGUF file: read by the format's description, computed with, and text spelled by its words."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from tiny import saved, word_tokenizer, words_of
+from typer.testing import CliRunner
+
+from rollwise.cli import build_app
+from rollwise.engines.local.policy import LocalPolicy
+from rollwise.errors import InputError
+from rollwise.names import bundled
+from rollwise.registry import find_world
+from rollwise.training.gguf import renamed, write_gguf
+
+FOLDER = bundled("countdown", "policy", "small")
+WORLD = find_world("countdown")
+Array = NDArray[np.float64]
+
+
+class Reader:
+    """A GGUF file by the format's description: metadata `known`, weights `held`."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.place = content, 0
+        assert self.take("4s") == b"GGUF"
+        version, weights, entries = self.take("I"), self.take("Q"), self.take("Q")
+        assert version == 3
+        self.known = {self.text(): self.value(self.take("I")) for _ in range(entries)}
+        named = [(self.text(), [self.take("Q") for _ in range(self.take("I"))], *self.spot()) for _ in range(weights)]
+        alignment = self.known.get("general.alignment", 32)
+        start = -(-self.place // alignment) * alignment
+        self.held = {}
+        for name, sizes, kind, offset in named:
+            assert kind == 0
+            assert offset % alignment == 0
+            flat = np.frombuffer(content, "<f4", int(np.prod(sizes)), start + offset)
+            self.held[name] = flat.reshape(sizes[::-1]).astype(float)
+
+    def take(self, kind: str) -> Any:
+        (value,) = struct.unpack_from(f"<{kind}", self.content, self.place)
+        self.place += struct.calcsize(f"<{kind}")
+        return value
+
+    def text(self) -> str:
+        size = self.take("Q")
+        return str(self.take(f"{size}s").decode())
+
+    def spot(self) -> tuple[int, int]:
+        return self.take("I"), self.take("Q")
+
+    def value(self, kind: int) -> Any:
+        if kind == 8:
+            return self.text()
+        if kind == 9:
+            member, count = self.spot()
+            return [self.value(member) for _ in range(count)]
+        return self.take({4: "I", 5: "i", 6: "f", 7: "?"}[kind])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    out = tmp_path_factory.mktemp("gguf") / "small.gguf"
+    write_gguf(FOLDER, out, "small")
+    return Reader(out.read_bytes())
+
+
+def normed(values: Array, weight: Array, epsilon: float) -> Array:
+    return values / np.sqrt((values**2).mean(-1, keepdims=True) + epsilon) * weight
+
+
+def turned(values: Array, base: float) -> Array:
+    """(heads, places, size): neighbours 2j and 2j + 1 are turned by place · base^(−2j/size), as llama.cpp does."""
+    angles = np.arange(values.shape[1])[:, None] * base ** (-np.arange(0, values.shape[2], 2) / values.shape[2])
+    even, odd = values[..., ::2], values[..., 1::2]
+    both = [even * np.cos(angles) - odd * np.sin(angles), even * np.sin(angles) + odd * np.cos(angles)]
+    return np.stack(both, -1).reshape(values.shape)
+
+
+def logits(file: Reader, ids: list[int]) -> Array:
+    """(places, vocabulary): a Llama by its definition, with llama.cpp's names."""
+    known = {name.removeprefix("llama."): value for name, value in file.known.items() if name.startswith("llama.")}
+    heads, epsilon, base = (
+        known[name] for name in ("attention.head_count", "attention.layer_norm_rms_epsilon", "rope.freq_base")
+    )
+    state = file.held["token_embd.weight"][ids]
+    mask = np.triu(np.full((len(ids), len(ids)), -np.inf), 1)
+    for layer in range(known["block_count"]):
+        w = {name.split(".")[2]: held for name, held in file.held.items() if name.startswith(f"blk.{layer}.")}
+        seen = normed(state, w["attn_norm"], epsilon)
+        parts = [
+            (seen @ w[one].T).reshape(len(ids), heads, -1).swapaxes(0, 1) for one in ("attn_q", "attn_k", "attn_v")
+        ]
+        query, key = (turned(one, base) for one in parts[:2])
+        scores = query @ key.swapaxes(1, 2) / np.sqrt(known["attention.key_length"]) + mask
+        chances = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (chances / chances.sum(-1, keepdims=True)) @ parts[2]
+        state = state + mixed.swapaxes(0, 1).reshape(len(ids), -1) @ w["attn_output"].T
+        seen = normed(state, w["ffn_norm"], epsilon)
+        gate = seen @ w["ffn_gate"].T
+        state = state + (gate / (1 + np.exp(-gate)) * (seen @ w["ffn_up"].T)) @ w["ffn_down"].T
+    out = file.held.get("output.weight", file.held["token_embd.weight"])
+    result: Array = normed(state, file.held["output_norm.weight"], epsilon) @ out.T
+    return result
+
+
+def spelled(file: Reader, text: str) -> list[int]:
+    """The ids of text without special tokens, by brute force: of all ways to cut it into pieces the one that scores
+    most, where each character of no piece costs 10 more than the worst piece; unknown ones in a row are one token.
+    """
+    tokens, scores, kinds = (file.known[f"tokenizer.ggml.{one}"] for one in ("tokens", "scores", "token_type"))
+    pieces = {piece: place for place, piece in enumerate(tokens) if kinds[place] == 1}
+    text, unknown = text.replace(" ", "▁"), file.known["tokenizer.ggml.unknown_token_id"]
+    longest = max(map(len, pieces))
+    best: list[tuple[float, list[int]]] = [(0.0, [])]
+    for end in range(1, len(text) + 1):
+        ways = [(best[end - 1][0] + min(scores) - 10.0, [*best[end - 1][1], unknown])]
+        for size in range(1, min(end, longest) + 1):
+            if (place := pieces.get(text[end - size : end])) is not None:
+                ways.append((best[end - size][0] + scores[place], [*best[end - size][1], place]))
+        best.append(max(ways, key=lambda way: way[0]))
+    found = best[-1][1]
+    return [one for place, one in enumerate(found) if not (place and one == unknown == found[place - 1])]
+
+
+def test_the_file_computes_what_the_policy_computes(file: Reader) -> None:
+    local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
+    ids = local.prompt_tokens(WORLD.problem(5, 1)) + local.tokenizer.encode("2 + 3 = 5, left: 5 7 9\n\n")
+    with torch.inference_mode():
+        meant = local.model(input_ids=torch.tensor([ids])).logits[0].double().numpy()
+    assert np.abs(logits(file, ids) - meant).max() < 2e-4 * np.abs(meant).max()
+
+
+def test_its_weights_are_all_of_the_policys(file: Reader) -> None:
+    stored = load_file(FOLDER / "model.safetensors")
+    assert sum(held.size for held in file.held.values()) == sum(one.size for one in stored.values())
+    assert np.array_equal(file.held["token_embd.weight"], stored["model.embed_tokens.weight"].astype(float))
+
+
+def test_its_words_spell_text_as_the_policys_do(file: Reader) -> None:
+    local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
+    for seed in range(200):
+        question = WORLD.problem(1 + seed % 5, seed).question
+        assert spelled(file, question) == local.tokenizer.encode(question), question
+    for text in ("12 − 3 = 9, left: 9 100\n\nAnswer: \\boxed{(1 + 2) × 999}.", "What is 2 + 2?", "Ann × Use 7, "):
+        assert spelled(file, text) == local.tokenizer.encode(text), text
+
+
+def test_its_special_tokens_are_named(file: Reader) -> None:
+    local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
+    known = {name.removeprefix("tokenizer."): value for name, value in file.known.items()}
+    assert known["ggml.eos_token_id"] == local.tokenizer.eos_token_id
+    assert known["ggml.padding_token_id"] == local.tokenizer.pad_token_id
+    assert known["ggml.unknown_token_id"] == local.tokenizer.unk_token_id
+    assert known["chat_template"] == local.tokenizer.chat_template
+    unspoken = [place for place, kind in enumerate(known["ggml.token_type"]) if kind != 1]
+    assert unspoken == sorted(local.tokenizer.all_special_ids)
+
+
+def test_the_command_writes_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "policy.gguf"
+    run = CliRunner().invoke(build_app(), ["world", "export", "countdown", "--policy", "small", "--out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert "llama-server -m" in run.output
+    assert Reader(out.read_bytes()).known["general.name"] == "rollwise countdown small"
+    assert [*tmp_path.iterdir()] == [out]
+
+
+@pytest.mark.parametrize("name", ["model.layers.0.self_attn.rotary_emb.inv_freq", "score.weight"])
+def test_weights_that_no_llama_has_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no place in a Llama's GGUF file"):
+        renamed({name: np.zeros((2, 2), dtype=np.float32)}, {"num_attention_heads": 1, "num_hidden_layers": 1})
+
+
+def test_other_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
+        write_gguf(tmp_path, tmp_path / "out", "none")
+    tokenizer = word_tokenizer(words_of("2 + 2 = 4"), eos_token="<unk>", pad_token="<unk>")
+    for kind, reason in (
+        ("Qwen2ForCausalLM", "'qwen2'.*convert_hf_to_gguf"),
+        ("LlamaForCausalLM", "literals.*convert_"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            write_gguf(saved(tmp_path / kind, kind, tokenizer), tmp_path / "out", kind)
+    assert not (tmp_path / "out").exists()
