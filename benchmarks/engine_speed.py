@@ -1,10 +1,9 @@
-"""Tokens per second of the local engine: in a search, in plain sampling, and beside transformers' own `generate`.
+"""Measures the local engine's tokens per second: in a search, in plain sampling, and beside transformers' `generate`.
 
     python benchmarks/engine_speed.py --questions 8 --repeats 5 --json runs/engine_speed.json
 
-Every contender solves or samples the same questions of the bundled world with the bundled models. One after the other
-takes its turn in one process, over and over, and ratios are medians over the turns, so that what else the machine does
-falls on all of them alike.
+Every contender solves or samples the same questions of the bundled world with the bundled models. The contenders take
+turns in one process, and a ratio is the median over the turns. So other work on the machine slows all contenders alike.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ LEAST = {
 
 @dataclass(frozen=True)
 class Turn:
-    """What one contender did in one turn: tokens generated and read, and how long it took."""
+    """One turn of a contender: tokens generated, tokens read, and seconds."""
 
     generated: int
     prefilled: int
@@ -53,7 +52,7 @@ class Turn:
 
 
 class FreeReward:
-    """Rewards that cost nothing: uniform numbers by the path's key."""
+    """Rewards that cost nothing: uniform numbers keyed by the path."""
 
     parameters = 0
     reads_certainty = False
@@ -73,7 +72,7 @@ class FreeReward:
 
 
 class Forgetful(LocalPolicy):
-    """The engine without its kept prefixes: every round reads them anew, each once."""
+    """The engine without kept prefixes: every round reads each prefix anew, once."""
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
         session = super().open(problem, sampling)
@@ -82,17 +81,18 @@ class Forgetful(LocalPolicy):
         return session
 
 
-async def in_flight(work: Callable[[Problem], Awaitable[Usage]], problems: Sequence[Problem], many: int) -> Turn:
-    """Work through the problems, so many at a time."""
-    gate = asyncio.Semaphore(many)
+async def in_flight(work: Callable[[Problem], Awaitable[Usage]], problems: Sequence[Problem], at_once: int) -> Turn:
+    """Work on the problems, `at_once` at a time."""
+    gate = asyncio.Semaphore(at_once)
 
-    async def one(problem: Problem) -> Usage:
+    async def gated(problem: Problem) -> Usage:
         async with gate:
             return await work(problem)
 
     started = time.perf_counter()
-    usages = await asyncio.gather(*map(one, problems))
-    return Turn(sum(u.generated for u in usages), sum(u.prefilled for u in usages), time.perf_counter() - started)
+    usages = await asyncio.gather(*map(gated, problems))
+    seconds = time.perf_counter() - started
+    return Turn(sum(usage.generated for usage in usages), sum(usage.prefilled for usage in usages), seconds)
 
 
 def search(runner: Runner, given: argparse.Namespace) -> Callable[[], Turn]:
@@ -121,43 +121,41 @@ def plain(policy: LocalPolicy, given: argparse.Namespace) -> Callable[[], Turn]:
 
 
 def generate(model: Any, tokenizer: Any, batch: int, given: argparse.Namespace) -> Callable[[], Turn]:
-    """A contender that is transformers' own sampling, the same prompts in batches."""
-    questions = [problem.question for problem in problems_of(given) for _ in range(given.budget)]
-    texts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": one}], tokenize=False, add_generation_prompt=True)
-        for one in questions
-    ]
-    (end,) = {tokenizer.eos_token_id}
+    """A contender that samples the same prompts with transformers' `generate`, in batches."""
+    chats = [[{"role": "user", "content": problem.question}] for problem in problems_of(given)]
+    prompts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
+    texts = [prompt for prompt in prompts for _ in range(given.budget)]
 
     def run() -> Turn:
         generated = prefilled = 0
         started = time.perf_counter()
         for first in range(0, len(texts), batch):
-            inputs = tokenizer(
-                texts[first : first + batch],
-                add_special_tokens=False,
-                padding=True,
-                padding_side="left",
-                return_tensors="pt",
-            ).to(model.device)
-            ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            with torch.inference_mode():
-                whole = model.generate(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    do_sample=True,
-                    temperature=given.temperature,
-                    top_k=0,
-                    top_p=1.0,
-                    max_new_tokens=given.max_tokens,
-                )
-            new = whole[:, ids.shape[1] :]
-            before = (new == end).cumsum(1) - (new == end).int()
-            generated += int((before == 0).sum())
-            prefilled += int(mask.sum())
+            sampled, read = generate_batch(model, tokenizer, texts[first : first + batch], given)
+            generated, prefilled = generated + sampled, prefilled + read
         return Turn(generated, prefilled, time.perf_counter() - started)
 
     return run
+
+
+def generate_batch(model: Any, tokenizer: Any, texts: list[str], given: argparse.Namespace) -> tuple[int, int]:
+    """Tokens sampled, up to the end of each text, and tokens read for one batch of prompts."""
+    inputs = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left", return_tensors="pt").to(
+        model.device
+    )
+    ids, mask = inputs["input_ids"], inputs["attention_mask"]
+    with torch.inference_mode():
+        whole = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            temperature=given.temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=given.max_tokens,
+        )
+    is_end = whole[:, ids.shape[1] :] == tokenizer.eos_token_id
+    ends_before = is_end.cumsum(1) - is_end.int()
+    return int((ends_before == 0).sum()), int(mask.sum())
 
 
 def problems_of(given: argparse.Namespace) -> list[Problem]:
@@ -169,7 +167,7 @@ def load_policy(given: argparse.Namespace, rows: int, separator: str, kind: type
 
 
 def best_of(name: str, sizes: Iterable[int], make: Callable[[int], Callable[[], Turn]]) -> tuple[int, dict[int, float]]:
-    """The size at which a contender is fastest, and the tokens per second at each; the better of two turns counts."""
+    """The size at which a contender is fastest, and its tokens per second at each size, the better of two turns."""
     rates = {}
     for size in sizes:
         run = make(size)
@@ -179,7 +177,7 @@ def best_of(name: str, sizes: Iterable[int], make: Callable[[int], Callable[[], 
 
 
 def contenders(given: argparse.Namespace) -> tuple[dict[str, Callable[[], Turn]], dict[str, Any]]:
-    """Name → one turn; and the sizes that were tried first."""
+    """Name → a function that runs a turn; and the settings, with the sizes that were tried first."""
     model = load_policy(given, 1, UNSPLIT)
     rows, plain_rates = best_of(
         "plain sampling, rows", given.rows, lambda size: plain(load_policy(given, size, UNSPLIT), given)
@@ -214,29 +212,25 @@ def contenders(given: argparse.Namespace) -> tuple[dict[str, Callable[[], Turn]]
 
 
 def ratios(turns: dict[str, list[Turn]], setting: dict[str, Any]) -> dict[str, float]:
-    """Medians over the turns of one contender's figure over another's; and the fastest that two of them ever were."""
+    """Ratios of two contenders: medians over the turns, and the ratio of the fastest that each ever was."""
+    rates = {name: [turn.generated / turn.seconds for turn in taken] for name, taken in turns.items()}
+    times = {name: [turn.seconds for turn in taken] for name, taken in turns.items()}
 
-    def rate(one: str, other: str) -> float:
-        pairs = zip(turns[one], turns[other], strict=True)
-        return statistics.median((a.generated / a.seconds) / (b.generated / b.seconds) for a, b in pairs)
+    def median_ratio(values: dict[str, list[float]], name: str, base: str) -> float:
+        return statistics.median(mine / other for mine, other in zip(values[name], values[base], strict=True))
 
-    def best(name: str, tried: dict[int, float]) -> float:
-        return max(*tried.values(), *(turn.generated / turn.seconds for turn in turns[name]))
-
-    found = {f"{name} / plain": rate(name, "plain") for name in ("temperature", "rebase", "dora")}
-    found["plain / generate"] = rate("plain", "generate")
-    found["plain / generate, best of each"] = best("plain", setting["rates_by_rows"]) / best(
-        "generate", setting["rates_by_batch"]
-    )
-    found["reread / rebase, time"] = statistics.median(
-        a.seconds / b.seconds for a, b in zip(turns["reread"], turns["rebase"], strict=True)
-    )
-    found["reread / rebase, tokens read"] = turns["reread"][0].prefilled / turns["rebase"][0].prefilled
-    return found
+    best_plain = max(*setting["rates_by_rows"].values(), *rates["plain"])
+    best_generate = max(*setting["rates_by_batch"].values(), *rates["generate"])
+    return {f"{name} / plain": median_ratio(rates, name, "plain") for name in ("temperature", "rebase", "dora")} | {
+        "plain / generate": median_ratio(rates, "plain", "generate"),
+        "plain / generate, best of each": best_plain / best_generate,
+        "reread / rebase, time": median_ratio(times, "reread", "rebase"),
+        "reread / rebase, tokens read": turns["reread"][0].prefilled / turns["rebase"][0].prefilled,
+    }
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is measured, as plain values."""
+    """All measurements, as plain values."""
     torch.set_num_threads(given.threads or torch.get_num_threads())
     runs, setting = contenders(given)
     turns = in_turns(runs, given.repeats)
@@ -247,35 +241,34 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         | {"torch": torch.__version__, "transformers": transformers.__version__, "processor": processor()},
         "contenders": {
             name: {
-                "tokens_per_second": round(statistics.median(turn.generated / turn.seconds for turn in each)),
-                "generated": each[0].generated,
-                "prefilled": each[0].prefilled,
+                "tokens_per_second": round(statistics.median(turn.generated / turn.seconds for turn in taken)),
+                "generated": taken[0].generated,
+                "prefilled": taken[0].prefilled,
             }
-            for name, each in turns.items()
+            for name, taken in turns.items()
         },
         "ratios": {name: round(value, 3) for name, value in ratios(turns, setting).items()},
     }
 
 
 def processor() -> str:
+    """The name of the GPU, or the number and the name of the CPU's cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    names = [
-        line.split(":")[1].strip()
-        for line in (FilePath("/proc/cpuinfo").read_text().splitlines() if FilePath("/proc/cpuinfo").exists() else [])
-        if line.startswith("model name")
-    ]
+    cpuinfo = FilePath("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return f"{len(names)} × {names[0]}" if names else platform.processor()
 
 
-def table(found: dict[str, Any]) -> str:
-    """What was measured, for people."""
-    lines = [f"{name}: {value}" for name, value in found["setting"].items()]
+def table(figures: dict[str, Any]) -> str:
+    """The measurements as a table."""
+    lines = [f"{name}: {value}" for name, value in figures["setting"].items()]
     lines += ["", f"{'contender':14}{'tokens/s':>10}{'generated':>11}{'read':>9}"]
-    for name, row in found["contenders"].items():
+    for name, row in figures["contenders"].items():
         lines.append(f"{name:14}{row['tokens_per_second']:>10,}{row['generated']:>11,}{row['prefilled']:>9,}")
     lines += ["", f"{'ratio':32}{'median':>8}  goal"]
-    for name, value in found["ratios"].items():
+    for name, value in figures["ratios"].items():
         goal = f"at least {LEAST[name]}: {'reached' if value >= LEAST[name] else 'missed'}" if name in LEAST else ""
         lines.append(f"{name:32}{value:>8.2f}  {goal}")
     return "\n".join(lines)
@@ -286,36 +279,38 @@ def sizes_of(text: str) -> list[int]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What every benchmark of the engine can be told."""
+    """Add the options that all benchmarks of the engine share."""
     parser.add_argument("--questions", type=int, default=8)
     parser.add_argument("--level", type=int, default=5)
     parser.add_argument("--budget", type=int, default=64)
-    parser.add_argument("--in-flight", type=int, default=4, help="questions at a time")
+    parser.add_argument("--in-flight", type=int, default=4, help="concurrent questions")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--max-tokens", type=int, default=200)
     parser.add_argument("--policy", type=FilePath, default=bundled("countdown", "policy"))
-    parser.add_argument("--json", type=FilePath, help="write the figures to this file too")
+    parser.add_argument("--json", type=FilePath, help="also write the figures to this file")
 
 
-def write(found: dict[str, Any], given: argparse.Namespace) -> None:
-    """The figures into the file that was asked for."""
+def write(figures: dict[str, Any], given: argparse.Namespace) -> None:
+    """Write the figures to the file of --json, if there is one."""
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--rows", type=sizes_of, default=[32, 64, 128, 256], help="rows that plain sampling tries")
-    parser.add_argument("--batches", type=sizes_of, default=[32, 64, 128, 256], help="batches that generate tries")
-    parser.add_argument("--threads", type=int, help="torch's threads within an operation")
+    parser.add_argument(
+        "--rows", type=sizes_of, default=[32, 64, 128, 256], help="numbers of rows to try for plain sampling"
+    )
+    parser.add_argument("--batches", type=sizes_of, default=[32, 64, 128, 256], help="batch sizes to try for generate")
+    parser.add_argument("--threads", type=int, help="threads of torch within an operation")
     parser.add_argument("--reward", type=FilePath, default=bundled("countdown", "reward"))
     given = parser.parse_args(arguments)
-    found = measure(given)
-    print(table(found))
-    write(found, given)
+    figures = measure(given)
+    print(table(figures))
+    write(figures, given)
 
 
 if __name__ == "__main__":

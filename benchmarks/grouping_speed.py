@@ -1,8 +1,9 @@
-"""Processor seconds to group arithmetic answers: by exact value, as votes do, and by math-verify; both groups compared.
+"""Processor seconds to group arithmetic answers, by exact value and by math-verify; compares the groups of both.
 
     python benchmarks/grouping_speed.py --questions 10 --answers 30
 
-The answers are random expressions of each question's numbers, a bracket around every operation but the last.
+Votes group answers by exact value where they can. The answers here are random expressions of each question's numbers,
+with brackets around every operation except the last.
 """
 
 from __future__ import annotations
@@ -14,48 +15,51 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rollwise.answers.equality import _leaders, _plain, group
+from rollwise.answers.equality import _plain, group
+from rollwise.answers.worker import leaders
 from rollwise.registry import find_world
 
 
-def expressions(numbers: Sequence[int], many: int, generator: np.random.Generator) -> list[str]:
-    """So many expressions that use every number once."""
-    made = []
-    for _ in range(many):
+def expressions(numbers: Sequence[int], count: int, generator: np.random.Generator) -> list[str]:
+    """The distinct ones among `count` random expressions that use every number once."""
+    drawn = []
+    for _ in range(count):
         terms = list(map(str, generator.permutation(numbers)))
         while len(terms) > 1:
-            one, other = terms.pop(), terms.pop()
+            left, right = terms.pop(), terms.pop()
             sign = generator.choice(["+", "−", "×", "÷"])
-            terms.append(f"({one} {sign} {other})")
+            terms.append(f"({left} {sign} {right})")
             generator.shuffle(terms)
-        made.append(terms[0][1:-1])
-    return list(dict.fromkeys(made))
+        drawn.append(terms[0][1:-1])
+    return list(dict.fromkeys(drawn))
 
 
 def timed(
-    work: Callable[[Sequence[str]], Sequence[int]], sets: Sequence[Sequence[str]]
+    grouping: Callable[[Sequence[str]], Sequence[int]], questions: Sequence[Sequence[str]]
 ) -> tuple[float, list[list[int]]]:
-    """Processor seconds of this process, and the labels, numbered in order of appearance."""
+    """The processor seconds of this process, and each question's labels, numbered in order of appearance."""
     started = time.process_time()
-    labels = [list(work(texts)) for texts in sets]
+    labels_by_question = [list(grouping(answers)) for answers in questions]
     seconds = time.process_time() - started
-    return seconds, [[list(dict.fromkeys(some)).index(one) for one in some] for some in labels]
+    return seconds, [[list(dict.fromkeys(labels)).index(label) for label in labels] for labels in labels_by_question]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=int, default=10)
-    parser.add_argument("--answers", type=int, default=30, help="of each question")
+    parser.add_argument("--answers", type=int, default=30, help="per question")
     parser.add_argument("--level", type=int, default=5)
     given = parser.parse_args(arguments)
     world, generator = find_world("countdown"), np.random.default_rng(0)
-    asked = (world.problem(given.level, seed).question for seed in range(given.questions))
-    numbers = [list(map(int, re.findall(r"\d+", question)))[:-1] for question in asked]
-    sets = [expressions(some, given.answers, generator) for some in numbers]
-    by_value, labels = timed(group, sets)
-    by_math_verify, others = timed(lambda texts: _leaders(list(map(_plain, texts))), sets)
-    differing = sum(some != more for some, more in zip(labels, others, strict=True))
-    print(f"{sum(map(len, sets))} answers of {given.questions} questions, of which {differing} are grouped otherwise")
+    texts = (world.problem(given.level, seed).question for seed in range(given.questions))
+    numbers = [list(map(int, re.findall(r"\d+", text)))[:-1] for text in texts]
+    questions = [expressions(each, given.answers, generator) for each in numbers]
+    by_value, value_labels = timed(group, questions)
+    by_math_verify, math_verify_labels = timed(lambda answers: leaders(list(map(_plain, answers))), questions)
+    differing = sum(mine != theirs for mine, theirs in zip(value_labels, math_verify_labels, strict=True))
+    print(
+        f"{sum(map(len, questions))} answers to {given.questions} questions; the groups of {differing} questions differ"
+    )
     print(f"by value {by_value:.3f} s, by math-verify {by_math_verify:.1f} s, {by_math_verify / by_value:,.0f} times")
 
 

@@ -1,9 +1,9 @@
-"""Milliseconds that the exact optimum takes for many paths and rollouts, and for directions that share in part.
+"""Measures how many milliseconds the exact optimum takes, for many paths and rollouts.
 
     python benchmarks/optimal_speed.py --candidates 4096 --width 1000000
 
-`divisor` finds the counts of independent paths by bisection, `heap` hands rollouts out one by one (the width divided by
---fewer, since it takes a step for each), `shared` does so for directions of four whose members correlate.
+`divisor` finds the counts of independent paths by bisection. `heap` hands out the rollouts singly, so its width is
+divided by --fewer. `shared` does the same for directions of four members whose chances correlate.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ MEMBERS = 4
 
 
 def single_log_failures(mean: float, concentration: float) -> Iterator[float]:
-    """The log failure of 0, 1, 2, … rollouts of one path."""
+    """Yields the log failure of 0, 1, 2, … rollouts of a path."""
     value = 0.0
-    for had in count():
+    for rollouts in count():
         yield value
-        value += float(np.log1p(-mean / (1 + had / concentration)))
+        value += float(np.log1p(-mean / (1 + rollouts / concentration)))
 
 
 def contenders(given: argparse.Namespace) -> dict[str, tuple[int, Callable[[], IntArray]]]:
-    """Name → how many rollouts it hands out, and the call that does."""
+    """Returns for each contender how many rollouts it hands out, and the call that hands them out."""
     generator = np.random.default_rng(0)
     mean = generator.beta(1, 2, given.candidates)
     concentration = 10 ** generator.uniform(-1, 2, given.candidates)
@@ -40,12 +40,12 @@ def contenders(given: argparse.Namespace) -> dict[str, tuple[int, Callable[[], I
     few = given.width // given.fewer
 
     def heap() -> IntArray:
-        told = zip(mean.tolist(), concentration.tolist(), strict=True)
-        return greedy_counts([single_log_failures(m, k) for m, k in told], few)
+        paths = zip(mean.tolist(), concentration.tolist(), strict=True)
+        return greedy_counts([single_log_failures(m, k) for m, k in paths], few)
 
     def shared() -> IntArray:
-        told = zip(mean[::MEMBERS].tolist(), concentration[::MEMBERS].tolist(), strict=True)
-        return greedy_counts([shared_log_failures(m, k, 0.5, [0] * MEMBERS) for m, k in told], few)
+        directions = zip(mean[::MEMBERS].tolist(), concentration[::MEMBERS].tolist(), strict=True)
+        return greedy_counts([shared_log_failures(m, k, 0.5, [0] * MEMBERS) for m, k in directions], few)
 
     return {
         "divisor": (given.width, lambda: optimal_counts(mean, concentration, given.width)),
@@ -59,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     numbers = {"candidates": 4096, "width": 1_000_000, "fewer": 100}
     given = turns.parser(__doc__, 9, numbers).parse_args(arguments)
     runs = contenders(given)
-    found = turns.measure({name: run for name, (_, run) in runs.items()}, given, [*numbers, "repeats"])
+    times = turns.measure({name: run for name, (_, run) in runs.items()}, given, [*numbers, "repeats"])
     for name, (rollouts, run) in runs.items():
         assert int(run().sum()) == rollouts
-        found["milliseconds"][name]["rollouts"] = rollouts
-    turns.tell(found, GOAL, given.json)
+        times["milliseconds"][name]["rollouts"] = rollouts
+    turns.report(times, GOAL, given.json)
 
 
 if __name__ == "__main__":

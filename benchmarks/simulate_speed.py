@@ -1,8 +1,8 @@
-"""Instances a second of the laboratory: drawn, played under one strategy or all of them, and judged exactly.
+"""Measures how many instances a second the laboratory draws, plays under a strategy or under all, and judges exactly.
 
     python benchmarks/simulate_speed.py --budgets 16,64 --instances 500 --jobs 1,2
 
-By processor time, in one process; and by the clock, under all strategies, with so many processes.
+The rates count processor time of one process. The rates "by the clock" are of all strategies with --jobs processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def rate(
     jobs: int = 1,
     now: Callable[[], float] = time.process_time,
 ) -> float:
-    """Instances a second, each under all of the named strategies."""
+    """Returns instances a second, each played under all of the named strategies."""
     study = Study(sweep(world, None, [], [budget]), read_contenders(",".join(names)), instances)
     started = now()
     study.run(jobs=jobs)
@@ -46,20 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budgets", default="16,64")
     parser.add_argument("--instances", type=int, default=500)
-    parser.add_argument("--jobs", default="1", help="processes, for the figures by the clock")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--jobs", default="1", help="numbers of processes, for the figures by the clock")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     given = parser.parse_args(arguments)
     figures: dict[str, dict[str, float]] = {}
     for name, world in WORLDS.items():
         for budget in whole_numbers(given.budgets, "--budgets"):
-            row = {one: rate(world, [one], budget, given.instances) for one in STRATEGIES}
+            row = {strategy: rate(world, [strategy], budget, given.instances) for strategy in STRATEGIES}
             row["all"] = rate(world, STRATEGIES, budget, given.instances)
             for jobs in whole_numbers(given.jobs, "--jobs"):
                 row[f"all by the clock, jobs {jobs}"] = rate(
                     world, STRATEGIES, budget, given.instances, jobs, time.perf_counter
                 )
-            figures[f"{name}, N = {budget}"] = {one: round(found) for one, found in row.items()}
-            print(f"{name}, N = {budget}: " + ", ".join(f"{one} {found:,.0f}" for one, found in row.items()))
+            figures[f"{name}, N = {budget}"] = {contender: round(speed) for contender, speed in row.items()}
+            print(
+                f"{name}, N = {budget}: " + ", ".join(f"{contender} {speed:,.0f}" for contender, speed in row.items())
+            )
     if given.json:
         given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

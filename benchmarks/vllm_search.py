@@ -1,13 +1,13 @@
-r"""Search over a vLLM server beside plain concurrent sampling from it, in generated tokens a second.
+r"""Searches over a vLLM server compared with plain sampling from the same server, in generated tokens per second.
 
     vllm serve src/rollwise/worlds/models/countdown/policy --dtype float32 --enforce-eager --max-model-len 512 \
         --enable-prompt-tokens-details --block-size 32 --no-enable-chunked-prefill
     python benchmarks/vllm_search.py http://localhost:8000 --questions 8 --budget 64 --repeats 5
 
-The server runs in an environment of its own. Plain sampling is whole solutions of the same questions, so many of a
-question in a request and so many requests at a time as are fastest of those that are tried. The searches cost nothing
-beside the policy: their rewards are free, so what is measured is what going step by step costs. All take turns; ratios
-are medians over the turns, with the least and the greatest.
+The server runs in a separate environment. Plain sampling draws whole solutions of the same questions. It uses the
+fastest of the tried numbers of solutions per request and of concurrent requests. The rewards of the searches are free,
+so the comparison shows the cost of going step by step. The contenders take turns. A ratio is the median over the turns,
+with the least and the greatest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Client = httpx.AsyncClient
 
 
 async def ask(client: Client, path: str, body: dict[str, Any] | None = None) -> Any:
-    """What the server answers to a JSON body, or to no body; a connection that it closed meanwhile is made anew."""
+    """The server's reply to a JSON body, or to a GET without one; it connects again if the server closed the line."""
     for attempt in range(5):
         try:
             reply = await (client.get(path) if body is None else client.post(path, json=body))
@@ -51,21 +51,21 @@ def client_of(given: argparse.Namespace, most: int) -> Client:
 
 
 async def prompts_of(given: argparse.Namespace) -> tuple[str, list[list[int]]]:
-    """The served model's name, and the questions as its tokens."""
+    """The name of the served model, and the prompts of the questions as its token ids."""
     async with client_of(given, 1) as client:
         model = (await ask(client, "/v1/models"))["data"][0]["id"]
-        asked = [{"model": model, "messages": messages(problem)} for problem in problems_of(given)]
-        return model, [(await ask(client, "/tokenize", body))["tokens"] for body in asked]
+        bodies = [{"model": model, "messages": messages(problem)} for problem in problems_of(given)]
+        return model, [(await ask(client, "/tokenize", body))["tokens"] for body in bodies]
 
 
 def plain(given: argparse.Namespace, concurrent: int, together: int) -> Callable[[], Turn]:
-    """A contender that samples whole solutions: `together` of a question in a request, `concurrent` at a time."""
+    """A contender that samples whole solutions: `together` per request, `concurrent` at a time."""
     model, prompts = asyncio.run(prompts_of(given))
     together = min(together, given.budget)
     counts = [min(together, given.budget - first) for first in range(0, given.budget, together)]
     jobs = [(prompt, count) for prompt in prompts for count in counts]
 
-    async def one(client: Client, gate: asyncio.Semaphore, index: int) -> tuple[int, int]:
+    async def sample(client: Client, gate: asyncio.Semaphore, index: int) -> tuple[int, int]:
         prompt, count = jobs[index]
         body = {"model": model, "prompt": prompt, "n": count, "max_tokens": given.max_tokens, "seed": 1000 * index}
         body |= {"temperature": given.temperature, "top_p": 1.0, "top_k": -1, "add_special_tokens": False}
@@ -77,7 +77,7 @@ def plain(given: argparse.Namespace, concurrent: int, together: int) -> Callable
         gate = asyncio.Semaphore(max(1, concurrent // together))
         async with client_of(given, concurrent) as client:
             started = time.perf_counter()
-            used = await asyncio.gather(*(one(client, gate, index) for index in range(len(jobs))))
+            used = await asyncio.gather(*(sample(client, gate, index) for index in range(len(jobs))))
             seconds = time.perf_counter() - started
         generated, read = map(sum, zip(*used, strict=True))
         return Turn(generated, read, seconds)
@@ -86,7 +86,7 @@ def plain(given: argparse.Namespace, concurrent: int, together: int) -> Callable
 
 
 def searching(given: argparse.Namespace, strategy: str) -> Callable[[], Turn]:
-    """A contender that searches, with rewards that cost nothing and directions that are equal steps."""
+    """A contender that searches, with free rewards and with equal last steps as directions."""
     policy = HttpPolicy(given.url, given.rule, separator=WORLD.separator, concurrency=given.concurrency)
     fields = {"budget": given.budget, "max_tokens": given.max_tokens, "temperature": given.temperature}
     parts = {"policy": policy, "reward": FreeReward(), "directions": "text", "world": WORLD.name}
@@ -98,8 +98,9 @@ def rate(turn: Turn) -> float:
 
 
 def fastest(given: argparse.Namespace) -> tuple[tuple[int, int], dict[str, int]]:
-    """(solutions at a time, of a question in a request) with which plain sampling is fastest, and the rate of each; the
-    better of two turns counts.
+    """The fastest (solutions at a time, solutions per request) of plain sampling, and the rate of each combination.
+
+    The better of two turns counts.
     """
     rates = {}
     for concurrent in given.concurrent:
@@ -107,20 +108,20 @@ def fastest(given: argparse.Namespace) -> tuple[tuple[int, int], dict[str, int]]
             run = plain(given, concurrent, together)
             rates[concurrent, together] = round(max(rate(run()) for _ in range(2)))
             print(f"  plain, {concurrent} at a time, {together} a request: {rates[concurrent, together]:,}", flush=True)
-    shown = {f"{concurrent} at a time, {together} a request": found for (concurrent, together), found in rates.items()}
+    shown = {f"{concurrent} at a time, {together} a request": tried for (concurrent, together), tried in rates.items()}
     return max(rates, key=lambda sizes: rates[sizes]), shown
 
 
 def spread(turns: dict[str, list[Turn]], name: str) -> dict[str, float]:
-    """The median, least and greatest of a contender's rate over plain sampling's in the same turn."""
+    """The median, least and greatest ratio of a contender's rate to that of plain sampling in the same turn."""
     pairs = zip(turns[name], turns["plain"], strict=True)
-    ratios = [rate(one) / rate(other) for one, other in pairs]
-    found = {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
-    return {key: round(value, 3) for key, value in found.items()}
+    ratios = [rate(turn) / rate(plain_turn) for turn, plain_turn in pairs]
+    summary = {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
+    return {key: round(value, 3) for key, value in summary.items()}
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything that is measured, as plain values."""
+    """All measured figures, as plain values."""
     best, tried = fastest(given)
     runs = {"plain": plain(given, *best)} | {name: searching(given, name) for name in given.strategies.split(",")}
     turns = in_turns(runs, given.repeats)
@@ -140,9 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("url", help="the server's address, such as http://localhost:8000")
     parser.add_argument("--strategies", default="temperature,rebase,dora")
     parser.add_argument("--concurrent", type=sizes_of, default=[32, 64, 128, 256], help="solutions at a time to try")
-    parser.add_argument("--together", type=sizes_of, default=[1, 64], help="solutions a request to try")
-    parser.add_argument("--concurrency", type=int, default=256, help="requests of the searches at a time")
-    parser.add_argument("--rule", help="what ends a step, such as 'tokens(32)'; by default a line's end")
+    parser.add_argument("--together", type=sizes_of, default=[1, 64], help="solutions per request to try")
+    parser.add_argument("--concurrency", type=int, default=256, help="concurrent requests of the searches")
+    parser.add_argument("--rule", help="the step rule, such as 'tokens(32)'; default: the world's separator")
     add_options(parser)
     parser.set_defaults(in_flight=8)
     given = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""Plain sampling by the local engine beside a vLLM server that serves the same policy.
+"""Plain sampling with the local engine compared with a vLLM server that serves the same policy.
 
     vllm serve src/rollwise/worlds/models/countdown/policy --dtype float32 --enforce-eager --max-model-len 512
     python benchmarks/vllm_speed.py http://localhost:8000/v1
 
-The server runs in an environment of its own. Both get the same prompts as tokens and sample whole solutions at the same
-temperature; the server has so many requests at a time as --concurrent says. They take turns, so neither computes while
-the other is measured.
+The server runs in a separate environment. Both contenders get the same prompts as token ids and sample whole solutions
+at the same temperature; --concurrent limits the concurrent requests at the server. They take turns, so that neither
+computes while the other is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine_speed import UNSPLIT, WORLD, Turn, add_options, load_policy, plain, 
 
 
 def ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    """What the server answers to a JSON body, or to no body."""
+    """The server's reply to a JSON body, or to a GET without one."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=600) as reply:
@@ -31,10 +31,10 @@ def ask(url: str, body: dict[str, Any] | None = None) -> Any:
 
 
 def served(given: argparse.Namespace, prompts: Sequence[list[int]]) -> Callable[[], Turn]:
-    """A contender that is the server: one request a solution."""
+    """The server as a contender: one request per solution."""
     model = ask(f"{given.url}/models")["data"][0]["id"]
 
-    def one(index: int) -> tuple[int, int]:
+    def sample(index: int) -> tuple[int, int]:
         body = {
             "model": model,
             "prompt": prompts[index],
@@ -51,7 +51,7 @@ def served(given: argparse.Namespace, prompts: Sequence[list[int]]) -> Callable[
     def run() -> Turn:
         started = time.perf_counter()
         with ThreadPoolExecutor(given.concurrent) as pool:
-            counts = list(pool.map(one, range(len(prompts))))
+            counts = list(pool.map(sample, range(len(prompts))))
         generated, prefilled = map(sum, zip(*counts, strict=True))
         return Turn(generated, prefilled, time.perf_counter() - started)
 
@@ -59,7 +59,7 @@ def served(given: argparse.Namespace, prompts: Sequence[list[int]]) -> Callable[
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Tokens per second of both, and the median ratio over the turns."""
+    """The tokens per second of both contenders, and the median ratio over the turns."""
     policy = load_policy(given, given.engine_rows, UNSPLIT)
     prompts = [policy.prompt_tokens(problem) for problem in problems_of(given) for _ in range(given.budget)]
     runs = {"engine": plain(policy, given), "server": served(given, prompts)}

@@ -1,30 +1,31 @@
-"""Rewards that deserve no trust, to see what a search makes of them: `--reward experiments/bad_rewards.py:inverted`."""
+"""Rewards that deserve no trust, for tests of a search: `--reward experiments/bad_rewards.py:inverted`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from rollwise.core import Failure, Path, Problem
+from rollwise.core import Failure, Path, Problem, RewardModel
 from rollwise.numerics import keyed_generator
 from rollwise.registry import find_reward
 from rollwise.rewards.functions import from_function
 
 
-class Inverted:
-    """One minus the reward of the bundled model of the numbers game."""
+class Inverted(RewardModel):
+    """1 minus the reward of the bundled reward model of the numbers game."""
 
     def __init__(self) -> None:
         self.model = find_reward("trained", "countdown")
         self.parameters = self.model.parameters
 
     def open(self, problem: Problem, seed: int) -> Any:
-        """A session of the bundled model whose rewards are turned over."""
+        """A session of the bundled reward model with inverted rewards."""
         session: Any = self.model.open(problem, seed)
         judge = session.score
 
         async def score(paths: Sequence[Path]) -> list[float | Failure]:
-            return [one if isinstance(one, Failure) else 1 - float(one) for one in await judge(paths)]
+            rewards = await judge(paths)
+            return [reward if isinstance(reward, Failure) else 1 - float(reward) for reward in rewards]
 
         session.score = score
         return session
@@ -35,11 +36,11 @@ inverted = Inverted()
 
 @from_function
 def noise(problem: Problem, solutions: Sequence[Sequence[str]]) -> list[float]:
-    """A number that has nothing to do with the solution, the same for the same text."""
+    """A random number for each text; equal texts get equal numbers."""
     return [float(keyed_generator("noise", problem.id, *steps).random()) for steps in solutions]
 
 
 @from_function
 def constant(problem: Problem, solutions: Sequence[Sequence[str]]) -> list[float]:
-    """One half, whatever there is to judge."""
+    """One half for every solution."""
     return [0.5] * len(solutions)

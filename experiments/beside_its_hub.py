@@ -1,23 +1,23 @@
-r"""its_hub's beam search and particle filter beside searches of rollwise, on one served policy and one served reward.
+r"""its_hub's beam search and particle filter compared with searches of rollwise, on the same served models.
 
     rollwise serve-model --port 8000                      # in an environment with rollwise[local,serve]
-    pip install 'its_hub[lm]==1.2.0' 'rollwise[http]'     # in the environment of this script; no torch
+    pip install 'its_hub[lm]==1.2.0' rollwise             # in the environment of this script; no torch
     python experiments/beside_its_hub.py http://127.0.0.1:8000 --out runs/its_hub.jsonl
 
-A contender is `rollwise/STRATEGY@N`, `its_hub/beam@BUDGET` or `its_hub/particles@BUDGET`. Contenders take turns on
-the same block of questions, all of whose searches run at once; every block begins with another of them. What has a
-result in the file is not run again. What was chosen for its_hub:
+A contender is `rollwise/STRATEGY@N`, `its_hub/beam@BUDGET` or `its_hub/particles@BUDGET`. The contenders take turns on
+the same block of questions, and every block begins with another contender. All questions of a block are searched at
+once. Searches with a result in the file do not run again. its_hub runs with these settings:
 
-- Policy: `OpenAICompatibleLanguageModel` with `continue_final_message`; the field `extra_body`, which this server does
-  not know and whose content it sends at the top too, is left out. As many tokens a step at most as ours, and the same
-  temperature.
+- Policy: `OpenAICompatibleLanguageModel` with `continue_final_message`. The script removes the field `extra_body`,
+  which this server does not know; its_hub sends the content of the field at the top level too. The most tokens a step
+  and the temperature are those of rollwise.
 - `StepGeneration` with the world's separator as `step_token`, the box of an answer as `stop_token`, so that no ended
-  path goes on with empty steps, and as many steps at most as ours.
-- Reward: the same route and the same client as ours. It hands over whole texts without their last separator; the
-  adapter puts back what the reward model was trained on: the separator, or the end of the text after a boxed answer.
-- Its answer is its own choice (`the_one`: most reward, most weight). The vote of its responses is counted too, weighed
-  by their rewards, and so is ours by the best reward.
-- It takes no seed, so its rows do not repeat exactly; ours do but for rounding.
+  path continues with empty steps, and the same maximum of steps as rollwise.
+- Reward: the route and the client of rollwise. its_hub passes whole texts without their last separator. The adapter
+  adds what the reward model was trained on: the separator, or the end of the text after a boxed answer.
+- its_hub's answer is its own choice (`the_one`: most reward, most weight). The table also counts the vote of its
+  responses, weighted by their rewards, and for rollwise the answer with the best reward.
+- its_hub accepts no seed, so its rows do not repeat exactly. rollwise's rows repeat except for rounding.
 
 Tokens are the server's `usage` for both.
 """
@@ -59,8 +59,11 @@ MEASURES = ("chosen", "voted", "best", "covered")
 
 @dataclass(frozen=True)
 class Row:
-    """What came of one search: whether the contender's own choice, the weighted vote, the answer with the best reward
-    and any answer was right; the server's tokens; distinct texts among the responses; `error` where it broke down.
+    """The result of one search.
+
+    `chosen`, `voted`, `best` and `covered` say whether the contender's own choice, the weighted vote, the answer with
+    the best reward, and any answer was right. `generated` and `prompted` are the server's tokens, `distinct` counts the
+    different texts among the responses. `error` is the exception if the search raised one.
     """
 
     contender: str
@@ -79,8 +82,9 @@ class Row:
 
 
 def path_of(text: str) -> Path:
-    """The path that a text of its_hub is, which lacks its last separator: it ended where its last step boxes an answer,
-    else that step is closed.
+    """The path of a text of its_hub, which lacks its last separator.
+
+    If the last step boxes an answer, the text ended there. Otherwise the separator is added.
     """
     *before, last = text.split(WORLD.separator)
     steps = [Step(part + WORLD.separator, 1, Stop.STEP) for part in before]
@@ -90,13 +94,13 @@ def path_of(text: str) -> Path:
 
 
 class JudgedTexts:
-    """its_hub's interface of a process reward model (`ascore`), by the served reward model of a rollwise session."""
+    """A session of a served reward model with its_hub's interface of a process reward model (`ascore`)."""
 
     def __init__(self, session: Any) -> None:
         self.session = session
 
     async def ascore(self, prompt: Any, texts: Sequence[str]) -> list[float]:
-        """The reward after the last step of each text. Raises RuntimeError where one is lost."""
+        """The reward after the last step of each text. Raises RuntimeError if a request is lost."""
         scores = await self.session.score([path_of(text) for text in texts])
         if lost := [score.reason for score in scores if isinstance(score, Failure)]:
             raise RuntimeError(f"the reward model: {lost[0]}")
@@ -104,7 +108,7 @@ class JudgedTexts:
 
 
 def judged(problem: Problem, paths: Sequence[Path], rewards: Sequence[float], chosen: str | None) -> dict[str, Any]:
-    """What of a Row its responses decide; `chosen` is the answer that the contender itself gives."""
+    """The fields of a Row that depend on the responses; `chosen` is the contender's own answer."""
     answers = [answer_of(path) for path in paths]
     rights = [answer is not None and WORLD.is_right(problem, answer) for answer in answers]
     labels, weights = group(answers), np.asarray(rewards, dtype=np.float64)
@@ -122,7 +126,7 @@ Search = Callable[[Problem], Awaitable[dict[str, Any]]]
 
 
 def our_search(given: argparse.Namespace, strategy: str, budget: int) -> Search:
-    """A search of rollwise: policy, reward and directions all served."""
+    """A search of rollwise with a served policy, reward model and embedder."""
     runner = Runner(
         Config.of(
             world=WORLD.name,
@@ -150,7 +154,7 @@ def our_search(given: argparse.Namespace, strategy: str, budget: int) -> Search:
 
 
 def served_model(given: argparse.Namespace) -> Any:
-    """its_hub's client of the policy, which counts what the server says it used."""
+    """its_hub's client of the policy, which adds up the server's usage."""
     from its_hub import OpenAICompatibleLanguageModel
     from its_hub.api import GenerationUsage
 
@@ -163,7 +167,7 @@ def served_model(given: argparse.Namespace) -> Any:
             return request
 
         async def _agenerate(self, *arguments: Any, **named: Any) -> Any:
-            *others, _ = arguments  # the last is an account, which the searches leave out
+            *others, _ = arguments  # the last is a usage, which the searches leave out
             return await super()._agenerate(*others, self.used, **named)
 
     model = Counting(
@@ -192,12 +196,12 @@ def its_search(given: argparse.Namespace, algorithm: str, budget: int) -> Search
         session, model = reward.open(problem, 0), served_model(given)
         try:
             if algorithm == "beam":
-                kind = BeamSearch(steps, JudgedTexts(session), beam_width=given.beam_width)
-                found = await kind.ainfer(model, problem.question, budget, return_response_only=False)
+                search_method = BeamSearch(steps, JudgedTexts(session), beam_width=given.beam_width)
+                found = await search_method.ainfer(model, problem.question, budget, return_response_only=False)
                 rewards = found.scores
             else:
-                kind = ParticleFiltering(steps, JudgedTexts(session))
-                found = await kind.ainfer(model, problem.question, budget, return_response_only=False)
+                search_method = ParticleFiltering(steps, JudgedTexts(session))
+                found = await search_method.ainfer(model, problem.question, budget, return_response_only=False)
                 rewards = [1 / (1 + float(np.exp(-weight))) for weight in found.log_weights_lst]
         finally:
             await session.close()
@@ -214,7 +218,7 @@ def its_search(given: argparse.Namespace, algorithm: str, budget: int) -> Search
 
 
 def contender(name: str, given: argparse.Namespace) -> Search:
-    """The search that a contender's name stands for. Raises ValueError for a name that is none."""
+    """The search of a contender's name. Raises ValueError for an unknown name."""
     library, _, rest = name.partition("/")
     kind, _, budget = rest.partition("@")
     if not budget.isdigit() or library not in ("rollwise", "its_hub"):
@@ -222,27 +226,28 @@ def contender(name: str, given: argparse.Namespace) -> Search:
     if library == "rollwise":
         return our_search(given, kind, int(budget))
     if kind not in ("beam", "particles"):
-        raise ValueError(f"of its_hub there are beam and particles, not {kind!r}")
+        raise ValueError(f"its_hub runs with beam or particles, not with {kind!r}")
     return its_search(given, kind, int(budget))
 
 
 async def attempt(name: str, search: Search, problem: Problem) -> Row:
-    """One search; one that breaks down counts as not solved."""
+    """The row of one search. A search that raises counts as not solved."""
     try:
         return Row(name, problem.id, **await search(problem))
-    except Exception as error:  # whatever a library raises
+    except Exception as error:  # a library may raise anything
         return Row(name, problem.id, error=f"{type(error).__name__}: {error}"[:300])
 
 
 def read_rows(file: FilePath) -> list[Row]:
-    """The results that a file holds; none where there is no file."""
+    """The results in a file; none if the file does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [Row(**json.loads(line)) for line in lines]
 
 
 async def run(searches: dict[str, Search], problems: Sequence[Problem], many: int, file: FilePath) -> None:
-    """Every contender on every question that the file holds no result of, `many` questions at a time; a search's
-    seconds are its share of the time that those took.
+    """Run every contender on the questions without a result, `many` questions at a time.
+
+    The seconds of a search are its share of the time of its block.
     """
     held = {(row.contender, row.problem) for row in read_rows(file)}
     names = list(searches)
@@ -250,41 +255,53 @@ async def run(searches: dict[str, Search], problems: Sequence[Problem], many: in
     for turn, start in enumerate(range(0, len(problems), many)):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            block = [one for one in problems[start : start + many] if (name, one.id) not in held]
+            block = [problem for problem in problems[start : start + many] if (name, problem.id) not in held]
             started = time.perf_counter()
-            rows = await asyncio.gather(*(attempt(name, searches[name], one) for one in block))
+            rows = await asyncio.gather(*(attempt(name, searches[name], problem) for problem in block))
             seconds = (time.perf_counter() - started) / max(1, len(block))
             with file.open("a", encoding="utf-8") as out:
                 out.writelines(json.dumps(asdict(row) | {"seconds": seconds}) + "\n" for row in rows)
 
 
+AVERAGED = (*MEASURES, "distinct", "generated", "prompted", "calls", "seconds")
+
+
 def table(rows: Iterable[Row], baseline: str | None = None) -> str:
-    """Shares in percent and means a question by contender, over the questions that all of them have; with a baseline
-    the paired differences of `chosen` and `covered` to it, in points with their 95 % intervals.
+    """A line for each contender with shares in percent and means per question, over the questions that all have.
+
+    With a baseline, further lines show the paired differences of `chosen` and `covered` from it, in points, with 95 %
+    intervals.
     """
     by_name: dict[str, dict[str, Row]] = {}
     for row in rows:
         by_name.setdefault(row.contender, {})[row.problem] = row
-    common = sorted(set.intersection(*(set(found) for found in by_name.values())))
-    lines = [f"{len(common)} questions", f"{'contender':34}" + "".join(f"{name:>9}" for name in MEASURES)]
-    lines[-1] += f"{'distinct':>10}{'generated':>11}{'prompted':>10}{'calls':>7}{'seconds':>9}{'broken':>8}"
-    for name, found in by_name.items():
-        chosen = [found[problem] for problem in common]
-        means = {key: float(np.mean([getattr(row, key) for row in chosen])) for key in Row.__annotations__ if key in
-                 {*MEASURES, "distinct", "generated", "prompted", "calls", "seconds"}}  # fmt: skip
-        line = f"{name:34}" + "".join(f"{100 * means[measure]:9.1f}" for measure in MEASURES)
-        line += f"{means['distinct']:10.1f}{means['generated']:11.0f}{means['prompted']:10.0f}{means['calls']:7.0f}"
-        lines.append(f"{line}{means['seconds']:9.2f}{sum(row.error is not None for row in chosen):8}")
-    for name, found in by_name.items():
-        if baseline is not None and name != baseline:
-            line = f"{name} − {baseline}: "
-            for measure in ("chosen", "covered"):
-                pairs = [(getattr(found[one], measure), getattr(by_name[baseline][one], measure)) for one in common]
-                differences = np.array([100.0 * (a - b) for a, b in pairs])
-                low, high = bootstrap_interval(differences, keyed_generator(name, measure))
-                line += f"{measure} {differences.mean():+.1f} ({low:+.1f} to {high:+.1f})  "
-            lines.append(line)
+    common = sorted(set.intersection(*(set(by_problem) for by_problem in by_name.values())))
+    columns = f"{'distinct':>10}{'generated':>11}{'prompted':>10}{'calls':>7}{'seconds':>9}{'broken':>8}"
+    lines = [f"{len(common)} questions", f"{'contender':34}" + "".join(f"{name:>9}" for name in MEASURES) + columns]
+    lines += [_contender_line(name, [found[problem] for problem in common]) for name, found in by_name.items()]
+    if baseline is not None:
+        others = {name: found for name, found in by_name.items() if name != baseline}
+        lines += [_difference_line(name, baseline, found, by_name[baseline], common) for name, found in others.items()]
     return "\n".join(lines)
+
+
+def _contender_line(name: str, rows: Sequence[Row]) -> str:
+    means = {key: float(np.mean([getattr(row, key) for row in rows])) for key in AVERAGED}
+    line = f"{name:34}" + "".join(f"{100 * means[measure]:9.1f}" for measure in MEASURES)
+    line += f"{means['distinct']:10.1f}{means['generated']:11.0f}{means['prompted']:10.0f}{means['calls']:7.0f}"
+    return f"{line}{means['seconds']:9.2f}{sum(row.error is not None for row in rows):8}"
+
+
+def _difference_line(
+    name: str, baseline: str, found: dict[str, Row], base: dict[str, Row], common: Sequence[str]
+) -> str:
+    line = f"{name} − {baseline}: "
+    for measure in ("chosen", "covered"):
+        pairs = [(getattr(found[problem], measure), getattr(base[problem], measure)) for problem in common]
+        differences = np.array([100.0 * (value - reference) for value, reference in pairs])
+        low, high = bootstrap_interval(differences, keyed_generator(name, measure))
+        line += f"{measure} {differences.mean():+.1f} ({low:+.1f} to {high:+.1f})  "
+    return line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -292,7 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("url", help="where `rollwise serve-model` listens")
     parser.add_argument("--contenders", default=DEFAULT)
     parser.add_argument("--levels", default="4,5")
-    parser.add_argument("--limit", type=int, default=50, help="questions a level")
+    parser.add_argument("--limit", type=int, default=50, help="questions per level")
     parser.add_argument("--first-seed", type=int, default=3000)
     parser.add_argument("--in-flight", type=int, default=10, help="questions at a time")
     parser.add_argument("--beam-width", type=int, default=4, help="candidates that its_hub's beam search keeps")
@@ -308,8 +325,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = range(given.first_seed, given.first_seed + given.limit)
     problems = [WORLD.problem(int(level), seed, "validation") for seed in seeds for level in given.levels.split(",")]
     asyncio.run(run(searches, problems, given.in_flight, given.out))
-    asked = {problem.id for problem in problems}
-    kept = [row for row in read_rows(given.out) if row.problem in asked and row.contender in searches]
+    ids = {problem.id for problem in problems}
+    kept = [row for row in read_rows(given.out) if row.problem in ids and row.contender in searches]
     print(table(kept, given.baseline))
 
 

@@ -1,9 +1,10 @@
-"""Do embeddings know the true directions? Pairs of paths of one question at one depth: same true state or not.
+"""Do embeddings separate the true directions? Compares pairs of paths of the same question and depth.
 
     python experiments/direction_quality.py --directions hidden --questions 40
 
-Prints by depth: the chance that a same-state pair is closer than another (AUC), quantiles of the cosine of both kinds,
-and the effective number of directions by uniqueness at T_s = 0.01 beside the true number of states.
+Two paths have the same direction if their true states are equal. For each depth the script prints the chance that a
+pair with equal states is closer than a pair with different states (AUC), quantiles of the cosine of both kinds of
+pairs, and the effective number of directions (uniqueness at T_s = 0.01) beside the true number of states.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from rollwise.directions.kernel import from_embeddings, from_labels, uniqueness
 from rollwise.registry import find_directions, find_policy, find_world
 
 
-async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, list[object]]]]:
+async def sampled(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, list[object]]]]:
+    """For each depth, the embeddings (paths, d) and true states of the paths of every question."""
     world = find_world(given.world)
     policy = find_policy(given.policy, world.name)
     finder = find_directions(given.directions, world.name)
-    found: dict[int, list[tuple[FloatArray, list[object]]]] = defaultdict(list)
+    by_depth: dict[int, list[tuple[FloatArray, list[object]]]] = defaultdict(list)
     for seed in range(given.questions):
         problem = world.problem(given.level, seed, "validation")
         session = policy.open(problem, Sampling(seed=seed))
@@ -36,13 +38,13 @@ async def pairs(given: argparse.Namespace) -> dict[int, list[tuple[FloatArray, l
             grown = [path for path in grown if path.steps[-1].stop is Stop.STEP]
             if len(grown) < 2:
                 break
-            known = [one for one in await evidence.find(grown) if isinstance(one, Evidence)]
-            embeddings = [one.embedding for one in known if one.embedding is not None]
+            known = [each for each in await evidence.find(grown) if isinstance(each, Evidence)]
+            embeddings = [each.embedding for each in known if each.embedding is not None]
             states = [world.state(problem, whole_steps(path.text, world.separator)) for path in grown]
-            found[depth].append((np.array(embeddings), list(states)))
+            by_depth[depth].append((np.array(embeddings), list(states)))
             active = [path.copy(0) for path in grown]
             session.retain([path.key[:-1] for path in active])
-    return found
+    return by_depth
 
 
 def main() -> None:
@@ -53,10 +55,10 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=40)
     parser.add_argument("--budget", type=int, default=64)
     parser.add_argument("--level", type=int, default=5)
-    parser.add_argument("--depth", type=int, default=4, help="the last depth that is looked at")
-    for depth, many in sorted(asyncio.run(pairs(parser.parse_args())).items()):
+    parser.add_argument("--depth", type=int, default=4, help="the last depth")
+    for depth, questions in sorted(asyncio.run(sampled(parser.parse_args())).items()):
         cosines, same, effective, true = [], [], [], []
-        for embeddings, states in many:
+        for embeddings, states in questions:
             labels = from_labels(states)
             directions = from_embeddings(embeddings)
             assert directions.similarity is not None

@@ -1,11 +1,12 @@
-"""What a belief without a shape is worth: the failure of S rollouts tabulated by score, against one Beta by score.
+"""Compares a table of failure chances by score with a fitted Beta belief.
 
     python experiments/failure_table.py --instances 400
 
-Scores of other instances are cut into bins of equal size, and E[(1 - p)^S | bin] is averaged for every S, as very many
-completions would tell it. Greedy on that table is exact for any belief (log-convexity, docs/theory.md). It is compared
-with DORA, with `optimal_directions` on a fitted Beta belief, and with the best by scores, in worlds where directions
-share one chance and one error of the score.
+The table assumes no shape of the belief: the scores of other instances are divided into bins of equal size, and
+E[(1 - p)^S | bin] is averaged for every S, as a very large number of completions would measure it. A greedy allocation
+by that table is exact for any belief (log-convexity, docs/theory.md). The script compares it with DORA, with
+`optimal_directions` on a fitted Beta belief, and with the best allocation by scores, in worlds where the paths of a
+direction share their chance and the error of their score.
 """
 
 from __future__ import annotations
@@ -15,28 +16,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rollwise.allocation import log_failures
 from rollwise.core import Candidates, FloatArray, IntArray
 from rollwise.registry import find_strategy, strategy_needs
-from rollwise.simulation.failure import least_counts, log_failures
+from rollwise.simulation.failure import least_counts
 from rollwise.simulation.informed import spread_evenly
-from rollwise.simulation.oneshot import CALIBRATION, OneShot, draw
+from rollwise.simulation.instances import draw
+from rollwise.simulation.oneshot import CALIBRATION, OneShot
 from rollwise.simulation.study import Mean, Study, read_contenders, sweep
 
 BINS = 12
 
 
 def tabulated(world: OneShot, seed: int, width: int) -> tuple[FloatArray, FloatArray]:
-    """The upper edges of all bins but the last, and log E[(1 - p)^S | bin] for S = 0 .. width: (bins, width + 1)."""
+    """The upper edges of all bins except the last, and log E[(1 - p)^S | bin] for S = 0 .. width: (bins, width + 1)."""
     instances = [draw(world, seed, "calibration", index, world.candidates or width) for index in range(CALIBRATION)]
-    scores = np.concatenate([one.scores for one in instances])
-    means = np.concatenate([one.means[one.labels] for one in instances])
+    scores = np.concatenate([instance.scores for instance in instances])
+    means = np.concatenate([instance.means[instance.labels] for instance in instances])
     bins = np.array_split(np.argsort(scores, kind="stable"), BINS)
-    table = np.stack([np.exp(log_failures(means[one], world.concentration, width)).mean(axis=0) for one in bins])
-    return np.array([scores[one].max() for one in bins[:-1]]), np.log(table)
+    table = np.stack([np.exp(log_failures(means[rows], world.concentration, width)).mean(axis=0) for rows in bins])
+    return np.array([scores[rows].max() for rows in bins[:-1]]), np.log(table)
 
 
 def by_table(edges: FloatArray, table: FloatArray) -> Callable[[Candidates, int], IntArray]:
-    """An allocator that takes a direction's failure from the bin of its score."""
+    """An allocator that reads a direction's failure chance from the bin of its score."""
 
     @strategy_needs("rewards", "directions")
     def allocate(candidates: Candidates, width: int) -> IntArray:
@@ -65,14 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study = Study(sweep(world, None, [], [given.budget]), contenders, given.instances, given.seed)
         study.run()
         found = study.found()[0]
-        gap = Mean.of(np.array([one.failure[2] - one.failure[0] for one in study.played[0]]))
+        gap = Mean.of(np.array([played.failure[2] - played.failure[0] for played in study.played[0]]))
         best, fitted, dora, table = (
-            f"{100 * one.mean:z.1f} ± {100 * one.half:.1f}"
-            for one in (found.informed or Mean(np.nan, np.nan), *(line.regret for line in found.lines))
+            f"{100 * regret.mean:z.1f} ± {100 * regret.half:.1f}"
+            for regret in (found.informed or Mean(np.nan, np.nan), *(line.regret for line in found.lines))
         )
-        told = f"{100 * gap.mean:+z.1f} ± {100 * gap.half:.1f}"
+        difference = f"{100 * gap.mean:+z.1f} ± {100 * gap.half:.1f}"
         setting = f"{candidates or 'N'} | {imbalance:g} | {noise:g}"
-        print(f"| {setting} | {best} | {table} | {fitted} | {dora} | {told} |", flush=True)
+        print(f"| {setting} | {best} | {table} | {fitted} | {dora} | {difference} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What a search loses where every tenth exchange with its servers breaks, beside the same search where none does.
+"""The losses of searches whose connections break, compared with the same searches over sound connections.
 
     python experiments/faults.py --out runs/faults.jsonl
 
-The bundled policy, reward model and embedder are served in this process, in double precision, so that what else is in a
-batch changes nothing. All three are asked through a proxy (`rollwise.testing.faulty`) that drops, delays or cuts off a
-reply, or answers 500 or garbage instead. A condition is `SHARE` or `SHARE/ATTEMPTS`: the share of exchanges that break,
-and how often a request is tried (by default as often as a search does). All conditions search the same questions with
-the same seeds; what has a result in the file is not run again.
+The script serves the bundled policy, reward model and embedder in its own process, in double precision, so that the
+other rows of a batch change nothing. The searches reach all three through a proxy (`rollwise.testing.faulty`) that
+drops, delays or cuts off a reply, or answers with 500 or garbage instead. A condition is `SHARE` or `SHARE/ATTEMPTS`:
+the share of exchanges that break, and the attempts for each request (default: those of a search). All conditions search
+the same questions with the same seeds. Searches with a result in the file do not run again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WORLD = find_world("countdown")
 
 @dataclass(frozen=True)
 class Row:
-    """One search: how it ended, what it lost by reason, and a digest of its finished solutions."""
+    """One search: its result, its lost rollouts by reason, and a digest of its finished solutions."""
 
     condition: str
     strategy: str
@@ -56,7 +56,7 @@ class Row:
 
 
 def read_condition(name: str) -> tuple[float, int]:
-    """The share of exchanges that break, and how often a request is tried."""
+    """The share of exchanges that break, and the attempts for each request."""
     share, _, attempts = name.partition("/")
     return float(share), int(attempts or Patience().attempts)
 
@@ -67,9 +67,9 @@ def reason_kind(reason: str) -> str:
 
 
 def runner_behind(proxy: FaultsProxy, attempts: int, strategy: str, given: argparse.Namespace) -> Runner:
-    """A search whose policy, reward and directions are asked through the proxy, each request tried so often."""
+    """A search that reaches its policy, reward model and embedder through the proxy, with that many attempts."""
     patience = replace(Patience(), attempts=attempts)
-    share, proxy.share = proxy.share, 0.0  # a server is probed before there is a search to lose
+    share, proxy.share = proxy.share, 0.0  # the probe of a server is not part of the search
     parts = {
         "policy": HttpPolicy(proxy.url, patience=patience),
         "reward": ServedReward(FAMILIES["chat"], proxy.url, patience=patience),
@@ -83,14 +83,14 @@ def runner_behind(proxy: FaultsProxy, attempts: int, strategy: str, given: argpa
 
 
 async def solve_all(runner: Runner, problems: Sequence[Problem], many: int, condition: str, strategy: str) -> list[Row]:
-    """A row for each problem, so many at a time. Raises AssertionError where a search's rollouts do not add up."""
+    """A row for each problem; `many` run at a time. Raises AssertionError if a search's rollouts do not add up."""
     gate = asyncio.Semaphore(many)
 
-    async def one(problem: Problem) -> Row:
+    async def solve(problem: Problem) -> Row:
         async with gate:
             solution = await runner.solve(problem)
-        told: dict[str, Any] = solution.as_dict()
-        assert told["finished"] + told["failed"] == runner.config.budget, told
+        result: dict[str, Any] = solution.as_dict()
+        assert result["finished"] + result["failed"] == runner.parts.config.budget, result
         texts = "\n\n\n".join(sorted(path.text for path in solution.finished))
         return Row(
             condition,
@@ -98,18 +98,18 @@ async def solve_all(runner: Runner, problems: Sequence[Problem], many: int, cond
             problem.id,
             solution.right,
             solution.covered,
-            told["finished"],
-            told["failed"],
+            result["finished"],
+            result["failed"],
             solution.ledger.usage["policy"].generated,
             hashlib.blake2b(texts.encode(), digest_size=8).hexdigest(),
             dict(Counter(map(reason_kind, solution.failures))),
         )
 
-    return list(await asyncio.gather(*map(one, problems)))
+    return list(await asyncio.gather(*map(solve, problems)))
 
 
 def run(url: str, problems: Sequence[Problem], given: argparse.Namespace) -> None:
-    """Every condition by every strategy on every block of problems that has no results yet."""
+    """Run every condition and strategy on the problems without a result, block by block."""
     held = {(row.condition, row.strategy, row.problem) for row in read_rows(given.out)}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(problems), given.block):
@@ -122,44 +122,48 @@ def run(url: str, problems: Sequence[Problem], given: argparse.Namespace) -> Non
                 with faulty(url, share, seed=start) as proxy:
                     runner = runner_behind(proxy, attempts, strategy, given)
                     rows = asyncio.run(solve_all(runner, block, given.in_flight, condition, strategy))
-                    print(condition, strategy, dict(Counter(proxy.done)), flush=True)
+                    print(condition, strategy, dict(Counter(proxy.outcomes)), flush=True)
                 with given.out.open("a", encoding="utf-8") as out:
                     out.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
 
 
 def read_rows(file: FilePath) -> list[Row]:
-    """The results that a file holds; none where there is no file."""
+    """The results in a file; none if the file does not exist."""
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [Row(**json.loads(line)) for line in lines]
 
 
 def table(rows: Sequence[Row], base: str) -> str:
-    """Each condition beside the one without faults, on the questions that both have: shares in percent, differences in
-    points with 95 % intervals of the paired bootstrap, rollouts lost, and how many questions found the same solutions.
+    """A line for each strategy and condition, compared with the condition `base` on the questions that both have.
+
+    It shows shares in percent, differences in points with 95 % intervals of the paired bootstrap, the lost rollouts,
+    and the number of questions with the same solutions.
     """
     lines = []
     for strategy in dict.fromkeys(row.strategy for row in rows):
-        found: dict[str, dict[str, Row]] = {}
+        by_condition: dict[str, dict[str, Row]] = {}
         for row in rows:
             if row.strategy == strategy:
-                found.setdefault(row.condition, {})[row.problem] = row
-        for condition, by_problem in found.items():
-            common = sorted(set(by_problem) & set(found[base]))
-            here, there = [by_problem[one] for one in common], [found[base][one] for one in common]
-            line = f"{strategy} {condition:8} {len(common)} questions"
-            for measure in ("covered", "right"):
-                values = np.array(
-                    [[getattr(a, measure), getattr(b, measure)] for a, b in zip(here, there, strict=True)]
-                )
-                differences = 100.0 * (values[:, 0].astype(float) - values[:, 1])
-                low, high = bootstrap_interval(differences, keyed_generator(strategy, condition, measure))
-                line += f"  {measure} {100 * values[:, 0].mean():.1f}, {differences.mean():+.1f}"
-                line += f" ({low:+.1f} to {high:+.1f})"
-            lost, whole = sum(row.failed for row in here), sum(row.failed + row.finished for row in here)
-            same = sum(a.digest == b.digest for a, b in zip(here, there, strict=True))
-            reasons = sum((Counter(row.reasons) for row in here), Counter())
-            lines.append(f"{line}  lost {lost} of {whole} rollouts  same solutions in {same}  {dict(reasons) or ''}")
+                by_condition.setdefault(row.condition, {})[row.problem] = row
+        for condition, by_problem in by_condition.items():
+            common = sorted(set(by_problem) & set(by_condition[base]))
+            pairs = [(by_problem[problem], by_condition[base][problem]) for problem in common]
+            lines.append(table_line(strategy, condition, pairs))
     return "\n".join(lines)
+
+
+def table_line(strategy: str, condition: str, pairs: Sequence[tuple[Row, Row]]) -> str:
+    """The line of one condition, from (its row, the row of the base) for each question."""
+    line = f"{strategy} {condition:8} {len(pairs)} questions"
+    for measure in ("covered", "right"):
+        values = np.array([[getattr(row, measure) for row in pair] for pair in pairs])
+        differences = 100.0 * (values[:, 0].astype(float) - values[:, 1])
+        low, high = bootstrap_interval(differences, keyed_generator(strategy, condition, measure))
+        line += f"  {measure} {100 * values[:, 0].mean():.1f}, {differences.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+    lost, whole = sum(row.failed for row, _ in pairs), sum(row.failed + row.finished for row, _ in pairs)
+    same = sum(row.digest == base.digest for row, base in pairs)
+    reasons = sum((Counter(row.reasons) for row, _ in pairs), Counter())
+    return f"{line}  lost {lost} of {whole} rollouts  same solutions in {same}  {dict(reasons) or ''}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,12 +171,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--conditions", default="0,0.1,0.1/3,0.1/2")
     parser.add_argument("--strategies", default="optimal_directions")
     parser.add_argument("--levels", default="3,4")
-    parser.add_argument("--limit", type=int, default=60, help="questions a level")
+    parser.add_argument("--limit", type=int, default=60, help="questions per level")
     parser.add_argument("--first-seed", type=int, default=4000)
     parser.add_argument("--budget", type=int, default=16)
     parser.add_argument("--in-flight", type=int, default=10)
-    parser.add_argument("--block", type=int, default=40, help="questions after which results are written")
-    parser.add_argument("--url", help="a server that runs already; by default one is started in this process")
+    parser.add_argument("--block", type=int, default=40, help="questions between two writes of results")
+    parser.add_argument("--url", help="a running server; by default the script starts one in its own process")
     parser.add_argument("--out", type=FilePath, required=True)
     given = parser.parse_args(arguments)
     seeds = range(given.first_seed, given.first_seed + given.limit)
@@ -184,8 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         with running(load_models(Choice(dtype="float64"))) as url:
             run(url, problems, given)
-    asked = {problem.id for problem in problems}
-    print(table([row for row in read_rows(given.out) if row.problem in asked], given.conditions.split(",")[0]))
+    ids = {problem.id for problem in problems}
+    print(table([row for row in read_rows(given.out) if row.problem in ids], given.conditions.split(",")[0]))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,18 @@
-"""Do directions differ in what they are worth? By depth, from completed prefixes of plain samples.
+"""Do directions differ in worth? Measures this by depth, from completed prefixes of plain samples.
 
     rollwise world rollouts countdown --levels 5 --questions 40 --paths 64 --completions 16 --out runs/prefixes.jsonl
     python experiments/phenomenon.py runs/prefixes.jsonl
 
-A direction is a true state; a path's worth is its chance of ending right, estimated by its completions. Within every
-question and depth, then averaged over questions:
+A direction is a true state. A path's worth is its chance of ending right, estimated from its completions. Figures are
+computed for each question and depth, then averaged over questions:
 
-- states, effective: how many, and 1 / Σ share² of the paths; largest: share of the largest.
-- worth, sd: mean worth of a state, and the standard deviation of true worth between states (the spread of completions
-  by chance taken off).
-- intraclass: sd² / (sd² + mean p(1 - p)), how much of a completion's outcome its state decides.
-- between: of the variance of true worth between paths, the share that lies between states and not within them.
-- size: Spearman correlation of a state's number of paths with its worth, and its standard error over questions.
+- states, effective: the number of states, and 1 / Σ share² with the states' shares of the paths; largest: the largest
+  share.
+- worth, sd: the mean worth of a state, and the standard deviation of true worth between states, without the spread of
+  the completions.
+- intraclass: sd² / (sd² + mean p(1 - p)), how much the state determines the outcome of a completion.
+- between: the share of the variance of paths' true worth that lies between states and not within states.
+- size: the Spearman correlation between a state's number of paths and its worth, with its standard error.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ KINDS: dict[str, Callable[[Prefix], bool]] = {
 
 
 def state_figures(prefixes: Sequence[Prefix]) -> dict[str, float]:
-    """The figures of one question at one depth; NaN where too few states are there to tell."""
+    """The figures of a question at a depth; NaN if there are too few states."""
     states = defaultdict(list)
     for prefix in prefixes:
         states[prefix.state].append(prefix)
     groups = list(states.values())
-    sizes = np.array([sum(one.size for one in group) for group in groups], dtype=np.float64)
-    trials = np.array([sum(one.completions for one in group) for group in groups], dtype=np.float64)
-    worth = np.array([sum(one.right for one in group) for group in groups]) / trials
+    sizes = np.array([sum(prefix.size for prefix in group) for group in groups], dtype=np.float64)
+    trials = np.array([sum(prefix.completions for prefix in group) for group in groups], dtype=np.float64)
+    worth = np.array([sum(prefix.right for prefix in group) for group in groups]) / trials
     shares = sizes / sizes.sum()
     noise = worth * (1 - worth) / (trials - 1)
     between = float(worth.var(ddof=1) - noise.mean()) if len(groups) > 1 else np.nan
@@ -63,20 +64,20 @@ def state_figures(prefixes: Sequence[Prefix]) -> dict[str, float]:
 
 
 def _within_states(groups: Sequence[Sequence[Prefix]]) -> float:
-    """The variance of true worth between the prefixes of one state, over states that hold several."""
-    found, weights = [], []
+    """The variance of true worth between the prefixes of a state, averaged over states with several prefixes."""
+    variances, weights = [], []
     for group in groups:
         if len(group) < 2:
             continue
-        worth = np.array([one.worth for one in group])
-        noise = np.array([one.completions - 1 for one in group])
-        found.append(worth.var(ddof=1) - (worth * (1 - worth) / noise).mean())
+        worth = np.array([prefix.worth for prefix in group])
+        degrees = np.array([prefix.completions - 1 for prefix in group])
+        variances.append(worth.var(ddof=1) - (worth * (1 - worth) / degrees).mean())
         weights.append(len(group) - 1)
-    return float(np.average(found, weights=weights)) if found else np.nan
+    return float(np.average(variances, weights=weights)) if variances else np.nan
 
 
 def fold(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The means over questions, and what follows from the mean variances."""
+    """The means over questions, and the figures that follow from the mean variances."""
     table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     mean = {name: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for name, values in table.items()}
     variance, within = max(mean.pop("variance"), 0.0), max(mean.pop("within"), 0.0)
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found: dict[tuple[int, int, str], list[dict[str, float]]] = defaultdict(list)
+    by_group: dict[tuple[int, int, str], list[dict[str, float]]] = defaultdict(list)
     for problem, prefixes in load_prefixes(given.file):
         for depth in sorted({prefix.depth for prefix in prefixes}):
             for kind, belongs in KINDS.items():
@@ -105,8 +106,8 @@ def main() -> None:
                     prefix for prefix in prefixes if prefix.depth == depth and belongs(prefix) and not prefix.ended
                 ]
                 if chosen:
-                    found[problem.level or 0, depth, kind].append(state_figures(chosen))
-    figures = {key: fold(rows) for key, rows in sorted(found.items())}
+                    by_group[problem.level or 0, depth, kind].append(state_figures(chosen))
+    figures = {key: fold(rows) for key, rows in sorted(by_group.items())}
     if given.json:
         print(json.dumps([{"level": key[0], "depth": key[1], "kind": key[2], **row} for key, row in figures.items()]))
         return

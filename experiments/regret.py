@@ -1,10 +1,10 @@
-"""Regret of every strategy over a grid of worlds with known chances: where DORA wins, where it loses, what beliefs buy.
+"""Measures regret over a grid of worlds with known chances: where DORA wins, where it loses, and what a belief gains.
 
     python experiments/regret.py --half-width 1 --out runs/regret.json
 
-A setting plays instances until every regret's 95 % interval is within the half width, in points, or --most are played.
-Settings that --out holds already are not played again, so that a stopped run goes on; Ctrl-C stops and summarises.
-Printed are tables of regrets, then how DORA and `optimal_directions` compare with the others, by paired differences.
+Each setting plays instances until the 95 % interval of every regret is within the half width, in points, or until it
+has played --most. Settings that --out already holds are not played again, so a stopped run goes on; Ctrl-C stops and
+summarises. The run prints tables of regrets, then how DORA and `optimal_directions` differ from the others, in pairs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ VARIATIONS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A row of a table: its part of the grid, what it is called there, and its world and budget."""
+    """A row of a table: its part of the grid, its name there, and its world and budget."""
 
     part: str
     name: str
@@ -65,7 +65,7 @@ class Case:
 
 
 def cases(budgets: Sequence[int]) -> Iterator[Case]:
-    """Variations of one world; N × candidates × imbalance × noise with fitted and observed beliefs; an easy one."""
+    """Yields variations of a world; N × candidates × imbalance × noise by kind of belief; and easy worlds."""
     for budget in budgets:
         for name, world in VARIATIONS.items():
             yield Case("variations", f"N {budget}, {name}", world, budget)
@@ -89,14 +89,14 @@ def noisy(noise: float, shared: float) -> str:
 
 
 def play(case: Case, half_width: float, given: argparse.Namespace) -> dict[str, Any]:
-    """What a case's instances say, with the paired differences in failure of PAIRS, as plain values."""
+    """Plays a case and returns its results as plain values, with the paired differences in failure of PAIRS."""
     instances = min(given.instances, given.most)
     study = Study(sweep(case.world, None, [], [case.budget]), read_contenders(",".join(ALL)), instances, given.seed)
     study.run()
     while max(line.regret.half for line in study.found()[0].lines) > half_width and study.instances < given.most:
         study.instances = min(given.most, study.instances + max(50, given.instances // 2))
         study.run()
-    failure = np.stack([one.failure for one in study.played[0]])
+    failure = np.stack([outcome.failure for outcome in study.played[0]])
     columns = dict(zip(ALL, failure.T, strict=True))
     gaps = {f"{a} − {b}": asdict(Mean.of(columns[a] - columns[b])) for a, b in PAIRS}
     world = asdict(case.world)
@@ -104,7 +104,7 @@ def play(case: Case, half_width: float, given: argparse.Namespace) -> dict[str, 
 
 
 def verdict(gap: dict[str, float]) -> int:
-    """1 where a difference is above 0 by its interval, -1 where below, 0 where that is open."""
+    """Returns 1 if the interval of a difference lies above 0, -1 if it lies below, and 0 if it contains 0."""
     return 0 if abs(gap["mean"]) <= gap["half"] else int(math.copysign(1, gap["mean"]))
 
 
@@ -114,35 +114,35 @@ def header(part: str) -> str:
 
 
 def row(setting: dict[str, Any]) -> str:
-    """One line of a table, in points."""
+    """Returns a line of a table, in points."""
     regrets = [line["regret"] for line in setting["lines"]]
     informed = setting["informed"]
     cells = [f"{100 * setting['least']:.1f}", f"{100 * informed['mean']:z.1f}" if informed else "-"]
-    cells += [f"{100 * one['mean']:z.1f}" for one in regrets]
+    cells += [f"{100 * regret['mean']:z.1f}" for regret in regrets]
     gaps = [setting["gaps"][pair] for pair in ("dora − rebase", "optimal_directions − dora")]
     cells += [f"{100 * gap['mean']:+z.1f} ± {100 * gap['half']:.1f}" for gap in gaps]
-    half = max(one["half"] for one in regrets)
+    half = max(regret["half"] for regret in regrets)
     return f"| {setting['name']} | {' | '.join(cells)} | {setting['instances']} (± {100 * half:.1f}) |"
 
 
 def conclusions(settings: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """How often which of two strategies fails less, part by part, and where `optimal_directions` is worse than both."""
-    for part in dict.fromkeys(one["part"] for one in settings):
-        rows = [one for one in settings if one["part"] == part]
+    """Yields how often each strategy of a pair fails less, by part, and where `optimal_directions` loses to both."""
+    for part in dict.fromkeys(setting["part"] for setting in settings):
+        rows = [setting for setting in settings if setting["part"] == part]
         for a, b in PAIRS:
-            found = [verdict(one["gaps"][f"{a} − {b}"]) for one in rows]
-            less, more, still = (found.count(sign) for sign in (-1, 1, 0))
-            told = f"{less} of {len(rows)} settings, more in {more}, open in {still}"
-            yield f"- {part}: {a} fails less than {b} in {told}"
+            verdicts = [verdict(setting["gaps"][f"{a} − {b}"]) for setting in rows]
+            less, more, undecided = (verdicts.count(sign) for sign in (-1, 1, 0))
+            counts = f"{less} of {len(rows)} settings, more in {more}, open in {undecided}"
+            yield f"- {part}: {a} fails less than {b} in {counts}"
         both = ("optimal_directions − dora", "optimal_directions − rebase")
-        worse = [one["name"] for one in rows if min(verdict(one["gaps"][pair]) for pair in both) > 0]
+        worse = [setting["name"] for setting in rows if min(verdict(setting["gaps"][pair]) for pair in both) > 0]
         yield f"- {part}: optimal_directions is worse than both rebase and dora in {len(worse)}: {'; '.join(worse)}"
 
 
 def run(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every setting, those first that --out holds; written down after each."""
+    """Plays the settings that --out does not hold, writes --out after each, and returns all of them."""
     settings = json.loads(given.out.read_text(encoding="utf-8")) if given.out.is_file() else []
-    held, part = {(one["part"], one["name"]): one for one in settings}, ""
+    held, part = {(setting["part"], setting["name"]): setting for setting in settings}, ""
     with contextlib.suppress(KeyboardInterrupt):
         for case in cases(whole_numbers(given.budgets, "--budgets")):
             if case.part != part:
@@ -159,9 +159,9 @@ def run(given: argparse.Namespace) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budgets", default="16,64")
-    parser.add_argument("--instances", type=int, default=600, help="to begin with")
-    parser.add_argument("--most", type=int, default=4000)
-    parser.add_argument("--half-width", type=float, default=1.0, help="points")
+    parser.add_argument("--instances", type=int, default=600, help="instances of a setting to begin with")
+    parser.add_argument("--most", type=int, default=4000, help="the most instances of a setting")
+    parser.add_argument("--half-width", type=float, default=1.0, help="of the 95 %% intervals, in points")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/regret.json"))
     given = parser.parse_args(arguments)

@@ -1,13 +1,18 @@
-"""Where a reward model lies on the map of `reward_map.py`: the size of its error, and the share common to a direction.
+"""Places a reward model on the map of `reward_map.py`: the size of its error, and the share common to a direction.
 
     rollwise world rollouts countdown --levels 5 --questions 40 --paths 64 --completions 16 --out runs/countdown.jsonl
     python experiments/reward_error.py countdown runs/countdown.jsonl --truth dial --reward trained --reward weak
 
-The error of a path is its reward minus the truth that the dial starts from: for `dial` whether a right answer can still
-be reached, for `worth` the share of its completions that ended right. By question and depth, and then on average over
-questions: *bias*, the mean error; *size*, its standard deviation about that, from which the completions' own sampling
-error is taken out; *shared*, the mean product of two paths' errors over pairs of paths in one true state, as a share of
-the mean square over the same pairs. A path counts once for each sampled path that stood at it; equal texts err alike.
+The error of a path is its reward minus the truth that the dial starts from. For `dial`, this is whether a right answer
+can still be reached; for `worth`, it is the share of completions that ended right. The figures are computed for each
+question and depth, then averaged over questions:
+
+- *bias*: the mean error;
+- *size*: the standard deviation of the error, without the sampling error of the completions;
+- *shared*: the mean product of the errors of two paths in the same true state, as a share of the mean square over the
+  same pairs.
+
+A prefix counts as often as sampled paths passed through it; paths with equal texts have equal errors.
 """
 
 from __future__ import annotations
@@ -26,8 +31,10 @@ from rollwise.registry import find_reward
 
 
 def moments(prefixes: list[Prefix], rewards: FloatArray, truth: str) -> FloatArray:
-    """(bias, mean square error about it, sum of products and of mean squares over pairs in one state) of one question
-    at one depth.
+    """The moments of the errors of a question at a depth.
+
+    They are the bias, the mean square error about the bias, and the sums of products and of mean squares over pairs of
+    paths in the same state.
     """
     sizes = np.array([prefix.size for prefix in prefixes], dtype=np.float64)
     true = np.array([prefix.reachable if truth == "dial" else prefix.worth for prefix in prefixes], dtype=np.float64)
@@ -53,25 +60,25 @@ def main() -> None:
     parser.add_argument("world")
     parser.add_argument("prefixes", type=Path)
     parser.add_argument("--truth", choices=["dial", "worth"], default="dial")
-    parser.add_argument("--reward", action="append", required=True, help="a name or a folder; may be given again")
+    parser.add_argument("--reward", action="append", required=True, help="a name or a folder; may be repeated")
     given = parser.parse_args()
     print("| reward | level | depth | questions | bias | size | shared |\n| --- | --- | --- | --- | --- | --- | --- |")
     for name in given.reward:
-        found: dict[tuple[int, int], list[FloatArray]] = defaultdict(list)
-        for problem, many in load_prefixes(given.prefixes):
-            scores = asyncio.run(score_prefixes(find_reward(name, given.world), problem, many))
+        by_group: dict[tuple[int, int], list[FloatArray]] = defaultdict(list)
+        for problem, prefixes in load_prefixes(given.prefixes):
+            scores = asyncio.run(score_prefixes(find_reward(name, given.world), problem, prefixes))
             by_depth: dict[int, list[tuple[Prefix, float]]] = defaultdict(list)
-            for prefix, score in zip(many, scores, strict=True):
+            for prefix, score in zip(prefixes, scores, strict=True):
                 if not isinstance(score, Failure) and not prefix.ended:
                     by_depth[prefix.depth].append((prefix, float(score)))
             for depth, rows in by_depth.items():
                 group, rewards = zip(*rows, strict=True)
-                found[problem.level or 0, depth].append(moments(list(group), np.array(rewards), given.truth))
-        for (level, depth), rows_of in sorted(found.items()):
-            bias, square, products, squares = np.mean(np.stack(rows_of), axis=0)
+                by_group[problem.level or 0, depth].append(moments(list(group), np.array(rewards), given.truth))
+        for (level, depth), moments_of in sorted(by_group.items()):
+            bias, square, products, squares = np.mean(np.stack(moments_of), axis=0)
             shared = f"{products / squares:.2f}" if squares > 0 else "–"
             cells = f"{bias:+.2f} | {max(square, 0.0) ** 0.5:.2f} | {shared}"
-            print(f"| {name} | {level} | {depth} | {len(rows_of)} | {cells} |", flush=True)
+            print(f"| {name} | {level} | {depth} | {len(moments_of)} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

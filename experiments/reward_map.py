@@ -1,10 +1,10 @@
-"""Which allocator wins, over the reward's noise, the share of its error common to a direction, and N.
+"""Which allocator wins? Maps this over the reward's noise, the share of its error common to a direction, and N.
 
     python experiments/reward_map.py --world stories --policy demonstrator --truth worth --levels 4,5 --limit 50
 
-Runs one bench in --out (a stopped one goes on) and prints, for every noise × share × N, the measure of each strategy,
-who is best, and the paired differences, with 95 % intervals, of DORA by true states to REBASE and, where `--prefixes`
-are given to fit a belief for each reward, of the optimum by true states to DORA and to plain sampling.
+Runs a bench in --out; a stopped bench continues. For every noise × share × N, it prints the measure of each strategy,
+the best strategy, and paired differences with 95 % intervals: DORA by true states minus REBASE. With `--prefixes`, it
+fits a belief for each reward and also prints the optimum by true states minus DORA and minus plain sampling.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollwise.bench.grid import FILE, Bench, begin, begun, resume, run_in_jobs
+from rollwise.bench.run import RESULTS_FILE, Bench, begin, begun, resume, run_in_jobs
 from rollwise.bench.store import Result, Store
 from rollwise.bench.summary import Difference, Row, summarise
 from rollwise.cli.calibrate import calibrate
@@ -26,26 +26,26 @@ STRATEGIES = ("temperature", "beam", "dvts", "rebase", DORA)
 
 
 def rewards(given: argparse.Namespace) -> list[tuple[str, str]]:
-    """Every noise with every share of it."""
+    """Every pair of a noise and a share."""
     return [(noise, share) for noise in given.noises.split(",") for share in given.shares.split(",")]
 
 
 def labels(given: argparse.Namespace, noise: str, share: str) -> dict[str, str]:
-    """The bench's label of each strategy under one reward."""
+    """The bench's label of each strategy with this reward."""
     reward = f"reward={given.truth}({noise},{share})"
-    named = {one: f"{one}{',' if ':' in one else ':'}{reward}" for one in STRATEGIES}
+    named = {strategy: f"{strategy}{',' if ':' in strategy else ':'}{reward}" for strategy in STRATEGIES}
     if given.prefixes:
         named[OPTIMUM] = f"{OPTIMUM},{reward},belief={belief(given, noise, share)}"
     return named
 
 
 def belief(given: argparse.Namespace, noise: str, share: str) -> Path:
-    """The file of the belief of one reward."""
+    """The belief file of a reward."""
     return given.out / f"belief-{noise}-{share}.json"
 
 
 def fit_beliefs(given: argparse.Namespace) -> None:
-    """A belief for every reward, where none is there yet."""
+    """Fit a belief for every reward that has none yet."""
     given.out.mkdir(parents=True, exist_ok=True)
     for noise, share in rewards(given):
         if not belief(given, noise, share).exists():
@@ -53,7 +53,7 @@ def fit_beliefs(given: argparse.Namespace) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """The bench of the whole grid, begun or gone on with."""
+    """Run the bench of the whole grid; a stopped bench continues."""
     if given.prefixes:
         fit_beliefs(given)
     strategies = [label for reward in rewards(given) for label in labels(given, *reward).values()]
@@ -78,41 +78,41 @@ def run(given: argparse.Namespace) -> None:
 
 def stored(out: Path) -> list[Result]:
     """All results of the bench."""
-    store = Store(out / FILE)
+    store = Store(out / RESULTS_FILE)
     experiment = store.latest()
     assert experiment is not None
     return store.results(experiment.id)
 
 
 def rows(results: Sequence[Result], baseline: str) -> dict[tuple[str, int], Row]:
-    """The rows of some results by label and N, with differences to the label of a baseline."""
+    """The summary rows of some results by label and N, with differences to a baseline label."""
     return {(row.strategy, row.budget): row for row in summarise(results, baseline).rows}
 
 
-def shown(found: Difference | None) -> str:
-    """A difference in points with its interval."""
-    assert found is not None
-    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+def points(difference: Difference | None) -> str:
+    """A difference in percentage points, with its interval."""
+    assert difference is not None
+    return f"{100 * difference.mean:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
 
 
 def cells(given: argparse.Namespace, results: Sequence[Result], noise: str, share: str) -> dict[int, list[str]]:
-    """The cells of the map's rows of one reward, by N."""
+    """The cells of the map's rows for a reward, by N."""
     named = labels(given, noise, share)
     pairs = [(DORA, "rebase"), *([(OPTIMUM, DORA), (OPTIMUM, "temperature")] if given.prefixes else [])]
-    some = [one for one in results if one.cell.label in named.values()]
-    against = {baseline: rows(some, named[baseline]) for _, baseline in pairs}
-    found = {}
+    chosen = [result for result in results if result.cell.label in named.values()]
+    against = {baseline: rows(chosen, named[baseline]) for _, baseline in pairs}
+    by_budget = {}
     for budget in whole_numbers(given.budgets, "--budgets"):
         values = {name: against["rebase"][label, budget].measures[given.measure].mean for name, label in named.items()}
         best = max(values.values())
         winners = "=".join(name.partition(":")[0] for name, value in values.items() if value == best)
-        gaps = [shown(against[base][named[one], budget].measures[given.measure].difference) for one, base in pairs]
-        found[budget] = [noise, share, *(f"{100 * value:.1f}" for value in values.values()), winners, *gaps]
-    return found
+        gaps = [points(against[base][named[name], budget].measures[given.measure].difference) for name, base in pairs]
+        by_budget[budget] = [noise, share, *(f"{100 * value:.1f}" for value in values.values()), winners, *gaps]
+    return by_budget
 
 
 def picture(given: argparse.Namespace, results: Sequence[Result]) -> str:
-    """The measure against the noise at the largest N, a panel for each share, with Wilson's intervals."""
+    """An SVG picture of the measure against the noise at the largest N, with a panel per share and Wilson intervals."""
     budget = max(whole_numbers(given.budgets, "--budgets"))
     noises, shares = given.noises.split(","), given.shares.split(",")
     panels: dict[str, dict[str, list[Point]]] = {}
@@ -120,13 +120,15 @@ def picture(given: argparse.Namespace, results: Sequence[Result]) -> str:
         panel = panels.setdefault(f"{share} of the error common to a direction", {})
         for noise in noises:
             named = labels(given, noise, share)
-            found = rows([one for one in results if one.cell.label in named.values()], named["rebase"])
+            summary = rows([result for result in results if result.cell.label in named.values()], named["rebase"])
             for name, label in named.items():
-                value = found[label, budget].measures[given.measure]
+                value = summary[label, budget].measures[given.measure]
                 half = 100 * (value.high - value.low) / 2
                 panel.setdefault(name.partition(":")[0], []).append(Point(100 * value.mean, half))
-    many = min(row.questions for row in found.values())
-    return lines_svg(panels, noises, "size of the error", f"{given.measure} in percent, {many} questions, N = {budget}")
+    questions = min(row.questions for row in summary.values())
+    return lines_svg(
+        panels, noises, "size of the error", f"{given.measure} in percent, {questions} questions, N = {budget}"
+    )
 
 
 def main() -> None:
@@ -138,14 +140,14 @@ def main() -> None:
     parser.add_argument("--shares", default="0,0.5,1")
     parser.add_argument("--budgets", default="16,64")
     parser.add_argument("--levels", default="4,5")
-    parser.add_argument("--limit", type=int, default=50, help="questions a level")
+    parser.add_argument("--limit", type=int, default=50, help="questions per level")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--split", default="validation")
     parser.add_argument("--measure", choices=["accuracy", "coverage", "pass_rate"], default="accuracy")
-    parser.add_argument("--prefixes", type=Path, help="completed prefixes: fit beliefs, and search by the optimum too")
+    parser.add_argument("--prefixes", type=Path, help="completed prefixes, to fit beliefs and also run the optimum")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--draw", type=Path, help="write a picture of it to this SVG file")
+    parser.add_argument("--draw", type=Path, help="SVG file for a picture of the map")
     parser.add_argument("--out", type=Path, default=Path("runs/reward_map"))
     given = parser.parse_args()
     run(given)

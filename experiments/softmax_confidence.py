@@ -1,17 +1,18 @@
-"""Which confidence softmax(R / T_b) stands for: the κ whose optimal allocation is the nearest to REBASE's.
+"""Which confidence does softmax(R / T_b) imply? Finds the κ whose optimal allocation is closest to REBASE's.
 
     python experiments/softmax_confidence.py
 
-Scores are drawn from a Beta distribution and taken as calibrated means m = R with one κ for all; N rollouts go to k
-units. For every κ of a grid the exact optimum is compared with REBASE's counts. Printed is, for each distribution, k:
+Scores are drawn from a Beta distribution and used as calibrated means m = R with the same κ for all; N rollouts go to k
+units. For every κ of a grid, the exact optimum is compared with REBASE's counts. For each distribution and k the table
+shows:
 
-- nearest: the κ at which the two differ in the smallest share of the rollouts, Σ|B - B'| / 2N, and that share;
-- cheapest: the κ at which the chance that REBASE's rollouts all fail is the smallest multiple of the optimum's, and
-  that multiple (geometric means over draws); with few units it may be the grid's lowest, where one rollout each is all
-  that matters;
-- shifted: the κ whose water-filling [κ(m / λ - 1)]₊ is the nearest to the shares N·w before any rounding.
+- nearest: the κ at which the two allocations differ in the smallest share of rollouts, Σ|B - B'| / 2N, and that share;
+- cheapest: the κ at which REBASE's chance that all rollouts fail is the smallest multiple of the optimum's chance, and
+  that multiple (geometric means over draws); with few units it may be the grid's lowest κ, for which only the first
+  rollout of each unit matters;
+- shifted: the κ whose water-filling [κ(m / λ - 1)]₊ is closest to the shares N·w before rounding.
 
-The last line of each block has the paper's own means, m = softmax(R / T_b), in place of m = R.
+The last line of each block uses the paper's means, m = softmax(R / T_b), instead of m = R.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ GRID = np.geomspace(0.1, 1000, 41)
 
 
 def compared(rewards: FloatArray, means: FloatArray, width: int, temperature: float) -> FloatArray:
-    """(41, 3), a row a κ: the share of the rollouts that differ, log ratio of failures, the share before rounding."""
+    """(41, 3), a row per κ: the share of rollouts that differ, the log ratio of failures, the share before rounding."""
     shares = softmax(rewards, temperature) * width
     counts = largest_remainder(shares, width)
     rows = []
@@ -44,7 +45,7 @@ def compared(rewards: FloatArray, means: FloatArray, width: int, temperature: fl
 
 
 def row(draws: list[tuple[FloatArray, FloatArray]], width: int, temperature: float) -> str:
-    """The table's cells for one set of draws."""
+    """The table's cells for a set of draws."""
     mean = np.mean([compared(rewards, means, width, temperature) for rewards, means in draws], axis=0)
     near, cheap, shift = (int(np.argmin(column)) for column in mean.T)
     return (
@@ -67,11 +68,11 @@ def main() -> None:
     for units in map(int, given.units.split(",")):
         shapes = [tuple(map(float, shape.split(":"))) for shape in given.shapes.split(",")]
         drawn = {shape: [generator.beta(*shape, size=units) for _ in range(given.draws)] for shape in shapes}
-        for (a, b), many in drawn.items():
-            cells = row([(rewards, rewards) for rewards in many], given.width, given.temperature)
+        for (a, b), draws in drawn.items():
+            cells = row([(rewards, rewards) for rewards in draws], given.width, given.temperature)
             print(f"| {units} | Beta({a:g}, {b:g}) | R | {cells} |", flush=True)
-        many = drawn[shapes[-1]]
-        cells = row([(one, softmax(one, given.temperature)) for one in many], given.width, given.temperature)
+        draws = [(rewards, softmax(rewards, given.temperature)) for rewards in drawn[shapes[-1]]]
+        cells = row(draws, given.width, given.temperature)
         print(f"| {units} | Beta({shapes[-1][0]:g}, {shapes[-1][1]:g}) | softmax | {cells} |", flush=True)
 
 

@@ -1,12 +1,13 @@
-"""How sure is the reward model by its own account, beside what completions say: the head's κ and the fitted κ(depth).
+"""How well does a reward model know how sure it is? Compares its head's κ with the κ fitted by depth.
 
     rollwise world rollouts countdown --split validation --questions 40 --paths 16 --out runs/p.jsonl
     python experiments/sureness.py runs/p.jsonl
 
-By depth: the median κ of the head with its quartiles, the κ fitted on one half of the problems, and on the other half
-the mean -log chance of a completion, by the beta-binomial, under three beliefs: mean and κ of the model (*model*); its
-mean and the fitted κ (*mean*); the calibrated mean and the fitted κ (*fitted*). Less is better. The chance of a
-prefix's count is divided by its completions; the binomial coefficient, which all share, is left out.
+For each depth, the table shows the median κ of the head with its quartiles, and the κ fitted on half of the problems.
+On the other half, it shows the mean -log chance of a completion under three beta-binomial beliefs: mean and κ of the
+model (*model*), the model's mean with the fitted κ (*mean*), and the calibrated mean with the fitted κ (*fitted*). Less
+is better. The -log chance of a prefix's count is divided by its completions, and the binomial coefficient, which is the
+same for all beliefs, is left out.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from scipy.special import betaln
 from rollwise.calibration.fit import calibrate
 from rollwise.calibration.prefixes import load_prefixes
 from rollwise.calibration.record import Source
-from rollwise.calibration.scoring import Scored, observations, score_prefixes
+from rollwise.calibration.scoring import ScoredPrefixes, observe_prefixes, score_prefixes
 from rollwise.core import FloatArray, Judgement
 from rollwise.registry import find_reward
 
 
 def surprise(mean: FloatArray, concentration: FloatArray, right: FloatArray, count: FloatArray) -> FloatArray:
-    """-log of the beta-binomial chance without its coefficient, by completion."""
+    """-log of the beta-binomial chance without its coefficient, per completion."""
     a, b = concentration * np.clip(mean, 1e-6, 1 - 1e-6), concentration * np.clip(1 - mean, 1e-6, 1 - 1e-6)
     return -(betaln(a + right, b + count - right) - betaln(a, b)) / count
 
@@ -39,36 +40,36 @@ def main() -> None:
     parser.add_argument("--reward", default="trained")
     given = parser.parse_args()
     reward = find_reward(given.reward, given.world)
-    scored: list[Scored] = []
-    sure: list[float] = []
+    scored: list[ScoredPrefixes] = []
+    concentrations: list[float] = []
     for problem, everything in load_prefixes(given.prefixes):
-        prefixes = [one for one in everything if not one.ended]
-        found = asyncio.run(score_prefixes(reward, problem, prefixes))
-        told = [(one, score) for one, score in zip(prefixes, found, strict=True) if isinstance(score, Judgement)]
-        scored.append((problem, [(one, score.reward) for one, score in told]))
-        sure += [score.concentration for _, score in told]
-    half = observations(scored[::2])
-    fit = calibrate(half, source=Source())
-    seen, kappa = observations(scored), np.array(sure)
-    other = seen.problem % 2 == 1
-    mean, fitted = np.empty(len(seen)), np.empty(len(seen))
-    for problem_number in np.unique(seen.problem):
-        rows = seen.problem == problem_number
-        belief = fit.belief(seen.reward[rows], seen.depth[rows])
+        prefixes = [prefix for prefix in everything if not prefix.ended]
+        scores = asyncio.run(score_prefixes(reward, problem, prefixes))
+        pairs = zip(prefixes, scores, strict=True)
+        judged = [(prefix, score) for prefix, score in pairs if isinstance(score, Judgement)]
+        scored.append((problem, [(prefix, score.reward) for prefix, score in judged]))
+        concentrations += [score.concentration for _, score in judged]
+    fit = calibrate(observe_prefixes(scored[::2]), source=Source())
+    observed, kappa = observe_prefixes(scored), np.array(concentrations)
+    other = observed.problem % 2 == 1
+    mean, fitted = np.empty(len(observed)), np.empty(len(observed))
+    for problem_number in np.unique(observed.problem):
+        rows = observed.problem == problem_number
+        belief = fit.belief(observed.reward[rows], observed.depth[rows])
         mean[rows], fitted[rows] = belief.mean, belief.concentration
-    right, count = seen.right.astype(np.float64), seen.completions.astype(np.float64)
+    right, count = observed.right.astype(np.float64), observed.completions.astype(np.float64)
     beliefs = {
-        "model": (seen.reward, kappa),
-        "mean": (seen.reward, fitted),
+        "model": (observed.reward, kappa),
+        "mean": (observed.reward, fitted),
         "fitted": (mean, fitted),
     }
     print(f"| depth | prefixes | head's κ (quartiles) | fitted κ | {' | '.join(beliefs)} |")
     print("| --- " * (4 + len(beliefs)) + "|")
-    for depth in [*np.unique(seen.depth), 0]:
-        here = other & ((seen.depth == depth) | (depth == 0))
+    for depth in [*np.unique(observed.depth), 0]:
+        here = other & ((observed.depth == depth) | (depth == 0))
         low, middle, high = np.quantile(kappa[here], [0.25, 0.5, 0.75])
         typical = f"{np.median(fitted[here]):.2f}"
-        cells = [f"{surprise(*one, right, count)[here].mean():.4f}" for one in beliefs.values()]
+        cells = [f"{surprise(*belief, right, count)[here].mean():.4f}" for belief in beliefs.values()]
         name = str(depth) if depth else "all"
         print(f"| {name} | {here.sum()} | {middle:.2f} ({low:.2f}–{high:.2f}) | {typical} | {' | '.join(cells)} |")
 

@@ -1,5 +1,8 @@
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
+from served import Emulator, emulated
 
 settings.register_profile("rollwise", deadline=None)  # a busy machine is no failure
 settings.load_profile("rollwise")
@@ -13,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     reports = [] if reporter is None else reporter.stats.get("skipped", [])
-    skipped = [report for report in reports if "set rollwise_" not in str(report.longrepr)]  # a server of one's own
+    skipped = [report for report in reports if "set ROLLWISE_" not in str(report.longrepr)]  # it needs a server
     if session.config.getoption("--no-skips") and skipped:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def served() -> Iterator[Emulator]:
+    """A server in the manner of vLLM."""
+    with emulated("vllm") as server:
+        yield server

@@ -1,4 +1,4 @@
-"""A server of llama.cpp's kind that holds the bundled policy of the numbers game, and what it is compared by."""
+"""A server of llama.cpp's kind that holds the bundled policy of the numbers game, and the policy's own logits."""
 
 import os
 import socket
@@ -21,8 +21,9 @@ CLIENT = httpx.Client(trust_env=False, verify=False, timeout=300)
 
 @contextmanager
 def serving(command: Sequence[str], folder: FilePath, alive: str) -> Iterator[str]:
-    """The URL of the server that a command starts, once it answers the path `alive`. The command may name the policy's
-    file and a free port as {model} and {port}.
+    """The URL of the server that a command starts, as soon as it answers the path `alive`.
+
+    The command may contain {model} for the policy's file and {port} for a free port.
     """
     model = folder / "policy.gguf"
     if not model.exists():
@@ -32,8 +33,8 @@ def serving(command: Sequence[str], folder: FilePath, alive: str) -> Iterator[st
     url, log = f"http://127.0.0.1:{port}", folder / f"log-{port}"
     words = [word.format(model=model, port=port) for word in command]
     with log.open("w") as out:
-        told = os.environ | {"PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, env=told)
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, env=environment)
         try:
             deadline = time.monotonic() + 300
             while not answers(url + alive):
@@ -60,14 +61,14 @@ def posted(url: str, path: str, body: Any) -> Any:
 
 
 def logits(local: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
-    """(places, vocabulary): the policy's own logits before each of the ids, and after the last one."""
+    """The policy's own logits (places, vocabulary) before each of the ids and after the last id."""
     with torch.inference_mode():
-        found: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 :]
-    return found
+        logits: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits
+    return logits[0, len(prompt) - 1 :]
 
 
 def assert_greedy(scores: torch.Tensor, ids: Sequence[int]) -> None:
-    """Each of the ids is the likeliest by its scores (places, vocabulary), up to the first near-tie."""
+    """Assert that each id is the likeliest by its scores (places, vocabulary), up to the first near-tie."""
     for place, token in enumerate(ids):
         first, second = scores[place].topk(2).values.tolist()
         if first - second < NEAR_TIE:

@@ -1,4 +1,4 @@
-"""Servers for tests, on loopback, that answer in the manner of each kind with a policy whose words are known."""
+"""Servers for tests, on loopback, that reply in the manner of each kind and hold a policy that knows two solutions."""
 
 import json
 import random
@@ -10,13 +10,18 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rollwise.core import Problem
+from rollwise.engines.http.client import Patience
+
+FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 QUESTION = "Use 2, 3, 4 to make 24"
 WAYS = [
     ["2 × 3 = 6, left: 4 6\n\n", "4 × 6 = 24, left: 24\n\n", "Answer: \\boxed{2 × 3 × 4}"],
     ["2 + 3 = 5, left: 4 5\n\n", "4 × 5 = 20, left: 20\n\n", "Answer: \\boxed{(2 + 3) × 4}"],
 ]
-"""The two solutions that the served policy knows; a seed says which one starts, a path goes on as it began."""
+"""The two solutions that the served policy knows. The seed decides which solution starts; a path continues its own."""
 TEXTS = ["".join(way) for way in WAYS]
+PROBLEM = Problem(QUESTION, QUESTION)
 END = 1
 OWNERS = {
     "vllm": "vllm",
@@ -51,7 +56,7 @@ def template(messages: list[dict[str, str]], thinking: bool, quiet: bool) -> str
 
 
 class Emulator(ThreadingHTTPServer):
-    """A server of one kind. One token is one character; `log` keeps every request, `cut` the replies nobody read."""
+    """A server of one kind. A token is a character. `log` keeps every request, `cut` counts the replies left unread."""
 
     daemon_threads = True
 
@@ -64,7 +69,7 @@ class Emulator(ThreadingHTTPServer):
         self.failures: list[tuple[int, dict[str, str]]] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of the server's."""
+        """Count a client that went away; it is no error of the server."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
         self.cut += 1
@@ -151,7 +156,9 @@ class Handler(BaseHTTPRequestHandler):
     def tokenize(self, body: Any) -> None:
         if self.server.kind == "llamacpp":
             return self.reply({"tokens": encode(body["content"])})
-        if self.server.settings.get("no_system") and any(one["role"] == "system" for one in body.get("messages", [])):
+        if self.server.settings.get("no_system") and any(
+            message["role"] == "system" for message in body.get("messages", [])
+        ):
             return self.reply({"error": {"message": "System role not supported"}}, 400)
         if "messages" in body and self.server.kind == "sglang":
             return self.reply({"detail": "prompt is required"}, 422)
@@ -163,75 +170,65 @@ class Handler(BaseHTTPRequestHandler):
         return self.reply({"tokens": encode(text), "count": len(text), "max_model_len": 600})
 
     def complete(self, body: Any) -> None:
-        kind = self.server.kind
-        known = {"transformers": TRANSFORMERS_FIELDS, "rollwise": ROLLWISE_FIELDS}.get(kind)
-        if known is not None and set(body) - known:
-            unknown = sorted(set(body) - known)[0] if kind == "rollwise" else sorted(set(body) - known)
-            return self.reply(
-                {"error": {"message": f"Unexpected fields: {unknown}"}}, 400 if kind == "rollwise" else 422
-            )
-        if self.server.settings.get("no_stops") and body.get("stop"):
-            return self.reply({"error": {"message": "substring not found"}}, 500)
-        prompt = body["prompt"]
-        if not isinstance(prompt, str):
-            if kind in ("transformers", "llama-cpp-python", "openai"):
-                status = 500 if kind == "llama-cpp-python" else 422
-                return self.reply({"error": {"message": "prompt has to be a string"}}, status)
-            prompt = decode(prompt)
+        kind, settings = self.server.kind, self.server.settings
+        if refusal := self.refusal(body):
+            message, status = refusal
+            return self.reply({"error": {"message": message}}, status)
+        prompt = body["prompt"] if isinstance(body["prompt"], str) else decode(body["prompt"])
         limit = body.get("n_predict", body.get("max_tokens", 16))
-        if kind == "llama-cpp-python" and len(prompt) >= self.server.settings.get("context", 10**6):
-            message = f"This model's maximum context length is {self.server.settings['context']} tokens"
+        if kind == "llama-cpp-python" and len(prompt) >= settings.get("context", 10**6):
+            message = f"This model's maximum context length is {settings['context']} tokens"
             return self.stream_nothing() if body.get("stream") else self.reply({"error": {"message": message}}, 400)
-        if kind == "llama-cpp-python" and not self.server.settings.get("logits_all", True) and "logprobs" in body:
-            message = "logprobs is not supported for models created with logits_all=False"
-            return self.reply({"error": {"message": message}}, 500)
-        if len(prompt) + limit > 600 and kind == "vllm":
+        if kind == "vllm" and len(prompt) + limit > 600:
             return self.reply({"error": {"message": "maximum context length is 600 tokens"}}, 400)
-        time.sleep(self.server.settings.get("seconds", 0.0))
-        if int(body.get("n", 1)) > self.server.settings.get("most", 1024):
-            return self.reply({"error": {"message": "n is too large"}}, 400)
+        time.sleep(settings.get("seconds", 0.0))
         samples = kind != "transformers" or json.loads(body.get("generation_config", "{}")).get("do_sample", False)
-        heat = self.server.settings.get("temperature", body["temperature"] if samples else 0)
-        says = self.server.settings.get("says", continuation)
+        temperature = settings.get("temperature", body["temperature"] if samples else 0)
+        says = settings.get("says", continuation)
         replies = []
         for index in range(int(body.get("n", 1))):
-            text, ended = says(prompt, int(body.get("seed") or 0) + index, limit, heat)
-            stop = next(((one, text.index(one)) for one in body.get("stop") or [] if one in text), None)
+            text, ended = says(prompt, int(body.get("seed") or 0) + index, limit, temperature)
+            stop = next(((end, text.index(end)) for end in body.get("stop") or [] if end in text), None)
             if body.get("stream") and kind == "llamacpp":
                 return self.stream_natively(self.shaped(body, prompt, text, ended, stop))
             if body.get("stream"):
                 return self.stream(text, ended)
             replies.append(self.shaped(body, prompt, text, ended, stop))
         reply = joined(replies)
-        if len(replies) > 1 and (broken := self.server.settings.get("broken_choice")) is not None:
+        if len(replies) > 1 and (broken := settings.get("broken_choice")) is not None:
             reply["choices"][broken]["finish_reason"] = "abort"
         return self.reply(reply)
+
+    def refusal(self, body: Any) -> tuple[str, int] | None:
+        """The message and status with which this kind refuses fields of a completion; None if it accepts all."""
+        kind, settings = self.server.kind, self.server.settings
+        known = {"transformers": TRANSFORMERS_FIELDS, "rollwise": ROLLWISE_FIELDS}.get(kind)
+        if known is not None and (unknown := sorted(set(body) - known)):
+            return (
+                f"Unexpected fields: {unknown[0] if kind == 'rollwise' else unknown}",
+                400 if kind == "rollwise" else 422,
+            )
+        if settings.get("no_stops") and body.get("stop"):
+            return "substring not found", 500
+        if not isinstance(body["prompt"], str) and kind in ("transformers", "llama-cpp-python", "openai"):
+            return "prompt has to be a string", 500 if kind == "llama-cpp-python" else 422
+        if kind == "llama-cpp-python" and not settings.get("logits_all", True) and "logprobs" in body:
+            return "logprobs is not supported for models created with logits_all=False", 500
+        if int(body.get("n", 1)) > settings.get("most", 1024):
+            return "n is too large", 400
+        return None
 
     def shaped(self, body: Any, prompt: str, text: str, ended: bool, stop: tuple[str, int] | None) -> dict[str, Any]:
         """The reply in this kind's shape."""
         kind = self.server.kind
         keeps = kind == "transformers" or body.get("include_stop_str_in_output") or body.get("no_stop_trim")
-        made = text if stop is None else text[: stop[1] + len(stop[0])]
-        shown = made if stop is None or keeps else text[: stop[1]]
-        ids = encode(made) + ([END] if ended and stop is None and kind != "llama-cpp-python" else [])
+        generated = text if stop is None else text[: stop[1] + len(stop[0])]
+        shown = generated if stop is None or keeps else text[: stop[1]]
+        ids = encode(generated) + ([END] if ended and stop is None and kind != "llama-cpp-python" else [])
         reason = "stop" if stop is not None or ended else "length"
-        tokens = [*made, *([""] if len(ids) > len(made) else [])]
+        tokens = [*generated, *([""] if len(ids) > len(generated) else [])]
         if kind == "llamacpp":
-            kinds = "word" if stop is not None else "eos" if ended else "limit"
-            tops = [{"id": 7, "logprob": -0.1}, {"id": 8, "logprob": -3.0}]
-            shown_probabilities = [{"token": one, "logprob": -0.1, "top_logprobs": tops} for one in tokens]
-            if stop is not None and not body.get("stream"):
-                del shown_probabilities[-len(encode(stop[0])) :]  # as the real one does
-            return {
-                "content": shown,
-                "tokens": ids,
-                "stop_type": kinds,
-                "stopping_word": stop[0] if stop else "",
-                "tokens_predicted": len(ids),
-                "tokens_evaluated": len(prompt),
-                "timings": {"cache_n": 5},
-                "completion_probabilities": shown_probabilities,
-            }
+            return native_reply(shown, tokens, ids, len(prompt), ended, stop, bool(body.get("stream")))
         choice: dict[str, Any] = {"index": 0, "text": shown, "finish_reason": reason}
         if kind in ("vllm", "rollwise"):
             choice["stop_reason"] = stop[0] if stop is not None else None
@@ -258,17 +255,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for character in text:
-                shown = {"tokens": [character], "token_logprobs": [-0.1], "top_logprobs": [{"a": -0.1, "b": -3.0}]}
-                told = self.server.settings.get("logprobs", True)
-                self.event({"text": character, "finish_reason": None} | ({"logprobs": shown} if told else {}))
-            self.event({"text": "", "finish_reason": "stop" if ended else "length"})
+                logprobs = {"tokens": [character], "token_logprobs": [-0.1], "top_logprobs": [{"a": -0.1, "b": -3.0}]}
+                shown = {"logprobs": logprobs} if self.server.settings.get("logprobs", True) else {}
+                self.event({"text": character, "finish_reason": None} | shown)
+            reasons = self.server.settings.get("ends", {"reason": "stop"})
+            self.event({"text": "", "finish_reason": reasons["reason"] if ended else "length"})
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:
             self.server.cut += 1
         self.close_connection = True
 
     def stream_natively(self, whole: dict[str, Any]) -> None:
-        """A reply of llama.cpp's own route in pieces; none of them holds text of the stop string."""
+        """Stream a reply of llama.cpp's own route; no piece contains text of the stop string."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
@@ -276,9 +274,10 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for place, token in enumerate(whole["tokens"]):
                 shown = whole["content"][place : place + 1]
-                told = whole["completion_probabilities"][place] | {"token": shown}
-                self.data({"content": shown, "tokens": [token], "stop": False, "completion_probabilities": [told]})
-            last = {key: one for key, one in whole.items() if key != "completion_probabilities"}
+                probability = whole["completion_probabilities"][place] | {"token": shown}
+                event = {"content": shown, "tokens": [token], "stop": False}
+                self.data(event | {"completion_probabilities": [probability]})
+            last = {key: value for key, value in whole.items() if key != "completion_probabilities"}
             self.data(last | {"content": "", "tokens": [], "stop": True})
         except OSError:
             self.server.cut += 1
@@ -300,8 +299,28 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
+def native_reply(
+    shown: str, tokens: list[str], ids: list[int], prompt: int, ended: bool, stop: tuple[str, int] | None, stream: bool
+) -> dict[str, Any]:
+    """A reply of llama.cpp's own route."""
+    tops = [{"id": 7, "logprob": -0.1}, {"id": 8, "logprob": -3.0}]
+    probabilities = [{"token": token, "logprob": -0.1, "top_logprobs": tops} for token in tokens]
+    if stop is not None and not stream:
+        del probabilities[-len(encode(stop[0])) :]  # the real server leaves out as many
+    return {
+        "content": shown,
+        "tokens": ids,
+        "stop_type": "word" if stop is not None else "eos" if ended else "limit",
+        "stopping_word": stop[0] if stop else "",
+        "tokens_predicted": len(ids),
+        "tokens_evaluated": prompt,
+        "timings": {"cache_n": 5},
+        "completion_probabilities": probabilities,
+    }
+
+
 def joined(replies: list[dict[str, Any]]) -> dict[str, Any]:
-    """One reply of the completions of one prompt."""
+    """The replies for the completions of one prompt, as a single reply."""
     first = replies[0]
     if len(replies) > 1:
         first["choices"] = [reply["choices"][0] | {"index": index} for index, reply in enumerate(replies)]
@@ -310,7 +329,7 @@ def joined(replies: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def continuation(prompt: str, seed: int, limit: int, temperature: float) -> tuple[str, bool]:
-    """What the policy says next, and whether it then ends: one of TEXTS, from where the prompt leaves it."""
+    """The policy's continuation of a prompt, and whether it ends the text: the rest of one of TEXTS."""
     said = prompt.rpartition("<answer>")[2].removeprefix("<think></think>") if "<answer>" in prompt else ""
     if not said and "<answer>" not in prompt:
         said = next(

@@ -74,7 +74,7 @@ def test_allocation_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_grouping_speed(load: Any, capsys: pytest.CaptureFixture[str]) -> None:
     load("grouping_speed").main(["--questions", "2", "--answers", "4", "--level", "2"])
-    assert "of 2 questions, of which 0 are grouped otherwise" in capsys.readouterr().out
+    assert "to 2 questions; the groups of 0 questions differ" in capsys.readouterr().out
 
 
 def test_optimal_speed(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

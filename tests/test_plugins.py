@@ -1,4 +1,4 @@
-"""Parts of one's own: out of files, and as installed packages offer them."""
+"""Parts of a search from a user's files and from installed packages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import rollwise
-from rollwise.bench.grid import _sources
+from rollwise.bench.run import _sources
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.names import OURS, part_files
 from rollwise.plugins import GROUPS
-from rollwise.registry import find_directions, find_policy, find_reward, find_strategy, find_world
+from rollwise.registry import find_directions, find_policy, find_problems, find_reward, find_strategy
 from rollwise.search.config import Config
 from rollwise.search.runner import Runner
 
@@ -51,7 +51,7 @@ number = 3
 
 
 def install(folder: Path, package: str, entries: str, code: str = MODULE) -> None:
-    """A package as an installer leaves it: its module, and its metadata beside it."""
+    """Write a package as an installer does: its module and its metadata."""
     module = package.replace("-", "_")
     (folder / f"{module}.py").write_text(code)
     metadata = folder / f"{module}-1.0.dist-info"
@@ -68,7 +68,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-ENTRIES = """[rollwise.allocation.heuristic]
+ENTRIES = """[rollwise.strategies]
 kit-even = kit_one:even
 kit-ready = kit_one:ready
 [rollwise.policies]
@@ -76,7 +76,7 @@ kit-policy = kit_one:policy
 [rollwise.rewards]
 kit-half = kit_one:half
 kit-model = kit_one:Half
-[rollwise.directions.kernel]
+[rollwise.directions]
 kit-steps = kit_one:Steps
 [rollwise.worlds]
 kit-world = kit_one:world
@@ -88,7 +88,7 @@ def find(part: str, name: str) -> Any:
         case "strategy":
             return find_strategy(name)
         case "world":
-            return find_world.__wrapped__(name)
+            return find_problems.__wrapped__(name)
     finder: Any = {"policy": find_policy, "reward": find_reward, "directions": find_directions}[part]
     return finder.__wrapped__(name, "stories")
 
@@ -124,18 +124,18 @@ def test_a_file_gives_every_part(tmp_path: Path) -> None:
         find_policy(f"{file}:policy", "stories", step_rule="sentence")
 
 
-def test_a_search_of_parts_of_ones_own(tmp_path: Path) -> None:
+def test_a_search_with_your_own_parts(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(MODULE)
     own = {part: f"{file}:{name}" for part, name in (("reward", "half"), ("directions", "Steps"), ("policy", "policy"))}
-    solution = rollwise.solve(find_world("stories").problem(1, 0), "dora", 4, world=f"{file}:world", **own)
+    solution = rollwise.solve(find_problems("stories").problem(1, 0), "dora", 4, world=f"{file}:world", **own)
     assert len(solution.finished) == 4
     with pytest.raises(UnknownNameError, match="minilm"):
         Runner(Config.of(world="stories", policy="demonstrator", reward="dial", directions="nobody's"))
 
 
 @pytest.mark.parametrize("part", GROUPS)
-def test_what_is_ours_cannot_be_taken(packages: Path, part: str) -> None:
+def test_a_package_cannot_take_a_name_of_rollwise(packages: Path, part: str) -> None:
     taken = OURS[part][0]
     install(packages, "kit-two", f"[{GROUPS[part]}]\n{taken} = kit_two:number\n")
     with pytest.raises(InputError, match=f"kit-two registers '{taken}' in {GROUPS[part]}"):
@@ -143,20 +143,20 @@ def test_what_is_ours_cannot_be_taken(packages: Path, part: str) -> None:
 
 
 @pytest.mark.parametrize("part", GROUPS)
-def test_a_broken_package_is_named_with_its_group(packages: Path, part: str) -> None:
+def test_the_error_for_a_broken_package_names_it_and_its_group(packages: Path, part: str) -> None:
     install(packages, "kit-bad", f"[{GROUPS[part]}]\nkit-bad = kit_bad:x\n", "raise RuntimeError('old')")
     with pytest.raises(InputError, match=f"kit-bad offers 'kit-bad' in {GROUPS[part]}.*RuntimeError: old"):
         find(part, "kit-bad")
 
 
-def test_two_packages_of_one_name_are_told_apart_by_nobody(packages: Path) -> None:
+def test_a_name_that_two_packages_offer_is_refused(packages: Path) -> None:
     for package in ("kit-x", "kit-y"):
-        install(packages, package, f"[rollwise.allocation.heuristic]\nkit-same = {package.replace('-', '_')}:even\n")
+        install(packages, package, f"[rollwise.strategies]\nkit-same = {package.replace('-', '_')}:even\n")
     with pytest.raises(InputError, match=r"several packages offer 'kit-same'.*kit-x, kit-y"):
         find_strategy("kit-same")
 
 
-def test_what_packages_offer_stands_among_what_there_is(packages: Path) -> None:
+def test_the_error_for_an_unknown_name_lists_the_names_of_packages(packages: Path) -> None:
     install(packages, "kit-one", ENTRIES)
     for part, known in (("strategy", "kit-even"), ("directions", "kit-steps"), ("world", "kit-world")):
         with pytest.raises(UnknownNameError, match=f"there are: .*{known}"):
@@ -166,9 +166,9 @@ def test_what_packages_offer_stands_among_what_there_is(packages: Path) -> None:
             find(part, "kit-unknown")
 
 
-def test_a_name_of_ours_asks_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_of_rollwise_loads_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: Any) -> None:
-        raise AssertionError("packages were asked")
+        raise AssertionError("the entry points of packages were read")
 
     monkeypatch.setattr("importlib.metadata.entry_points", refuse)
     for part in ("strategy", "world"):
@@ -179,7 +179,7 @@ def test_a_name_of_ours_asks_no_package(monkeypatch: pytest.MonkeyPatch) -> None
     find("policy", "demonstrator")
 
 
-def test_files_of_ones_own_decide_a_bench(tmp_path: Path) -> None:
+def test_a_bench_records_the_digests_of_your_own_files(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(MODULE)
     names = {"strategy": "even", "policy": "policy", "reward": "half", "directions": "Steps", "world": "world"}

@@ -1,4 +1,4 @@
-"""Tiny random models and tokenizers, made on the spot: real classes and real layouts, a few thousand weights."""
+"""Tiny random models and tokenizers, built in the test: real classes and real layouts, a few thousand weights."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LLAMA3 = (
 
 
 def tiny_model(kind: str, tokenizer: Any, seed: int = 0, **options: Any) -> Any:
-    """A random model of a transformers class such as "LlamaForCausalLM", for that tokenizer, in evaluation mode."""
+    """A random model for a tokenizer, in evaluation mode. `kind` is a transformers class such as "LlamaForCausalLM"."""
     torch.manual_seed(seed)
-    made_as = getattr(transformers, kind)
+    model_class = getattr(transformers, kind)
     shape = {
         "vocab_size": len(tokenizer),
         "hidden_size": 32,
@@ -41,19 +41,20 @@ def tiny_model(kind: str, tokenizer: Any, seed: int = 0, **options: Any) -> Any:
     }
     if kind.endswith("ForTokenClassification"):
         shape |= {"num_labels": 2, "classifier_dropout": 0.0}
-    return made_as(made_as.config_class(**shape | options)).eval()
+    return model_class(model_class.config_class(**shape | options)).eval()
 
 
 def saved(folder: Path, kind: str, tokenizer: Any, **options: Any) -> Path:
-    """The folder, with a tiny model of that class and its tokenizer."""
+    """Save a tiny model of a class and its tokenizer in a folder; return the folder."""
     tiny_model(kind, tokenizer, **options).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
 def word_tokenizer(words: Sequence[str], special: Sequence[str] = (), **options: Any) -> Any:
-    """A fast tokenizer of whole words, each with the space before it; line breaks are words. Ids: the special tokens
-    in their order, then the words in theirs. `bos_token` is put before a text as most tokenizers do.
+    """A fast tokenizer of whole words, each with the space before it; line breaks are words. The ids are those of the
+    special tokens in their order, then of the words in theirs. If `opened_by` is given, that token precedes every text,
+    as most tokenizers do with their `bos_token`.
     """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 
@@ -70,13 +71,13 @@ def word_tokenizer(words: Sequence[str], special: Sequence[str] = (), **options:
 
 
 def words_of(*texts: str) -> list[str]:
-    """The words of texts as `word_tokenizer` cuts them between control tokens, in order of appearance."""
+    """The words of texts, split as `word_tokenizer` splits them between control tokens, in order of appearance."""
     parts = [part for text in texts for part in re.split(r"<[^<>\s]+>", text)]
     return list(dict.fromkeys(word for part in parts for word in re.findall(r"\n\n|\n| ?[^\s]+| ", part)))
 
 
 def byte_tokenizer(texts: Sequence[str], special: Sequence[str], **options: Any) -> Any:
-    """A byte-level BPE tokenizer trained on texts, cut beforehand as Qwen2 and Llama 3 cut them."""
+    """A byte-level BPE tokenizer trained on texts that are pre-split as Qwen2 and Llama 3 do."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     pattern = (

@@ -1,4 +1,4 @@
-"""A real vLLM for heavy tests, started on a folder and stopped again."""
+"""A real vLLM for heavy tests, started with the model in a folder and stopped afterwards."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path as FilePath
 
 GIVEN = os.environ.get("ROLLWISE_VLLM", "")
-"""The vllm executable of an environment of its own, or the URL of a server that holds the numbers game's policy."""
+"""The vllm executable of a separate environment, or the URL of a server that holds the numbers game's policy."""
 WITHIN = float(os.environ.get("ROLLWISE_VLLM_SECONDS", "900"))
 """Seconds that a server may take to start."""
 
@@ -26,8 +26,8 @@ def vllm(folder: FilePath, log: FilePath, *options: str) -> Iterator[str]:
         "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "3000",
         "HF_HUB_OFFLINE": "1",
     }
-    with log.open("w") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environment)
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             deadline = time.monotonic() + WITHIN
             while True:

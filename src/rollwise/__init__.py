@@ -1,7 +1,8 @@
 """rollwise spends a fixed budget of LLM rollouts where it raises the chance of a right answer most."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.core import Allocation, Candidates, Problem
@@ -10,24 +11,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Allocation", "Candidates", "Config", "Problem", "Solution", "solve", "solve_async", "strategy_needs"]
-
-
-def exports(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that loads each public name's module on first use.
-
-    `homes` maps a public name to the module of `package` that defines it. Packages use it so that importing them loads
-    nothing heavy.
-    """
-
-    def load(name: str) -> Any:
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        import importlib
-
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
-
-    return load
-
 
 __getattr__ = exports(
     __name__,

@@ -1,4 +1,4 @@
-"""What the parts of a search are called, and the files behind a name."""
+"""The names of a search's parts, and the files behind a name."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rollwise.allocation import STRATEGIES
 from rollwise.plugins import is_own_file, plugin_files
 
 WORLDS = ("countdown", "stories", "stories-even")
 
-DIRECTIONS = ("hidden", "state", "lineage", "text", "minilm")
+DIRECTIONS = ("hidden", "state", "text", "minilm")
 
 FAMILY = {
     "policy": {"trained": "policy", "small": "policy-small", "large": "policy-large"},
     "reward": {"trained": "reward", "weak": "reward-weak"},
 }
-"""A world's own models: part → name → the folder it lies in, beside the others."""
+"""A world's bundled models: part → name → folder."""
 
 OURS = {
     "strategy": (*STRATEGIES,),
@@ -29,30 +28,24 @@ OURS = {
     "directions": DIRECTIONS,
     "world": (*WORLDS, "text"),
 }
-"""Part → the names that are rollwise's own, which no package may take."""
+"""Part → rollwise's own names, which no package may take."""
 
 SURENESS = "log_concentration"
-"""The label by which a reward model says how sure it is of its score."""
+"""The label under which a reward model reports how sure it is of its score."""
 
 NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
-"""A reward model's folder with its family named before it."""
+"""A reward model's folder with its family before it."""
 
 
 def bundled(world: str, part: str, name: str = "trained") -> Path:
-    """The folder of a world's bundled model, whether it is there or not; part and name as in FAMILY."""
+    """The folder of a world's bundled model, whether or not it exists; part and name as in FAMILY."""
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
 
 
-def belief_file(name: str, world: str, policy: Any, reward: Any) -> Path | None:
-    """The file that a belief's name stands for. "auto" is the world's own, where there is one and policy and reward
-    are the world's own too; else None, as "model" is, which is what the reward model says itself.
-    """
-    if name == "model":
-        return None
-    if name != "auto":
-        return Path(name)
-    own = bundled(world, "policy").parent / "belief.json"
-    return own if (policy, reward) == ("trained", "trained") and own.is_file() else None
+def bundled_belief(world: str) -> Path | None:
+    """The belief file of a world's bundled policy and reward model; None if the world has none."""
+    file = bundled(world, "policy").parent / "belief.json"
+    return file if file.is_file() else None
 
 
 def named_path(name: str) -> Path:
@@ -65,8 +58,10 @@ _DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 def part_files(world: str, part: str, name: str) -> list[Path]:
-    """The files that decide what a part does beside rollwise itself: those of a model's folder, a `file.py:name`'s one,
-    an installed package's; none where a name stands for none of them.
+    """The files, apart from rollwise itself, that decide what a part does.
+
+    They are those of a model's folder, the file of a `file.py:name`, or the modules of an installed package. A name
+    that stands for none of these has no files.
     """
     if is_own_file(name):
         return plugin_files(part, name)
@@ -82,17 +77,17 @@ def _model_files(folder: Path) -> list[Path]:
 
 
 def digest_of(content: bytes) -> str:
-    """Sixteen hexadecimal digits that name a content."""
+    """Sixteen hexadecimal digits that identify a content."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def digest_of_files(files: Iterable[Path]) -> str:
-    """The digest of files one after the other; "" where there are none."""
+    """The digest of the files' contents in order; "" if there are no files."""
     contents = [file.read_bytes() for file in files]
     return digest_of(b"".join(contents)) if contents else ""
 
 
 @functools.cache
 def part_digest(world: str, part: str, name: str) -> str:
-    """The digest of a part's files, "" where it has none. Taken once: models are loaded once too."""
+    """The digest of a part's files, "" if it has none. It is taken once, as models are loaded once."""
     return digest_of_files(part_files(world, part, name))

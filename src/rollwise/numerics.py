@@ -1,4 +1,4 @@
-"""Small pure functions that the mathematics shares: keyed randomness, softmax, cosine, apportionment, intervals."""
+"""Small pure functions that several rooms share: keyed randomness, softmax and log-odds, cosine, and intervals."""
 
 from __future__ import annotations
 
@@ -10,27 +10,66 @@ import numpy as np
 from rollwise.core import FloatArray
 from rollwise.errors import InputError
 
+# Randomness
+
 
 def keyed_generator(*parts: object) -> np.random.Generator:
-    """The generator that a key names: equal parts, equal stream, whatever ran before.
+    """Returns the random generator that a key names: equal parts give an equal stream, no matter what ran before.
 
-    The key is hashed (BLAKE2b, 128 bits) into the counter-based Philox generator, so streams of different keys are
-    independent and nothing is drawn in arrival order. Parts are plain Python values, told apart by their repr.
+    The parts are plain Python values and are compared by their repr. Their BLAKE2b hash (128 bits) becomes the key of
+    the counter-based Philox generator. So streams of different keys are independent, and the order in which replies
+    arrive does not matter.
     """
     digest = hashlib.blake2b("\x1f".join(map(repr, parts)).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
+# Softmax and log-odds
+
+
 def softmax(values: FloatArray, temperature: float) -> FloatArray:
-    """The softmax of values / T along the last axis. T → 0 shares 1 among the largest; T = inf is uniform."""
+    """Returns the softmax of values / T along the last axis.
+
+    At T = 0 the largest values share 1 evenly; T = inf gives the uniform distribution.
+    """
     values = np.asarray(values, dtype=np.float64)
-    shifted = values - values.max(axis=-1, keepdims=True)
-    weights = (shifted == 0).astype(np.float64) if temperature == 0 else np.exp(shifted / temperature)
+    below_largest = values - values.max(axis=-1, keepdims=True)
+    weights = (below_largest == 0).astype(np.float64) if temperature == 0 else np.exp(below_largest / temperature)
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
+def log_odds(chances: FloatArray, margin: float = 0.0) -> FloatArray:
+    """Returns log(p / (1 - p)) of chances in [0, 1]; -inf at 0 and inf at 1.
+
+    A chance closer than `margin` to 0 or 1 counts as that close, which keeps the log-odds finite.
+    """
+    inside = np.clip(chances, margin, 1 - margin)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(inside / (1 - inside)), dtype=np.float64)
+
+
+def chances_of(logits: FloatArray) -> FloatArray:
+    """Returns 1 / (1 + exp(-ℓ)), the chances whose log-odds are ℓ; the inverse of `log_odds`."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)
+
+
+def shift_log_odds(chances: FloatArray, shift: FloatArray) -> FloatArray:
+    """Returns the chances with `shift`, which is finite, added to their log-odds.
+
+    Chances of 0 and 1 stay as they are, and so does a chance whose shift is 0, to the last bit.
+    """
+    return np.where(shift == 0, chances, chances_of(log_odds(chances) + shift))
+
+
+# Linear algebra
+
+
 def cosine_similarity(embeddings: FloatArray) -> FloatArray:
-    """Cosine of every pair of rows: (k, d) → (k, k) with a diagonal of exactly 1. Raises InputError for a zero row."""
+    """Returns the cosine of every pair of rows: (k, d) → (k, k), with a diagonal of exactly 1.
+
+    Raises InputError if a row is all zeros.
+    """
     embeddings = np.asarray(embeddings, dtype=np.float64)
     norms = np.sqrt(np.einsum("id,id->i", embeddings, embeddings))
     if not np.all(norms > 0):
@@ -44,14 +83,14 @@ def cosine_similarity(embeddings: FloatArray) -> FloatArray:
     return similarity
 
 
-_ONE_THREAD = 2**18  # multiplications up to which OpenBLAS keeps to the calling thread
+_ONE_THREAD = 2**18  # OpenBLAS stays in the calling thread up to this many multiplications
 
 
 def products(rows: FloatArray, columns: FloatArray) -> FloatArray:
-    """The matrix product of (k, d) and (d, n).
+    """Returns the matrix product of (k, d) and (d, n), computed in the calling thread if that is possible.
 
-    Where a few rows at a time make work small enough for one thread, they go so: a second thread would have to wait for
-    a core that the models keep busy, which costs a thousand times the multiplications.
+    A second BLAS thread would wait for a core that the models keep busy, which costs a thousand times the
+    multiplications. So the rows are multiplied a few at a time if that makes each product small enough for one thread.
     """
     few = _ONE_THREAD // max(1, columns.size)
     if few < 4 or len(rows) <= few:
@@ -59,14 +98,16 @@ def products(rows: FloatArray, columns: FloatArray) -> FloatArray:
     return np.concatenate([rows[first : first + few] @ columns for first in range(0, len(rows), few)])
 
 
-_BLOCK = 1 << 20  # so many values are resampled at once, which bounds the memory
+# Intervals
+
+_BLOCK = 1 << 20  # how many values the bootstrap resamples at once, which bounds its memory
 
 
 def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion. (0, 1) without trials.
+    """Returns Wilson's score interval for a proportion; (0, 1) without trials.
 
-    `successes` may be a sum of shares in [0, 1], one a trial: their variance is at most p(1 - p), so the interval errs
-    on the wide side.
+    `successes` may be a sum of shares in [0, 1], with each trial contributing a share. The variance of a share is at
+    most p(1 - p), so the interval is then too wide rather than too narrow.
     """
     if trials == 0:
         return 0.0, 1.0
@@ -80,24 +121,24 @@ def wilson_interval(successes: float, trials: int, confidence: float = 0.95) -> 
 def bootstrap_interval(
     values: FloatArray, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """The percentile bootstrap's interval for the mean of `values` (n,), which are drawn anew with replacement.
+    """Returns the percentile bootstrap's interval for the mean of `values` (n,), resampled with replacement.
 
-    Of paired differences it is the paired bootstrap. Raises InputError without values.
+    Given paired differences, this is the paired bootstrap. Raises InputError if there are no values.
     """
     if not len(values):
         raise InputError("there is nothing to resample; give at least one value")
     block = max(1, _BLOCK // len(values))
-    drawn = (min(block, resamples - start) for start in range(0, resamples, block))
-    means = [values[generator.integers(len(values), size=(count, len(values)))].mean(axis=1) for count in drawn]
+    sizes = (min(block, resamples - start) for start in range(0, resamples, block))
+    means = [values[generator.integers(len(values), size=(size, len(values)))].mean(axis=1) for size in sizes]
     low, high = np.quantile(np.concatenate(means), [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
 def detectable_difference(differences: FloatArray, power: float = 0.8, level: float = 0.05) -> float | None:
-    """The smallest true mean that a two-sided test at `level` would find with chance `power`, from n such differences.
+    """Returns the smallest true mean that a two-sided test at `level` finds with chance `power`, given n differences.
 
-    (z_{1 - level / 2} + z_power) · s / √n with s their sample standard deviation. None where that is unknown or 0:
-    differences that are all alike say nothing of how much they vary.
+    It is (z_{1 - level / 2} + z_power) · s / √n, with s the sample standard deviation of the differences (n,). None if
+    fewer than two differences are given or all are equal, since s is then unknown.
     """
     if len(differences) < 2 or np.ptp(differences) == 0:
         return None

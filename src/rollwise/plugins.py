@@ -1,7 +1,7 @@
-"""Components of your own: out of a file by `file.py:name`, or by the name under which an installed package offers them.
+"""Your own parts: from a file by `file.py:name`, or under the name that an installed package registers.
 
-Packages are only asked where a name is not one of rollwise's, so nothing that is installed slows down or changes the
-rest.
+Packages are consulted only for names that are not rollwise's own, so an installed package slows down and changes
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ GROUPS = {
     "directions": "rollwise.directions",
     "world": "rollwise.worlds",
 }
-"""Part of a search → the group of entry points in which packages offer theirs."""
+"""Part of a search → the group of entry points under which packages register theirs."""
 
 
 def is_own_file(name: str) -> bool:
-    """Whether a name reads `file.py:name`."""
+    """Whether a name has the form `file.py:name`."""
     return ".py:" in name
 
 
 def load_file(name: str, what: str) -> Any:
-    """What a `file.py:name` stands for. Raises InputError where there is no such file or name in it, or where the file
-    cannot be imported; `what` says what was wanted.
+    """What `file.py:name` refers to. `what` names the wanted part in messages.
+
+    Raises InputError if the file or the name in it does not exist, or the file cannot be imported.
     """
     file, _, attribute = name.rpartition(":")
     path = Path(file)
@@ -42,7 +43,7 @@ def load_file(name: str, what: str) -> Any:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        # not by the loader: its bytecode cache takes an edit within a second that keeps the file's size for no edit
+        # not by the loader: its bytecode cache overlooks an edit within a second that keeps the file's size
         exec(compile(path.read_bytes(), file, "exec"), module.__dict__)
     except Exception as error:
         raise InputError(f"{file} could not be imported: {type(error).__name__}: {error}") from error
@@ -52,8 +53,9 @@ def load_file(name: str, what: str) -> Any:
 
 
 def offered(part: str, ours: Collection[str]) -> list[str]:
-    """The names under which installed packages offer a part, sorted. Raises InputError where one of them is ours: a
-    name means one thing.
+    """The names that installed packages register for a part, sorted.
+
+    Raises InputError if a package registers one of rollwise's own names.
     """
     entries = importlib.metadata.entry_points(group=GROUPS[part])
     for entry in entries:
@@ -66,15 +68,16 @@ def offered(part: str, ours: Collection[str]) -> list[str]:
 
 
 def load_offered(part: str, name: str, ours: Collection[str]) -> Any:
-    """What an installed package offers under a name; None where none does. Raises InputError where several do, where
-    it cannot be loaded, or where the group holds a name that is ours.
+    """What an installed package registers under a name; None if no package does.
+
+    Raises InputError if several packages do, if it cannot be loaded, or if a package registers one of rollwise's names.
     """
     if name not in offered(part, ours):
         return None
     entry = _entry(part, name)
     try:
         return entry.load()
-    except Exception as error:  # whatever a package may raise while it is imported
+    except Exception as error:  # a package may raise anything while it is imported
         raise InputError(
             f"the package {_package(entry)} offers {name!r} in {GROUPS[part]}, but {entry.value} could not be loaded: "
             f"{type(error).__name__}: {error}; update the package, or uninstall it"
@@ -82,25 +85,28 @@ def load_offered(part: str, name: str, ours: Collection[str]) -> Any:
 
 
 def made(given: Any, method: str, name: str, what: str, factories: bool = True) -> Any:
-    """A component: what was given, where it has that method, else what a class (with `factories` a function too) makes
-    of no arguments. Raises InputError where neither leads to one.
+    """A part: what was given if it has that method, else what a class returns when called without arguments.
+
+    With `factories`, a function counts like a class. Raises InputError if the result lacks the method.
     """
     found = given
     if isinstance(given, type) or (factories and callable(given) and not hasattr(given, method)):
         try:
             found = given()
-        except Exception as error:  # whatever a user's own code may raise
-            raise InputError(f"{name} makes no {what}: {type(error).__name__}: {error}") from error
+        except Exception as error:  # a user's code may raise anything
+            raise InputError(f"{name} returned no {what}: {type(error).__name__}: {error}") from error
     if isinstance(found, type) or not callable(getattr(found, method, None)):
         raise InputError(
-            f"{name} is no {what}: it has to be one, with the method {method}, or to make one without arguments"
+            f"{name} is no {what}: it needs the method {method}, or has to return a {what} when called without "
+            "arguments"
         )
     return found
 
 
 def plugin_files(part: str, name: str) -> list[Path]:
-    """The files that decide what a component of one's own does: the one of a `file.py:name`, every Python file of an
-    installed package's module; none where the name is neither. Nothing is imported.
+    """The files that decide what a user's part does; nothing is imported.
+
+    They are the file of a `file.py:name`, or every Python file of an installed package's module; else none.
     """
     if is_own_file(name):
         return [Path(name.rpartition(":")[0])]
@@ -121,7 +127,7 @@ def _package(entry: EntryPoint) -> str:
 
 
 def _module_files(module: str) -> list[Path]:
-    """The Python files of the top package of a module, or the module's one."""
+    """The Python files of a module's top package, or the module's single file."""
     spec = importlib.util.find_spec(module.partition(".")[0])
     if spec is None:
         return []

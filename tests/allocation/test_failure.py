@@ -62,7 +62,7 @@ def test_failure_at_the_ends() -> None:
 
 
 def test_failure_of_a_million_rollouts_keeps_nine_digits() -> None:
-    """Against the sum over the million factors' logarithms."""
+    """The reference is the sum of the logarithms of a million factors."""
     steps = np.arange(10**6)
     for mean, concentration in ((0.5, 1.0), (0.01, 300.0), (0.9, 1e6)):
         expected = math.fsum(np.log1p(-mean * concentration / (concentration + steps)).tolist())
@@ -80,19 +80,17 @@ beliefs = {
 
 @quick
 @given(**beliefs)
-def test_members_have_the_variance_and_correlation_asked_for(
-    mean: float, concentration: float, correlation: float
-) -> None:
-    """E[(1 - p_i)^2] and E[(1 - p_i)(1 - p_j)] are what two rollouts of one and of two members fail with."""
-    one = math.exp(shared(mean, concentration, correlation, [0], 2)) - (1 - mean) ** 2
-    two = math.exp(shared(mean, concentration, correlation, [0, 0], 2)) - (1 - mean) ** 2
+def test_members_have_the_given_variance_and_correlation(mean: float, concentration: float, correlation: float) -> None:
+    """Two rollouts of one member fail with E[(1 - p_i)^2], two of two members with E[(1 - p_i)(1 - p_j)]."""
+    variance = math.exp(shared(mean, concentration, correlation, [0], 2)) - (1 - mean) ** 2
+    covariance = math.exp(shared(mean, concentration, correlation, [0, 0], 2)) - (1 - mean) ** 2
     assert math.exp(shared(mean, concentration, correlation, [0, 0, 0], 1)) == pytest.approx(1 - mean)
-    assert one == pytest.approx(mean * (1 - mean) / (concentration + 1), rel=1e-6)
-    assert two / one == pytest.approx(correlation, rel=1e-5)
+    assert variance == pytest.approx(mean * (1 - mean) / (concentration + 1), rel=1e-6)
+    assert covariance / variance == pytest.approx(correlation, rel=1e-5)
 
 
-def test_a_members_distribution_is_not_that_of_its_belief() -> None:
-    """Only two moments are: the third differs where doubt is shared in part."""
+def test_the_distribution_of_a_member_is_not_its_belief() -> None:
+    """Only the first two moments are those of the belief; the third differs if the doubt is shared in part."""
     assert shared(0.5, 0.5, 0.5, [0], 2) == pytest.approx(float(log_expected_failure(0.5, 0.5, 2)))
     assert abs(shared(0.5, 0.5, 0.5, [0], 6) - float(log_expected_failure(0.5, 0.5, 6))) > 0.004
 
@@ -118,7 +116,7 @@ def test_shared_failure_is_the_integral(
 
     def log_density(p: float) -> float:
         beta = (common * mean - 1) * math.log(p) + (common * (1 - mean) - 1) * math.log1p(-p)
-        failures = (betaln(own * p, own * (1 - p) + one) - betaln(own * p, own * (1 - p)) for one in each)
+        failures = (betaln(own * p, own * (1 - p) + count) - betaln(own * p, own * (1 - p)) for count in each)
         return beta + math.fsum(map(float, failures)) - float(betaln(common * mean, common * (1 - mean)))
 
     top = max(log_density(p) for p in np.linspace(0.0005, 0.9995, 2000).tolist())
@@ -159,8 +157,8 @@ def test_shared_failure_falls_and_is_convex(
     assert np.diff(values, 2).min() > -1e-11
 
 
-def test_what_is_left_out_weighs_nothing() -> None:
-    """With a large κ the number of fresh draws spreads wide and its ends are trimmed; the sum by hand keeps them."""
+def test_trimmed_terms_weigh_nothing() -> None:
+    """At a large κ the number of fresh draws spreads wide and its ends are trimmed; the sum by hand keeps the ends."""
     mean, concentration, correlation, total = 0.3, 400.0, 0.5, 900
     common, own = sharing(concentration, correlation)
     chances = np.ones(1)
@@ -179,7 +177,7 @@ def test_certain_directions(mean: float, expected: list[float]) -> None:
         assert list(islice(shared_log_failures(mean, 2.0, correlation, [0, 0]), 3)) == expected
 
 
-def test_certainty_about_a_direction_leaves_nothing_to_share() -> None:
+def test_members_of_a_direction_with_a_known_chance_fail_independently() -> None:
     assert shared(0.3, math.inf, 0.5, [0, 0], 4) == pytest.approx(4 * math.log(0.7))
 
 

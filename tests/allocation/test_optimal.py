@@ -1,8 +1,7 @@
-"""The strategies that read a belief, against every possible allocation, one by one."""
+"""The strategies that read a belief, compared with every possible allocation."""
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import betaln, roots_jacobi
+from small_problems import compositions
 
 from rollwise.allocation.failure import log_expected_failure
 from rollwise.allocation.strategies import STRATEGIES
@@ -33,20 +33,6 @@ def allocate(
     return STRATEGIES[name].bind(options)(Candidates(paths, np.zeros(size), directions, belief=belief), width)
 
 
-@functools.cache
-def compositions(size: int, width: int) -> IntArray:
-    """Every way (n, size) to hand out `width` rollouts."""
-    if size == 1:
-        return np.array([[width]])
-    return np.concatenate(
-        [
-            np.column_stack([np.full(len(rest), first), rest])
-            for first in range(width + 1)
-            for rest in [compositions(size - 1, width - first)]
-        ]
-    )
-
-
 def position(counts: IntArray, among: IntArray) -> int:
     return int(np.flatnonzero(np.all(among == counts, axis=1))[0])
 
@@ -54,7 +40,7 @@ def position(counts: IntArray, among: IntArray) -> int:
 # Brute force
 
 
-def test_no_allocation_is_better_where_paths_are_independent() -> None:
+def test_no_allocation_is_better_if_paths_are_independent() -> None:
     generator = np.random.default_rng(0)
     solved = 0
     while solved < INSTANCES:
@@ -78,8 +64,10 @@ def test_no_allocation_is_better_where_paths_are_independent() -> None:
 def direction_failure(
     mean: float, concentration: float, correlation: float, spent: IntArray, every: IntArray
 ) -> FloatArray:
-    """Log failure of each allocation (n, members) to a direction's members, after what is spent, by quadrature over
-    p_j: the integrand is a polynomial in p_j, which 24 nodes integrate exactly up to degree 47.
+    """Returns the log failure of each allocation (n, members) to a direction's members, given the spent rollouts.
+
+    It integrates over p_j by quadrature: the integrand is a polynomial in p_j, which 24 nodes integrate exactly up to
+    degree 47.
     """
     common = (concentration + 1) / correlation - 1
     nodes, weights = roots_jacobi(24, common * (1 - mean) - 1, common * mean - 1)
@@ -98,8 +86,8 @@ def direction_failure(
 
 
 @pytest.mark.parametrize("correlation", [0.2, 0.7, 1.0])
-def test_no_allocation_is_better_where_directions_share(correlation: float) -> None:
-    """Among all allocations to paths, not only to directions: that the even split is best is tested too."""
+def test_no_allocation_is_better_if_directions_share(correlation: float) -> None:
+    """It compares all allocations to paths, not only to directions, and so tests that the even split is best."""
     generator = np.random.default_rng(1)
     for _ in range(INSTANCES):
         size, width = int(generator.integers(1, 6)), int(generator.integers(1, 9))
@@ -111,8 +99,8 @@ def test_no_allocation_is_better_where_directions_share(correlation: float) -> N
         failures = np.zeros(len(every))
         for label in np.unique(labels):
             members = np.flatnonzero(labels == label)
-            told = float(mean[members[0]]), float(concentration[members[0]]), correlation
-            failures += direction_failure(*told, spent[members], every[:, members])
+            belief_of_all = float(mean[members[0]]), float(concentration[members[0]]), correlation
+            failures += direction_failure(*belief_of_all, spent[members], every[:, members])
         belief = Belief(mean, concentration, correlation, spent)
         made = allocate("optimal_directions", belief, width, labels.tolist()).counts
         assert failures[position(made, every)] <= failures.min() + 1e-9
@@ -121,7 +109,7 @@ def test_no_allocation_is_better_where_directions_share(correlation: float) -> N
 # What the strategies return
 
 
-def test_optimal_spreads_doubt_and_follows_certainty() -> None:
+def test_optimal_spreads_rollouts_in_doubt_and_concentrates_them_in_certainty() -> None:
     mean = np.array([0.6, 0.3, 0.05])
     unsure = allocate("optimal", Belief(mean, np.full(3, 1.0)), 12)
     sure = allocate("optimal", Belief(mean, np.full(3, 100.0)), 12)
@@ -142,8 +130,8 @@ def test_a_direction_is_paid_once_and_its_members_evenly() -> None:
 
 
 @pytest.mark.parametrize("correlation", [0.3, 1.0])
-def test_a_direction_hands_its_rollouts_down_as_its_members_own_beliefs_say(correlation: float) -> None:
-    """Two directions: one of unlike members, to whom its total goes as `optimal` hands it out; one of alike ones."""
+def test_a_direction_divides_its_rollouts_by_its_members_own_beliefs(correlation: float) -> None:
+    """Members with different beliefs divide their total as `optimal` would; members with equal beliefs do so evenly."""
     mean, kappa = np.array([0.2, 0.6, 0.4, 0.3, 0.3, 0.3]), np.array([4.0, 4.0, 1.0, 2.0, 2.0, 2.0])
     for spent in (np.zeros(6, dtype=np.int64), np.array([0, 2, 1, 1, 0, 0])):
         belief = Belief(mean, kappa, correlation, spent)
@@ -155,19 +143,19 @@ def test_a_direction_hands_its_rollouts_down_as_its_members_own_beliefs_say(corr
 
 
 @pytest.mark.parametrize("correlation", [0.05, 0.5, 1.0])
-def test_the_correlation_is_the_belief_s_unless_an_option_says_otherwise(correlation: float) -> None:
+def test_an_option_overrides_the_correlation_of_the_belief(correlation: float) -> None:
     mean, concentration, labels = np.array([0.5] * 6 + [0.45] * 2), np.full(8, 3.0), [0] * 6 + [1, 2]
-    told = allocate("optimal_directions", Belief(mean, concentration, correlation), 16, labels)
+    own = allocate("optimal_directions", Belief(mean, concentration, correlation), 16, labels)
     option = allocate("optimal_directions", Belief(mean, concentration, 0.4), 16, labels, correlation=correlation)
-    assert told.counts.tolist() == option.counts.tolist()
+    assert own.counts.tolist() == option.counts.tolist()
 
 
-def test_sharing_goes_from_each_path_alone_to_one_for_all() -> None:
+def test_sharing_goes_from_independent_paths_to_one_chance_for_a_direction() -> None:
     """The crowd's total falls as its members share more."""
     belief, labels = Belief(np.full(8, 0.5), np.full(8, 3.0)), [0] * 6 + [1, 2]
     crowd = [
-        int(allocate("optimal_directions", belief, 24, labels, correlation=one).counts[:6].sum())
-        for one in (1e-6, 0.1, 0.3, 0.6, 0.9, 1.0)
+        int(allocate("optimal_directions", belief, 24, labels, correlation=correlation).counts[:6].sum())
+        for correlation in (1e-6, 0.1, 0.3, 0.6, 0.9, 1.0)
     ]
     assert crowd[0] == allocate("optimal", belief, 24).counts[:6].sum() == 18
     assert crowd[-1] == 8
@@ -176,7 +164,7 @@ def test_sharing_goes_from_each_path_alone_to_one_for_all() -> None:
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 12), width=st.integers(0, 60))
-def test_alone_in_its_direction_a_path_is_a_path(seed: int, size: int, width: int) -> None:
+def test_directions_of_one_path_each_are_allocated_as_paths(seed: int, size: int, width: int) -> None:
     generator = np.random.default_rng(seed)
     belief = Belief(generator.random(size), 10 ** generator.uniform(-2, 2, size), spent=generator.integers(0, 4, size))
     apart = allocate("optimal", belief, width)
@@ -192,26 +180,26 @@ def test_alone_in_its_direction_a_path_is_a_path(seed: int, size: int, width: in
     width=st.integers(1, 64),
     correlation=st.sampled_from([0.3, 1.0]),
 )
-def test_copies_of_a_path_change_nothing_where_they_share_all(
+def test_copies_of_a_path_change_nothing_if_they_share_their_chance_wholly(
     seed: int, copies: int, width: int, correlation: float
 ) -> None:
     generator = np.random.default_rng(seed)
     mean, concentration = generator.random(4), 10 ** generator.uniform(-1, 1, 4)
     index = np.repeat(np.arange(4), [copies, 1, 1, 1])
-    one = allocate("optimal_directions", Belief(mean, concentration, correlation), width, [0, 1, 2, 3]).counts
+    single = allocate("optimal_directions", Belief(mean, concentration, correlation), width, [0, 1, 2, 3]).counts
     many = allocate("optimal_directions", Belief(mean[index], concentration[index], correlation), width, index.tolist())
     if correlation == 1:
-        assert many.counts[:copies].sum() == one[0]
-        assert many.counts[copies:].tolist() == one[1:].tolist()
+        assert many.counts[:copies].sum() == single[0]
+        assert many.counts[copies:].tolist() == single[1:].tolist()
     else:
-        assert many.counts[:copies].sum() >= one[0]  # more members to hope for
+        assert many.counts[:copies].sum() >= single[0]  # more members that may be right
 
 
 # What a direction is worth
 
 
-def test_a_direction_does_as_one_path_of_its_members_pseudo_counts() -> None:
-    """A direction of a mean of 0.2 worth 1 and of 0.8 worth 3."""
+def test_a_direction_is_allocated_as_a_path_with_its_members_pooled_pseudo_counts() -> None:
+    """The members have mean 0.2 with κ = 1 and mean 0.8 with κ = 3."""
     pooled = Belief(np.array([(0.2 * 1 + 0.8 * 3) / 4, 0.5]), np.array([2.0, 2.0]))
     members = Belief(np.array([0.2, 0.8, 0.5]), np.array([1.0, 3.0, 2.0]))
     made = allocate("optimal_directions", members, 20, [0, 0, 1])
@@ -220,7 +208,7 @@ def test_a_direction_does_as_one_path_of_its_members_pseudo_counts() -> None:
     np.testing.assert_allclose([made.weights[:2].sum(), made.weights[2]], expected.weights)
 
 
-def test_pooling_takes_certain_members() -> None:
+def test_pooling_accepts_certain_members() -> None:
     belief = Belief(np.array([0.0, 1.0, 0.3, 0.3, 0.0, 0.0]), np.array([2.0, 2.0, 1.0, math.inf, 5.0, 5.0]))
     made = allocate("optimal_directions", belief, 9, [0, 0, 1, 1, 2, 2])
     assert made.counts[4:].sum() == 0
@@ -228,7 +216,7 @@ def test_pooling_takes_certain_members() -> None:
 
 
 def test_the_size_exponent_adds_to_the_log_odds() -> None:
-    """By how much larger a direction is than the directions on average, here by √3 and by 1/√3."""
+    """Relative to the geometric mean of the sizes, these directions are larger by √3 and by 1/√3."""
     mean, labels = np.array([0.3, 0.3, 0.3, 0.4]), [0, 0, 0, 1]
     odds = np.array([0.3 / 0.7, 0.4 / 0.6]) * np.array([3**0.5, 3**-0.5]) ** 0.5
     expected = allocate("optimal", Belief(odds / (1 + odds), np.full(2, 5.0)), 30)
@@ -261,7 +249,7 @@ def test_a_similarity_is_cut_into_directions() -> None:
 # Errors
 
 
-def test_what_the_strategies_need() -> None:
+def test_missing_or_unusable_evidence_is_refused() -> None:
     bare = Candidates(((0,),), np.array([0.5]), from_labels([0]))
     for name in ("optimal", "optimal_directions"):
         with pytest.raises(InputError, match=r"needs a belief: .*--belief FILE"):
@@ -284,7 +272,7 @@ def test_what_the_strategies_need() -> None:
         ("optimal", {"floor": -1}, "at least 0"),
         ("optimal", {"cap": -1}, "at least 0"),
         ("optimal", {"floor": 3, "cap": 2}, "below the floor"),
-        ("optimal", {"cap": 1.5}, "is a int"),
+        ("optimal", {"cap": 1.5}, "takes a whole number"),
         ("optimal_directions", {"correlation": 1.5}, "correlation"),
         ("optimal_directions", {"correlation": -0.1}, "correlation"),
         ("optimal_directions", {"correlation": math.nan}, "correlation"),
@@ -299,8 +287,8 @@ def test_unusable_options_are_refused(name: str, options: dict[str, Any], messag
         STRATEGIES[name].bind(options)
 
 
-def test_the_chance_that_is_made_least_is_the_one_that_rollouts_have() -> None:
-    """Drawn worlds: the share where no rollout ends right is what the objective says, and lower than that of REBASE."""
+def test_sampled_rollouts_fail_as_often_as_the_objective_says() -> None:
+    """In sampled worlds, the share without a right rollout is the objective's value, and REBASE's share is higher."""
     generator = np.random.default_rng(2)
     mean, concentration = np.array([0.5, 0.3, 0.3, 0.1, 0.02, 0.02]), np.array([1.0, 6.0, 0.3, 2.0, 9.0, 1.0])
     counts = allocate("optimal", Belief(mean, concentration), 8).counts

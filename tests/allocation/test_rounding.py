@@ -1,4 +1,4 @@
-"""Apportionment against exact arithmetic: integers and fractions, never the code under test."""
+"""Apportionment compared with exact arithmetic on integers and fractions."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ any_weights = whole_weights | sizes.flatmap(
 
 
 def rounded(weights: Sequence[float], width: int, rounding: str, seed: int = 0) -> IntArray:
-    """The counts, with a shuffled order and an offset that depend on the seed."""
+    """Returns the counts, with an order and an offset drawn from the seed; seed 0 keeps the order."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(weights)) if seed else np.arange(len(weights))
     return apportion(np.array(weights, dtype=np.float64), width, rounding, order, lambda: generator)
 
 
 def run_errors(counts: Sequence[int], weights: Sequence[int], width: int) -> IntArray:
-    """Σweights · |count - share| of every contiguous run, exact."""
+    """Returns Σweights · |count - share| of every contiguous run, in exact integers."""
     total = sum(weights)
     drift = np.concatenate([[0], np.cumsum(np.array(counts)) * total - np.cumsum(np.array(weights)) * width])
     return np.abs(drift[:, None] - drift[None, :])
 
 
-# What holds for all of them
+# All roundings
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
@@ -71,7 +71,7 @@ def test_one_candidate_gets_everything(rounding: str, width: int) -> None:
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-def test_no_share_no_rollout(rounding: str) -> None:
+def test_a_share_of_zero_gets_no_rollout(rounding: str) -> None:
     assert rounded([0.0, 3.0, 0.0, 1.0, 0.0], 8, rounding).tolist() == [0, 6, 0, 2, 0]
 
 
@@ -91,7 +91,7 @@ def test_a_heavier_share_never_gets_less(rounding: str, weights: list[int], widt
     assert np.all(np.diff(rounded(weights, width, rounding)[by_weight]) >= 0)  # equal ones: the earlier gets no less
 
 
-def test_a_heavier_share_may_get_less_by_cumulative() -> None:
+def test_a_heavier_share_may_get_less_with_cumulative_rounding() -> None:
     assert rounded([40, 35, 25], 1, "cumulative").tolist() == [0, 1, 0]
 
 
@@ -161,12 +161,12 @@ def test_systematic_without_a_generator_is_refused() -> None:
 
 
 def claim(weight: Fraction, count: int, offset: Fraction) -> tuple[int, Fraction]:
-    """weight / (count + offset), the larger the earlier served; at 0 / 0 its limit from above."""
+    """Returns weight / (count + offset), or its limit from above at 0 / 0; larger claims are served earlier."""
     return (0, weight / (count + offset)) if count + offset else (1, weight)
 
 
 def check_divisor(weights: Sequence[float], width: int, offset: Fraction) -> None:
-    """The claims served are the largest `width` of all: greedy's outcome, however it breaks ties."""
+    """Asserts that the served claims are the `width` largest, as greedy serves them, whichever way ties go."""
     exact = [Fraction(weight) for weight in weights]
     everything = sorted((claim(weight, count, offset) for weight in exact for count in range(width)), reverse=True)
     counts = rounded(weights, width, f"divisor({float(offset)})").tolist()

@@ -1,4 +1,4 @@
-"""Every strategy against worked tables, independent readings of the design, and the invariants they share."""
+"""Every strategy against worked tables, second implementations of its definition, and shared invariants."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def totals(counts: FloatArray | IntArray, labels: Sequence[int]) -> FloatArray:
 
 
 def reads(name: str, among: Candidates) -> bool:
-    """Whether a strategy can read such directions: weights do not say who goes together."""
+    """Whether a strategy can read these directions: `optimal_directions` needs groups, which weights do not name."""
     return name != "optimal_directions" or among.directions is None or among.directions.weights is None
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Candidates, int]:
-    """Candidates with ties, duplicates and keys in no order, and a width that need not be their number."""
+    """Draws candidates with ties, duplicates and unsorted keys, and a width that may differ from their number."""
     size = draw(st.integers(1, 40))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     embeddings = generator.integers(-2, 3, (size, 3)) + np.array([0.5, 0, 0])
@@ -123,8 +123,8 @@ def test_figure_two_of_the_paper() -> None:
     assert made.effective_directions == pytest.approx(2, abs=1e-6)
 
 
-def test_a_large_direction_vanishes_unless_it_is_rounded_as_a_whole() -> None:
-    """THEORY.md, section 3: its share is 6.5 of 64, 0.16 for each of its paths."""
+def test_a_large_direction_gets_nothing_if_its_paths_are_rounded_singly() -> None:
+    """Its share is 6.5 of 64 rollouts, which is 0.16 for each of its 40 paths."""
     labels = [0] * 40 + list(range(1, 25))
     paths = candidates([0.9] * 40 + [0.8] * 24, labelled(labels))
     made = allocate("dora", paths, 64)
@@ -156,7 +156,7 @@ def test_two_stages_prune_before_uniqueness() -> None:
     assert one_stage.first_counts is None
 
 
-def test_two_stages_keep_everyone_where_everyone_rounds_to_nothing() -> None:
+def test_two_stages_keep_all_candidates_if_all_round_to_zero() -> None:
     made = allocate("dora_two_stage", candidates([0.5] * 4, labelled([0, 1, 2, 3])), 1, rounding="paper")
     assert made.first_counts is not None
     assert made.first_counts.tolist() == [0, 0, 0, 0]
@@ -194,7 +194,7 @@ def test_two_stages_are_dora_among_the_survivors_of_rebase(situation: tuple[Cand
     assert made.weights.sum() == pytest.approx(1)
 
 
-# DESIGN.md, "Width", read anew. At a step the width is the number of active paths.
+# Beam and DVTS, implemented again. At a step the width is the number of active paths.
 
 
 def beam_by_hand(keys: Sequence[PathKey], rewards: Sequence[float], children: int) -> dict[PathKey, int]:
@@ -218,7 +218,7 @@ def dvts_by_hand(keys: Sequence[PathKey], rewards: Sequence[float], children: in
 
 @pytest.mark.parametrize("children", range(1, 10))
 @pytest.mark.parametrize(("name", "by_hand"), [("beam", beam_by_hand), ("dvts", dvts_by_hand)])
-def test_tree_searches_follow_the_design(
+def test_tree_searches_equal_their_second_implementation(
     name: str, by_hand: Callable[[Sequence[PathKey], Sequence[float], int], dict[PathKey, int]], children: int
 ) -> None:
     generator = np.random.default_rng(children)
@@ -236,7 +236,7 @@ def test_tree_searches_follow_the_design(
 @every_setup
 @quick
 @given(situation=situations())
-def test_counts_and_weights_are_conserved(
+def test_counts_sum_to_the_width_and_weights_to_one(
     name: str, options: dict[str, Any], situation: tuple[Candidates, int]
 ) -> None:
     among, width = situation
@@ -262,9 +262,9 @@ def test_counts_follow_the_path_and_not_its_position(
     before, after = allocate(name, among, width, **options), allocate(name, chosen(among, order), width, **options)
     assert after.counts.tolist() == before.counts[order].tolist()
     np.testing.assert_array_equal(after.weights, before.weights[order])
-    for one, other in ((before.uniqueness, after.uniqueness), (before.first_counts, after.first_counts)):
-        assert (one is None) == (other is None)
-        assert one is None or other is None or other.tolist() == one[order].tolist()
+    for original, moved in ((before.uniqueness, after.uniqueness), (before.first_counts, after.first_counts)):
+        assert (original is None) == (moved is None)
+        assert original is None or moved is None or moved.tolist() == original[order].tolist()
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -387,7 +387,7 @@ def test_a_vanishing_similarity_temperature_merges_equals_only(similarity_temper
     np.testing.assert_allclose(made.weights, allocate("dora", hard, 20).weights, rtol=1e-12)
 
 
-def test_an_infinite_reward_temperature_pays_everyone_alike() -> None:
+def test_an_infinite_reward_temperature_ignores_the_rewards() -> None:
     paths = candidates([0.1, 0.5, 0.9, 0.8], labelled([0, 0, 0, 1]))
     assert allocate("rebase", paths, 8, reward_temperature=math.inf).weights.tolist() == [0.25] * 4
     np.testing.assert_allclose(
@@ -397,7 +397,7 @@ def test_an_infinite_reward_temperature_pays_everyone_alike() -> None:
 
 @pytest.mark.parametrize("name", ROUNDED)
 @pytest.mark.parametrize("reward_temperature", [0, 1e-6])
-def test_no_reward_temperature_pays_the_best_only(name: str, reward_temperature: float) -> None:
+def test_a_reward_temperature_of_zero_pays_only_the_best(name: str, reward_temperature: float) -> None:
     paths = candidates([0.1, 0.9, 0.5, 0.9], labelled([0, 1, 1, 1]))
     assert allocate(name, paths, 8, reward_temperature=reward_temperature).counts.tolist() == [0, 4, 0, 4]
 
@@ -434,16 +434,16 @@ def test_unusable_candidates_are_refused(name: str, among: Candidates, width: in
         ("temperature", {"beam_width": 4}, "has no option 'beam_width'; it has: none"),
         ("beam", {"width": 4}, "it has: beam_width"),
         ("beam", {"beam_width": 0}, "at least 1"),
-        ("beam", {"beam_width": 2.5}, "is a int"),
-        ("beam", {"beam_width": True}, "is a int"),
-        ("beam", {"beam_width": "4"}, "is a int"),
-        ("rebase", {"reward_temperature": "hot"}, "is a float"),
-        ("rebase", {"reward_temperature": None}, "is a float"),
-        ("rebase", {"reward_temperature": False}, "is a float"),
+        ("beam", {"beam_width": 2.5}, "takes a whole number"),
+        ("beam", {"beam_width": True}, "takes a whole number"),
+        ("beam", {"beam_width": "4"}, "takes a whole number"),
+        ("rebase", {"reward_temperature": "hot"}, "takes a number"),
+        ("rebase", {"reward_temperature": None}, "takes a number"),
+        ("rebase", {"reward_temperature": False}, "takes a number"),
         ("rebase", {"reward_temperature": -0.1}, "at least 0"),
         ("rebase", {"reward_temperature": math.nan}, "at least 0"),
         ("dora", {"similarity_temperature": -1}, "at least 0"),
-        ("dora", {"rounding": 1}, "is a str"),
+        ("dora", {"rounding": 1}, "takes a text"),
         ("dora", {"rounding": "floor"}, "no rounding is called 'floor'"),
     ],
 )
@@ -477,13 +477,13 @@ def test_a_whole_number_is_a_beam_width_however_it_is_spelled() -> None:
     ],
     ids=repr,
 )
-def test_a_strategy_that_breaks_its_contract_is_named(made: Any) -> None:
+def test_an_error_names_the_strategy_that_breaks_its_contract(made: Any) -> None:
     broken = Strategy("broken", lambda candidates, width, options: made)
     with pytest.raises(AllocationError, match="'broken'"):
         broken.bind()(candidates([0.1, 0.9]), 4)
 
 
-def test_a_strategy_without_declared_options_gets_them_all() -> None:
+def test_a_strategy_without_declared_options_gets_every_option() -> None:
     seen = []
 
     def first_takes_all(among: Candidates, width: int, options: dict[str, Any]) -> IntArray:
@@ -492,12 +492,12 @@ def test_a_strategy_without_declared_options_gets_them_all() -> None:
 
     mine = Strategy("mine", first_takes_all, options=None)
     made = mine.bind({"anything": "goes"})(candidates([0.1, 0.9, 0.5], paths=((2,), (1,), (3,))), 4)
-    assert made.counts.tolist() == [0, 4, 0]  # it was given its candidates by key
+    assert made.counts.tolist() == [0, 4, 0]  # it received its candidates sorted by key
     assert made.weights.tolist() == [0, 1, 0]
     assert seen == [{"anything": "goes"}]
 
 
-def test_a_users_options_may_be_text_whether_or_not_their_annotations_are() -> None:
+def test_annotations_of_a_users_options_may_be_strings() -> None:
     for annotation in (str, "str"):
         options = make_dataclass("Options", [("mode", annotation, "even")])
         mine = Strategy("mine", lambda among, width, bound: np.array([width if bound.mode == "all" else 0]), options)

@@ -1,4 +1,4 @@
-"""Boxes by hand; equality against exact arithmetic and known identities; the worker against what makes it hang."""
+"""Boxes against worked examples, equality against exact arithmetic and known identities, and a worker that hangs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rollwise.answers.equality import _SPELLINGS, _worker, equivalent, group
 from rollwise.answers.extraction import last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
-PATIENCE = 30.0  # seconds that are never needed, but for a busy machine
+PATIENCE = 30.0  # seconds; only a busy machine needs that long
 few = settings(max_examples=20)
 BALANCED = st.recursive(
     st.sampled_from(["", "a", "1 ", r"\{", r"\}", r"\frac"]),
@@ -26,17 +26,18 @@ BALANCED = st.recursive(
 )
 TERMS = st.recursive(
     st.integers(1, 9).map(lambda value: (str(value), Fraction(value))),
-    lambda inner: st.tuples(inner, st.sampled_from("+−×÷"), inner).map(lambda parts: joined(*parts)),
+    lambda inner: st.tuples(inner, st.sampled_from("+−×÷"), inner).map(lambda parts: combined(*parts)),
     max_leaves=4,
 )
 
 
-def joined(left: tuple[str, Fraction], sign: str, right: tuple[str, Fraction]) -> tuple[str, Fraction]:
-    (a, x), (b, y) = left, right
-    if sign == "÷" and y == 0:
+def combined(left: tuple[str, Fraction], sign: str, right: tuple[str, Fraction]) -> tuple[str, Fraction]:
+    """The text and value of an operation on two terms; a division by zero becomes a sum."""
+    (left_text, a), (right_text, b) = left, right
+    if sign == "÷" and b == 0:
         sign = "+"
-    values = {"+": x + y, "−": x - y, "×": x * y, "÷": x / y if y else x}
-    return f"({a} {sign} {b})", values[sign]
+    values = {"+": a + b, "−": a - b, "×": a * b, "÷": a / b if b else a}
+    return f"({left_text} {sign} {right_text})", values[sign]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_last_boxed(text: str, inside: str | None) -> None:
 
 
 @given(inside=BALANCED, around=st.text("ab{}\\ ", max_size=8))
-def test_a_balanced_box_is_found_wherever_it_stands(inside: str, around: str) -> None:
+def test_a_balanced_box_is_found_anywhere_in_a_text(inside: str, around: str) -> None:
     assert last_boxed(f"{around} \\boxed{{{inside}1}} {around}") == f"{inside}1".strip()
 
 
@@ -141,12 +142,12 @@ def test_group_of_at_most_one_answer(answers: Sequence[str | None]) -> None:
     assert group(answers).tolist() == [-1 if answer is None else 0 for answer in answers]
 
 
-def test_group_by_text_knows_spelling_only() -> None:
+def test_group_by_text_compares_spelling_only() -> None:
     assert group(["2 × 3", "6", "2  ×  3", "5 − 1", "5 - 1"], compare="text").tolist() == [0, 1, 0, 2, 2]
 
 
 def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
     assert group(["12", None, "7", "012", "−7", "-7", " 7 "]).tolist() == [0, -1, 1, 0, 2, 2, 1]
     assert equivalent("12", "012")
     assert not equivalent("12", "13")
@@ -158,33 +159,33 @@ def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list
     texts, values = [text.translate(_SPELLINGS) for text, _ in terms], [value for _, value in terms]
     assert _worker.call("leaders", texts, seconds=PATIENCE) == [values.index(value) for value in values]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was asked"))
+        patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
         labels = group([text for text, _ in terms])
-    assert (labels[:, None] == labels).tolist() == [[one == other for one in values] for other in values]
+    assert (labels[:, None] == labels).tolist() == [[value == other for value in values] for other in values]
 
 
-def test_the_worker_is_asked_about_one_answer_of_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[list[str]] = []
+def test_the_worker_compares_one_text_for_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[list[str]] = []
 
-    def same(task: str, texts: list[str], seconds: float) -> list[int]:
-        asked.append(texts)
+    def leaders(task: str, texts: list[str], seconds: float) -> list[int]:
+        compared.append(texts)
         return [0, 0, 2, 3]
 
-    monkeypatch.setattr(_worker, "call", same)
+    monkeypatch.setattr(_worker, "call", leaders)
     assert group(["2 × 3", "6.0", "1 + 5", "(4", "4", "2 + 2", None, "6"]).tolist() == [0, 0, 0, 1, 2, 2, -1, 0]
-    assert asked == [[r"2 \times 3", "6.0", "(4", "4"]]
+    assert compared == [[r"2 \times 3", "6.0", "(4", "4"]]
 
 
-def test_group_refuses_a_comparison_it_does_not_know() -> None:
+def test_group_refuses_an_unknown_comparison() -> None:
     with pytest.raises(ValueError, match="spelling"):
         group(["1/2", "0.5"], compare="spelling")
 
 
-def test_many_threads_may_ask_at_once() -> None:
-    asked = [(str(Fraction(index, 8)), str((index + index % 2) / 8)) for index in range(24)]
+def test_many_threads_may_compare_at_once() -> None:
+    pairs = [(str(Fraction(index, 8)), str((index + index % 2) / 8)) for index in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        answered = list(pool.map(lambda pair: equivalent(pair[0], pair[1], PATIENCE), asked))
-    assert answered == [index % 2 == 0 for index in range(24)]
+        equal = list(pool.map(lambda pair: equivalent(pair[0], pair[1], PATIENCE), pairs))
+    assert equal == [index % 2 == 0 for index in range(24)]
 
 
 def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
@@ -196,6 +197,12 @@ def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
     assert time.monotonic() - start < 6
     assert hung.poll() is not None
     assert equivalent("1/2", "0.5", PATIENCE)
+
+
+def test_the_worker_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    _worker.stop()
+    assert equivalent("1/2", "0.5", PATIENCE)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_worker_that_died_is_replaced() -> None:

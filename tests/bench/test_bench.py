@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_runner import believing
+from beliefs import voting_belief
 from typer.testing import CliRunner
 
 import rollwise
 from rollwise.allocation.labels import split_variants
-from rollwise.bench.grid import FILE, Bench, Grid, begin, begun, read, read_variant, resume, run_in_jobs
-from rollwise.bench.store import Cell, Outcome, Result, Store
+from rollwise.bench.grid import Cell, Grid, read_variant
+from rollwise.bench.run import RESULTS_FILE, Bench, begin, begun, read, resume, run_in_jobs
+from rollwise.bench.store import Outcome, Result, Store
 from rollwise.cli import build_app
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import EngineError, InputError
@@ -137,7 +138,7 @@ def results(out: FilePath) -> list[tuple[Any, ...]]:
     columns += ", flops, error, role, generated, prefilled, cached, calls, events"
     joins = "join cells on cell_id = cells.id join problems on problem_id = problems.id"
     more = "left join usages on usages.result_id = results.id left join events on events.result_id = results.id"
-    with sqlite3.connect(out / FILE) as plain:
+    with sqlite3.connect(out / RESULTS_FILE) as plain:
         rows = plain.execute(f"select {columns} from results {joins} {more}").fetchall()
     return sorted(((*row[:-1], re.sub(r', "spans": \{[^}]*\}', "", row[-1] or "")) for row in rows), key=repr)
 
@@ -216,7 +217,7 @@ def test_results_are_those_of_the_searches_alone(tmp_path: FilePath) -> None:
     assert len(found) == bench.size == 3 * 2 * 2 * 3
     for result in found[::5]:
         problem = next(one for one in bench.problems if one.id == result.problem)
-        alone = run_to_end(scripted()(bench.runners[result.cell].config).solve(problem))
+        alone = run_to_end(scripted()(bench.runners[result.cell].parts.config).solve(problem))
         assert result.outcome.right_paths == sum(alone.rights)
         assert result.outcome.right == alone.right
         assert result.outcome.covered == any(alone.rights)
@@ -290,7 +291,7 @@ def test_a_problem_that_raises_stays_in_the_denominator(tmp_path: FilePath) -> N
     found = read(tmp_path).summary
     assert found.results == found.planned == 36
     assert found.errors == ("RuntimeError: the model is on fire",)
-    with contextlib.closing(Store(tmp_path / FILE)) as store:
+    with contextlib.closing(Store(tmp_path / RESULTS_FILE)) as store:
         assert store.counts(1) == (36, 12)
     for row in found.rows:
         assert (row.questions, row.results, row.errors) == (3, 6, 2)
@@ -316,7 +317,7 @@ def test_lost_rollouts_stay_in_the_denominator(tmp_path: FilePath) -> None:
         ({"budgets": [4]}, "budgets was 4, 8 and is 4"),
         ({"strategies": "dora,rebase"}, "strategies was temperature, rebase, dora and is dora, rebase"),
         ({"search": {"vote": "majority"}}, "search was none and is vote majority"),
-        ({"seeds": 3, "limit": 4}, "seeds was 2 and is 3; limit was 3 and is 4"),
+        ({"seeds": 3, "limit": 4}, "limit was 3 and is 4; seeds was 2 and is 3"),
         ({"colour": 1}, "colour"),
         ({"strategies": 3}, "strategies"),
     ],
@@ -343,12 +344,12 @@ def test_what_else_decides_is_held_too(tmp_path: FilePath, monkeypatch: pytest.M
 
 def test_a_belief_that_votes_is_held_where_the_strategy_reads_none(tmp_path: FilePath) -> None:
     belief = tmp_path / "belief.json"
-    belief.write_text(json.dumps(believing(1.0)))
+    belief.write_text(json.dumps(voting_belief(1.0)))
     read = {"strategies": ["temperature"], "search": {"belief": str(belief), "vote": "auto"}}
     unread = {"strategies": ["temperature"], "search": {"belief": str(belief)}}
     for name, fields in (("read", read), ("unread", unread)):
         begin(tmp_path / name, SMALL | fields, scripted())
-    belief.write_text(json.dumps(believing(0.5)))
+    belief.write_text(json.dumps(voting_belief(0.5)))
     with pytest.raises(InputError, match=r"belief \S+belief\.json was"):
         resume(tmp_path / "read", {}, scripted())
     resume(tmp_path / "unread", {}, scripted())
@@ -443,13 +444,13 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--strategies", "dora:budget=4"], "budget is the grid's to set"),
         (["--strategies", ","], "strategies: give at least one"),
         (["--budgets", "0"], "budget"),
-        (["--budgets", "many"], "--budgets takes whole numbers"),
+        (["--budgets", "many"], "budgets: give whole numbers"),
         (["--levels", "9"], "levels 1 to 5"),
         (["--baseline", "beam"], "'beam' is not among the strategies"),
         (["--set", "colour=red"], "colour"),
         (
-            ["--strategies", "rebase:directions=nonsense"],
-            "directions=nonsense: this strategy reads no",
+            ["--strategies", "rebase:directions=state"],
+            "directions=state: this strategy reads no",
         ),
         (["--strategies", "rebase", "--set", "directions=nonsense"], "no direction finder"),
         (["--set", "seed=1"], "seed is the grid's to set"),
@@ -494,7 +495,7 @@ def test_a_bench_in_which_every_search_raised_has_failed(tmp_path: FilePath) -> 
 
 def test_infinity_is_kept_as_such(tmp_path: FilePath) -> None:
     begin(tmp_path, SMALL | {"strategies": ["rebase:reward_temperature=Infinity"]}, scripted())
-    with sqlite3.connect(tmp_path / FILE) as plain:
+    with sqlite3.connect(tmp_path / RESULTS_FILE) as plain:
         kept = {json.dumps(json.loads(config)["options"]) for (config,) in plain.execute("select config from cells")}
     assert kept == {'{"reward_temperature": "Infinity"}'}
 

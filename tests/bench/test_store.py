@@ -1,4 +1,4 @@
-"""The store on real files: what is written is read, once, whole or not at all."""
+"""The store on real files: results are read as written, are written once, and are written completely or not at all."""
 
 import os
 import sqlite3
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rollwise.bench.store import Cell, Experiment, Outcome, Store
+from rollwise.bench.grid import Cell
+from rollwise.bench.store import Experiment, Outcome, Store
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
 
@@ -25,7 +26,7 @@ def begin(store: Store) -> Experiment:
     return store.begin({"seeds": 1}, "abc", "0.1.0", CELLS, PROBLEMS, {"mine.py": "12"}, {"cores": 2})
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.db")
     assert store.latest() is None
     begun = begin(store)
@@ -52,7 +53,7 @@ def test_a_result_is_written_once(tmp_path: Path) -> None:
     assert [result.outcome for result in other.results(begun.id)] == [SOLVED]
 
 
-def test_results_come_in_one_order_whenever_they_were_written(tmp_path: Path) -> None:
+def test_the_order_of_results_does_not_depend_on_the_order_of_writing(tmp_path: Path) -> None:
     pairs = [(cell, problem.id) for cell in CELLS for problem in PROBLEMS]
     orders = []
     for name, order in (("a", pairs), ("b", pairs[::-1])):
@@ -64,7 +65,7 @@ def test_results_come_in_one_order_whenever_they_were_written(tmp_path: Path) ->
     assert orders == [pairs, pairs]
 
 
-def test_experiments_of_one_file_keep_apart(tmp_path: Path) -> None:
+def test_experiments_in_a_file_are_separate(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.db")
     first, second = begin(store), begin(store)
     store.record(first.id, DORA, "p0", SOLVED)
@@ -73,7 +74,7 @@ def test_experiments_of_one_file_keep_apart(tmp_path: Path) -> None:
     assert store.results(second.id) == []
 
 
-def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_result_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     store = Store(tmp_path / "results.db")
     begun = begin(store)
     with pytest.raises(Exception, match="JSON serializable"):
@@ -83,7 +84,7 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         assert plain.execute("select count(*) from usages").fetchone() == (0,)
 
 
-def test_a_process_that_dies_loses_nothing_that_was_written(tmp_path: Path) -> None:
+def test_written_results_survive_a_killed_process(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2])\n"
         "from pathlib import Path; from test_store import *\n"
@@ -104,19 +105,19 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
         assert store.results(begun.id) == []
 
 
-def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+def test_many_threads_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     gate = threading.Barrier(8)
 
-    def open_one(name: str) -> int:
+    def start_experiment(name: str) -> int:
         gate.wait()
         return begin(Store(tmp_path / name)).id
 
     with ThreadPoolExecutor(8) as pool:
         for turn in range(5):
-            assert sorted(pool.map(open_one, [f"{turn}.db"] * 8)) == list(range(1, 9))
+            assert sorted(pool.map(start_experiment, [f"{turn}.db"] * 8)) == list(range(1, 9))
 
 
-def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
+def test_files_that_cannot_serve_as_a_store_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is no database, it is a text of some length")
     with pytest.raises(InputError, match="cannot be used as a store"):
         Store(tmp_path / "text.db")
@@ -129,7 +130,7 @@ def test_files_that_are_no_store_are_refused(tmp_path: Path) -> None:
         Store(tmp_path / "newer.db")
 
 
-def test_without_its_package_the_store_says_what_to_install(tmp_path: Path) -> None:
+def test_without_its_package_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['sqlalchemy'] = None; from rollwise.cli import main; sys.argv[1:] = ['bench']; main()"
     )

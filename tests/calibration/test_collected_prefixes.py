@@ -1,4 +1,4 @@
-"""Completed prefixes against a policy whose every chance is known."""
+"""Completed prefixes of a policy whose chances are all known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 from rollwise.calibration.prefixes import collect_prefixes, complete_prefixes, load_prefixes
-from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.core import (
+    Failure,
+    FloatArray,
+    Path,
+    PathKey,
+    Policy,
+    PolicySession,
+    Problem,
+    Sampling,
+    Step,
+    Stop,
+    Usage,
+)
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 from rollwise.worlds.countdown import Countdown
@@ -27,8 +39,8 @@ NEXT = {
 ANSWERS = {"17": "5 + 3 × 4", "7": "3 × 4 − 5", "12": "3 + (4 + 5)"}
 
 
-class Scripted:
-    """A policy that draws each step from a table; its session is itself."""
+class Scripted(Policy, PolicySession):
+    """A policy that draws each step from a table, and is its own session."""
 
     parameters = 0
     room = 100
@@ -61,7 +73,7 @@ class Scripted:
     async def close(self) -> None: ...
 
 
-def test_completions_estimate_what_a_prefix_is_worth() -> None:
+def test_completions_estimate_the_worth_of_a_prefix() -> None:
     everything = asyncio.run(complete_prefixes(WORLD, Scripted(), PROBLEM, 40, 400, Sampling()))
     found = [prefix for prefix in everything if not prefix.ended]
     by_text = {"".join(prefix.steps): prefix for prefix in found}
@@ -95,7 +107,7 @@ def test_completions_do_not_repeat_the_samples_they_start_from() -> None:
     assert 0 < few[GOOD,] < 50
 
 
-def test_collected_prefixes_are_kept_and_not_made_again(tmp_path: FilePath) -> None:
+def test_prefixes_that_a_file_holds_are_not_made_again(tmp_path: FilePath) -> None:
     policy, file = Scripted(), tmp_path / "prefixes.jsonl"
 
     def collect(questions: Sequence[str]) -> None:
@@ -115,11 +127,11 @@ def test_collected_prefixes_are_kept_and_not_made_again(tmp_path: FilePath) -> N
         assert {prefix.ended for prefix in prefixes} == {False, True}
 
 
-def test_prefixes_made_otherwise_are_not_gone_on_with(tmp_path: FilePath) -> None:
+def test_a_file_of_prefixes_with_other_settings_is_refused(tmp_path: FilePath) -> None:
     policy, file = Scripted(), tmp_path / "prefixes.jsonl"
 
-    def collect(world: Any, paths: int = 4, completions: int = 3, heat: float = 0.8, name: str = "") -> None:
-        sampling = Sampling(heat)
+    def collect(world: Any, paths: int = 4, completions: int = 3, temperature: float = 0.8, name: str = "") -> None:
+        sampling = Sampling(temperature)
         collect_prefixes(world, policy, [PROBLEM], paths, completions, sampling, file, lambda done, total: None, name)
 
     collect(WORLD)
@@ -129,13 +141,13 @@ def test_prefixes_made_otherwise_are_not_gone_on_with(tmp_path: FilePath) -> Non
     changes: list[tuple[str, dict[str, Any]]] = [
         ("paths", {"paths": 5}),
         ("completions", {"completions": 9}),
-        ("temperature", {"heat": 0.1}),
+        ("temperature", {"temperature": 0.1}),
         ("policy", {"name": "large"}),
     ]
-    for told, change in changes:
-        with pytest.raises(InputError, match=f"made otherwise: {told} was"):
+    for setting, change in changes:
+        with pytest.raises(InputError, match=f"made with other settings: {setting} was"):
             collect(WORLD, **change)
-    with pytest.raises(InputError, match="made otherwise: world was countdown and is another"):
+    with pytest.raises(InputError, match="made with other settings: world was countdown and is now another"):
         collect(other)
     collect(WORLD)
     assert file.read_bytes() == before
@@ -155,16 +167,16 @@ def test_a_file_with_other_fields_is_refused(tmp_path: FilePath) -> None:
     file.write_text(json.dumps({"problem": problem, "prefixes": [{"steps": ["a"], "wins": 1}]}) + "\n")
     with pytest.raises(InputError, match=r"completions.*right"):
         list(load_prefixes(file))
-    told = {"steps": ["a"], "size": 1, "state": "", "valid": True, "reachable": True, "ended": False}
+    record = {"steps": ["a"], "size": 1, "state": "", "valid": True, "reachable": True, "ended": False}
     for counts in ({"right": 2, "completions": 1}, {"right": 0, "completions": 0}, {"right": -1, "completions": 4}):
-        file.write_text(json.dumps({"problem": problem, "prefixes": [told | counts]}) + "\n")
+        file.write_text(json.dumps({"problem": problem, "prefixes": [record | counts]}) + "\n")
         with pytest.raises(InputError, match="at least 1 completion"):
             list(load_prefixes(file))
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"problem": {"name": "a"}, "prefixes": []}', '{"problem": {}}'])
-def test_a_line_that_is_no_record_is_refused(tmp_path: FilePath, line: str) -> None:
+def test_a_line_that_holds_no_record_is_refused(tmp_path: FilePath, line: str) -> None:
     file = tmp_path / "prefixes.jsonl"
     file.write_text(f"{line}\n")
-    with pytest.raises(InputError, match="line 1: no JSON object of a problem and its prefixes"):
+    with pytest.raises(InputError, match="line 1 is not a JSON object with a problem and its prefixes"):
         list(load_prefixes(file))

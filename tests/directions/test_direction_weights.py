@@ -1,8 +1,7 @@
-"""Who goes together, what a direction is worth, and what its size counts: formulas by hand, and limits."""
+"""Clusters, pooled beliefs, and DORA's size exponent, against formulas by hand and limits."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import Any
 
@@ -12,19 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwise.allocation.strategies import STRATEGIES
-from rollwise.core import Allocation, Candidates, Directions, Evidence, FloatArray, Path, PathKey
-from rollwise.directions.finders import Lineage
-from rollwise.directions.kernel import from_embeddings, from_labels, hard_labels, lineage_embeddings, pool
+from rollwise.core import Allocation, Candidates, Directions, FloatArray
+from rollwise.directions.kernel import from_embeddings, from_labels, hard_labels, pool
 from rollwise.errors import InputError
 
 quick = settings(max_examples=60)
 label_lists = st.lists(st.integers(0, 5), min_size=1, max_size=30)
-
-
-def blocks(labels: list[int], across: float, within: float = 1.0) -> Directions:
-    similarity = np.where(np.equal.outer(labels, labels), within, across)
-    np.fill_diagonal(similarity, 1.0)
-    return Directions(similarity=similarity)
 
 
 def dora(rewards: FloatArray, directions: Directions, width: int = 64, **options: Any) -> Allocation:
@@ -46,7 +38,9 @@ def test_separated_clusters_are_found_and_numbered_as_they_appear(labels: list[i
 
 
 def test_a_cut_is_a_mean_cosine_distance() -> None:
-    similarity = np.array([[1, 0.98, 0.9], [0.98, 1, 0.94], [0.9, 0.94, 1]])  # the third is 0.08 from the pair
+    similarity = np.array(
+        [[1, 0.98, 0.9], [0.98, 1, 0.94], [0.9, 0.94, 1]]
+    )  # the third is at a mean distance of 0.08 from the pair
     for cut, labels in ((0.019, [0, 1, 2]), (0.02, [0, 0, 1]), (0.079, [0, 0, 1]), (0.08, [0, 0, 0])):
         assert hard_labels(Directions(similarity=similarity), cut).tolist() == labels
     for cut in (-0.1, 2.1, math.nan):
@@ -111,31 +105,3 @@ def test_soft_directions_go_to_rebase_too() -> None:
 def test_a_size_exponent_lies_between_dora_and_rebase(exponent: float) -> None:
     with pytest.raises(InputError, match="lies in"):
         STRATEGIES["dora"].bind({"size_exponent": exponent})
-
-
-# Lineage
-
-
-def test_lineage_is_the_share_of_steps_in_common() -> None:
-    keys: list[PathKey] = [(5, 0, 2), (5, 0, 1), (5, 1, 0), (3, 0, 0), (5, 0)]
-    similarity = from_embeddings(lineage_embeddings(keys)).similarity
-    assert similarity is not None
-    pair = 2 / math.sqrt(6)  # all of a path of two steps, of one of three
-    expected: list[list[float]] = [
-        [1, 2 / 3, 1 / 3, 0, pair],
-        [2 / 3, 1, 1 / 3, 0, pair],
-        [1 / 3, 1 / 3, 1, 0, pair / 2],
-        [0, 0, 0, 1, 0],
-        [pair, pair, pair / 2, 0, 1],
-    ]
-    np.testing.assert_allclose(similarity, np.array(expected), atol=1e-15)
-
-
-def test_lineage_as_a_direction_finder() -> None:
-    keys: list[PathKey] = [(5, 0), (5, 1), (2, 0)]
-    nothing: Any = None  # it reads neither the problem nor the policy
-    session = Lineage().open(nothing, nothing)
-    found = asyncio.run(session.find([Path(key) for key in keys]))
-    rows = [evidence.embedding for evidence in found if isinstance(evidence, Evidence)]
-    np.testing.assert_array_equal(np.stack([row for row in rows if row is not None]), lineage_embeddings(keys))
-    assert session.usage.calls == 0

@@ -1,4 +1,4 @@
-"""Uniqueness against THEORY.md's figures and its definition, orders against contiguity itself."""
+"""Uniqueness against worked figures and its definition, and orders against contiguity itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as reference_softmax
+from small_problems import blocks
 
 from rollwise.core import Directions, Evidence, FloatArray, IntArray
 from rollwise.directions.kernel import (
@@ -30,15 +31,8 @@ label_lists = st.lists(st.integers(0, 9), min_size=1, max_size=50)
 temperatures = st.sampled_from([0.0, 1e-300, 1e-9, 0.001, 0.01, 0.1, 1.0, 1e6, math.inf])
 
 
-def blocks(labels: list[int], across: float, within: float = 1.0) -> FloatArray:
-    same = np.equal.outer(labels, labels)
-    similarity = np.where(same, within, across)
-    np.fill_diagonal(similarity, 1.0)
-    return similarity
-
-
 def embeddings_of(seed: int, size: int) -> FloatArray:
-    """Few coordinates of few values, so that some coincide."""
+    """Returns embeddings (size, 3) with few distinct values, so that some coincide."""
     return np.random.default_rng(seed).integers(-1, 2, (size, 3)) + np.array([0.5, 0.0, 0.0])
 
 
@@ -52,14 +46,13 @@ def is_contiguous(labels: list[int], order: IntArray) -> bool:
 
 @pytest.mark.parametrize(("cosine", "together"), [(0.99, 2.65), (0.98, 6.7), (0.97, 15.5)])
 def test_near_duplicates_weigh_more_than_one(cosine: float, together: float) -> None:
-    """THEORY.md, section 5."""
     gamma = uniqueness(Directions(similarity=blocks([0] * 64, 0.0, within=cosine)))
     assert gamma.sum() == pytest.approx(together, rel=5e-3)
     assert gamma.sum() == pytest.approx(64 / (1 + 63 * math.exp((cosine - 1) / 0.01)))
 
 
 def test_uniqueness_leaks_across_directions() -> None:
-    """THEORY.md, section 5: 60 against 4 paths with a kernel of 0.05 between them."""
+    """60 paths and 4 paths, with a kernel of 0.05 between the two directions."""
     labels = [0] * 60 + [1] * 4
     gamma = uniqueness(Directions(similarity=blocks(labels, 1 + 0.01 * math.log(0.05))))
     assert gamma[:60].sum() == pytest.approx(0.997, abs=5e-4)
@@ -103,7 +96,7 @@ def test_a_diagonal_that_is_one_up_to_rounding_counts_as_one(temperature: float)
     np.testing.assert_allclose(uniqueness(directions, temperature), [1, 1, 1], rtol=1e-3)
 
 
-def test_weights_are_taken_as_they_are() -> None:
+def test_the_uniqueness_of_weights_is_the_weights() -> None:
     assert uniqueness(Directions(weights=np.array([0.2, 0.7])), 0.5).tolist() == [0.2, 0.7]
 
 
@@ -129,7 +122,7 @@ def test_the_order_of_separated_clusters_is_contiguous(labels: list[int], seed: 
 
 
 @pytest.mark.parametrize("directions", [None, Directions(weights=np.array([0.5, 0.1, 0.4]))])
-def test_without_groups_the_order_is_the_one_given(directions: Directions | None) -> None:
+def test_without_groups_the_order_stays_as_given(directions: Directions | None) -> None:
     assert contiguous_order(directions, 3).tolist() == [0, 1, 2]
 
 
@@ -145,7 +138,7 @@ def test_labels_are_numbered_as_they_appear() -> None:
 @pytest.mark.parametrize("shape", [(1, 3), (7, 2), (64, 192), (70, 700), (90, 4000)])
 def test_cosine_of_many_rows_is_that_of_each_pair(shape: tuple[int, int]) -> None:
     rows = np.random.default_rng(0).normal(size=shape)
-    expected = [[one @ other / math.sqrt((one @ one) * (other @ other)) for other in rows] for one in rows]
+    expected = [[row @ other / math.sqrt((row @ row) * (other @ other)) for other in rows] for row in rows]
     similarity = cosine_similarity(rows)
     np.testing.assert_allclose(similarity, expected, atol=1e-12, rtol=0)
     assert np.array_equal(similarity, similarity.T)
@@ -193,12 +186,12 @@ def test_an_unplaced_path_is_a_direction_of_its_own() -> None:
         from_evidence([lost, east, Evidence()])
 
 
-def test_an_embedding_without_direction_is_refused() -> None:
+def test_an_embedding_of_zeros_is_refused() -> None:
     with pytest.raises(InputError, match="all zeros"):
         from_embeddings(np.array([[1.0, 0.0], [0.0, 0.0]]))
 
 
-def test_take_keeps_who_goes_with_whom() -> None:
+def test_take_keeps_the_directions_of_the_taken_candidates() -> None:
     order = np.array([2, 0])
     assert take(None, order) is None
     labels = take(from_labels(["a", "b", "c"]), order)

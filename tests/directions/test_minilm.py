@@ -23,8 +23,8 @@ def test_equal_texts_are_one_direction_and_the_end_of_a_long_text_counts() -> No
 
     import asyncio
 
-    found = asyncio.run(session.find(paths))
-    first, _, again = (one.embedding for one in found if isinstance(one, Evidence))
+    results = asyncio.run(session.find(paths))
+    first, _, again = (evidence.embedding for evidence in results if isinstance(evidence, Evidence))
     assert first is not None
     assert again is not None
     assert np.array_equal(first, again)
@@ -40,7 +40,7 @@ def test_a_search_runs_on_minilm_directions() -> None:
     assert solution.ledger.flops("embedder") > 0
 
 
-async def test_a_server_embeds_by_minilm_what_many_ask_for_at_once() -> None:
+async def test_a_server_embeds_concurrent_requests_with_minilm() -> None:
     import asyncio
 
     from rollwise.directions.finders import MiniLM
@@ -51,9 +51,9 @@ async def test_a_server_embeds_by_minilm_what_many_ask_for_at_once() -> None:
     embedder, model = MiniLMEmbedder(), MiniLM()
     texts = ["7 × 13 = 91", "fish", "7 × 13 = 91"]
     bodies = [EmbeddingBody(input=texts), EmbeddingBody(input="fish")]
-    found = await asyncio.gather(*map(embedder.embed, bodies))
-    np.testing.assert_allclose(found[0].vectors, model.embed(texts), atol=1e-5)
-    np.testing.assert_allclose(found[1].vectors, model.embed(["fish"]), atol=1e-5)
-    assert (found[0].tokens, found[1].tokens) == (model.tokens(texts), model.tokens(["fish"]))
+    embedded = await asyncio.gather(*map(embedder.embed, bodies))
+    np.testing.assert_allclose(embedded[0].vectors, model.embed(texts), atol=1e-5)
+    np.testing.assert_allclose(embedded[1].vectors, model.embed(["fish"]), atol=1e-5)
+    assert (embedded[0].tokens, embedded[1].tokens) == (model.tokens(texts), model.tokens(["fish"]))
     with pytest.raises(RequestError, match="not tokens"):
         await embedder.embed(EmbeddingBody(input=[1, 2]))

@@ -1,4 +1,6 @@
-"""A real server on the loopback with the bundled models in float64, against plain transformers and the local engine."""
+"""A real server on the loopback interface with the bundled models in float64, compared with transformers and the local
+engine.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,10 @@ from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.engines.local.policy import LocalPolicy
 from rollwise.engines.local.stops import StopRule, StopTable
 from rollwise.errors import InputError
-from rollwise.model_server.judging import Judge
 from rollwise.model_server.models import Models
 from rollwise.model_server.run import Choice, load_models, running
-from rollwise.model_server.text import Reader, Transcript
+from rollwise.model_server.step_scores import StepScorer
+from rollwise.model_server.text import Detokenizer, Transcript
 from rollwise.registry import find_world
 from rollwise.rewards.layouts import FAMILIES
 from rollwise.rewards.local import LocalReward
@@ -60,8 +62,8 @@ def url(models: Models) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, timeout=PATIENCE) as one:
-        yield one
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        yield client
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def post(client: httpx.Client) -> Post:
 
 
 def question(seed: int) -> Problem:
-    """A question that one test alone asks, so that what is kept of it is known."""
+    """A question that only one test asks, so that the test knows how much of it is cached."""
     return WORLD.problem(3, seed)
 
 
@@ -88,18 +90,18 @@ def encode(models: Models, text: str) -> list[int]:
 
 
 def plain_greedy(models: Models, prompt: list[int], count: int) -> list[int]:
-    """Greedy tokens by one forward over everything for each, up to the end of text."""
+    """Greedy tokens up to the end of text, with one forward pass over everything for each token."""
     tokens = list(prompt)
     for _ in range(count):
         with torch.no_grad():
             tokens.append(int(models.policy.model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-        if tokens[-1] in models.policy.ends:
+        if tokens[-1] in models.policy.end_tokens:
             break
     return tokens[len(prompt) :]
 
 
 def plain_logprobs(models: Models, prompt: list[int], tokens: list[int]) -> Any:
-    """Log-probabilities (tokens, vocabulary) at each place, by one forward over everything."""
+    """Log-probabilities (tokens, vocabulary) at each position, after one forward pass over everything."""
     with torch.no_grad():
         logits = models.policy.model(input_ids=torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
     return torch.log_softmax(logits, -1)
@@ -135,19 +137,19 @@ def test_prompts_are_text_or_tokens_one_or_several(models: Models, post: Post) -
     texts = [prompt_text(question(seed)) for seed in (10, 11)]
     ids = [encode(models, text) for text in texts]
     options = {"max_tokens": 9, "temperature": 0, "return_token_ids": True}
-    alone = [post("/v1/completions", prompt=each, **options) for each in [*texts, *ids]]
+    alone = [post("/v1/completions", prompt=prompt, **options)["choices"][0] for prompt in [*texts, *ids]]
     for prompts in (texts, ids):
         together = post("/v1/completions", prompt=prompts, **options)
-        assert [choice["text"] for choice in together["choices"]] == [one["choices"][0]["text"] for one in alone[:2]]
+        assert [choice["text"] for choice in together["choices"]] == [choice["text"] for choice in alone[:2]]
         assert [choice["prompt_token_ids"] for choice in together["choices"]] == ids
         assert [choice["index"] for choice in together["choices"]] == [0, 1]
         assert together["usage"]["prompt_tokens"] == sum(map(len, ids))
-    assert [one["choices"][0]["text"] for one in alone[:2]] == [one["choices"][0]["text"] for one in alone[2:]]
-    assert all(one["choices"][0]["finish_reason"] == "length" for one in alone)
+    assert [choice["text"] for choice in alone[:2]] == [choice["text"] for choice in alone[2:]]
+    assert all(choice["finish_reason"] == "length" for choice in alone)
 
 
 def stop_strings(pieces: list[str]) -> list[str]:
-    """A stop string that is one token, one within a token, one that begins in a token and ends in another."""
+    """A stop string that is a token, a stop string within a token, and a stop string that spans two tokens."""
     text = "".join(pieces)
     longest = max(pieces[2:], key=len)
     across = len("".join(pieces[:4]))
@@ -192,22 +194,22 @@ def test_log_probabilities_are_those_of_a_plain_forward(models: Models, post: Po
     for count in (0, 4):
         (choice,) = post("/v1/completions", prompt=prompt, logprobs=count, **options)["choices"]
         expected = plain_logprobs(models, prompt, choice["token_ids"])
-        told = choice["logprobs"]
+        logprobs = choice["logprobs"]
         chosen = expected[range(len(choice["token_ids"])), choice["token_ids"]]
-        np.testing.assert_allclose(told["token_logprobs"], chosen, atol=1e-9)
-        assert told["tokens"] == [pieces[token] for token in choice["token_ids"]]
-        for place, likeliest in enumerate(told["top_logprobs"]):
+        np.testing.assert_allclose(logprobs["token_logprobs"], chosen, atol=1e-9)
+        assert logprobs["tokens"] == [pieces[token] for token in choice["token_ids"]]
+        for place, likeliest in enumerate(logprobs["top_logprobs"]):
             values, ids = expected[place].topk(count)
             wanted = {pieces[token]: value for token, value in zip(ids.tolist(), values.tolist(), strict=True)}
             wanted[pieces[choice["token_ids"][place]]] = float(chosen[place])
             assert likeliest == pytest.approx(wanted, abs=1e-9)
-        text = "".join(told["tokens"])
-        begun = [text[offset:] for offset in told["text_offset"]]
-        assert all(rest.startswith(piece) for rest, piece in zip(begun, told["tokens"], strict=True))
+        text = "".join(logprobs["tokens"])
+        rests = [text[offset:] for offset in logprobs["text_offset"]]
+        assert all(rest.startswith(piece) for rest, piece in zip(rests, logprobs["tokens"], strict=True))
     assert post("/v1/completions", prompt=prompt, **options)["choices"][0]["logprobs"] is None
 
 
-def test_child_i_of_a_seed_is_the_completion_of_seed_plus_i(models: Models, post: Post) -> None:
+def test_completion_i_of_a_request_has_the_seed_plus_i(models: Models, post: Post) -> None:
     prompt = prompt_text(question(40))
     options = {"prompt": prompt, "max_tokens": 16, "temperature": 1.3}
     several = [post("/v1/completions", n=4, seed=7, **options) for _ in range(2)]
@@ -221,7 +223,7 @@ def test_child_i_of_a_seed_is_the_completion_of_seed_plus_i(models: Models, post
     assert post("/v1/completions", top_p=1e-9, **options)["choices"][0]["text"] == greedy
 
 
-def test_a_client_that_goes_step_by_step_never_has_a_prefix_read_again(models: Models, post: Post) -> None:
+def test_a_client_that_works_step_by_step_causes_no_prefix_to_be_read_again(models: Models, post: Post) -> None:
     prompt = encode(models, prompt_text(question(50)))
     options = {"max_tokens": 40, "temperature": 0.7, "stop": WORLD.separator, "return_token_ids": True, "n": 3}
     first = len(prompt)
@@ -270,10 +272,10 @@ def test_a_chat_is_the_completion_of_its_rendered_messages(models: Models, post:
     ]
     assert choice["message"] == {"role": "assistant", "content": plain["text"]}
     assert reply["prompt_token_ids"] == encode(models, prompt_text(problem))
-    told = choice["logprobs"]["content"]
-    assert [each["logprob"] for each in told] == pytest.approx(plain["logprobs"]["token_logprobs"], abs=1e-9)
-    assert bytes(byte for each in told for byte in each["bytes"]).decode() == "".join(plain["logprobs"]["tokens"])
-    assert all(each["top_logprobs"][0]["token"] == each["token"] for each in told)
+    logprobs = choice["logprobs"]["content"]
+    assert [entry["logprob"] for entry in logprobs] == pytest.approx(plain["logprobs"]["token_logprobs"], abs=1e-9)
+    assert bytes(byte for entry in logprobs for byte in entry["bytes"]).decode() == "".join(plain["logprobs"]["tokens"])
+    assert all(entry["top_logprobs"][0]["token"] == entry["token"] for entry in logprobs)
 
     place = len(plain["text"]) // 2
     begun = [{"type": "text", "text": plain["text"][:place]}]
@@ -299,7 +301,7 @@ def stream(client: httpx.Client, route: str, **body: Any) -> list[Any]:
     return [json.loads(line) for line in lines[:-1]]
 
 
-def test_a_stream_says_what_the_whole_response_says(client: httpx.Client, post: Post) -> None:
+def test_a_stream_adds_up_to_the_whole_response(client: httpx.Client, post: Post) -> None:
     body = {
         "prompt": [prompt_text(question(70)), prompt_text(question(71))],
         "max_tokens": 60,
@@ -320,33 +322,33 @@ def test_a_stream_says_what_the_whole_response_says(client: httpx.Client, post: 
         assert "".join(delta["text"] for delta in mine) == choice["text"]
         assert [token for delta in mine for token in delta["token_ids"]] == choice["token_ids"]
         for name in ("tokens", "text_offset"):
-            assert [one for delta in mine for one in delta["logprobs"][name]] == choice["logprobs"][name]
+            assert [entry for delta in mine for entry in delta["logprobs"][name]] == choice["logprobs"][name]
         assert [delta["finish_reason"] for delta in mine] == [None] * (len(mine) - 1) + [choice["finish_reason"]]
         assert mine[-1]["stop_reason"] == choice["stop_reason"]
         assert len(mine) == len(choice["token_ids"]) + 1
 
 
-def test_what_a_stream_says_is_the_text_from_its_beginning() -> None:
-    """Byte tokens: characters come in parts, and stop strings are held back until they are none."""
-    reader = byte_reader(("=→", "never"))
+def test_a_stream_sends_the_text_in_order_and_never_takes_text_back() -> None:
+    """With byte tokens, characters come in parts. Text that may become a stop string is held back until it is clear."""
+    detokenizer = byte_detokenizer(("=→", "never"))
     for text, stopped in (("a=→b", "a"), ("é→ nev=é", "é→ nev=é"), ("=", "=")):
-        transcript, said = Transcript(reader), ""
-        for token in reader.tokenizer(text)["input_ids"]:
-            said += transcript.add(token)
-            assert stopped.startswith(said)
+        transcript, sent = Transcript(detokenizer), ""
+        for token in detokenizer.tokenizer(text)["input_ids"]:
+            sent += transcript.add(token)
+            assert stopped.startswith(sent)
         rest, ending = transcript.end()
-        assert said + rest == ending.text == stopped
+        assert sent + rest == ending.text == stopped
 
 
-def byte_reader(strings: tuple[str, ...]) -> Reader:
+def byte_detokenizer(strings: tuple[str, ...]) -> Detokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     inner = Tokenizer(tokenizer_models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
     inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=inner, clean_up_tokenization_spaces=False)
-    return Reader(tokenizer, StopTable(tokenizer, len(alphabet)).pieces, StopRule(strings), include=False)
+    return Detokenizer(tokenizer, StopTable(tokenizer, len(alphabet)).pieces, StopRule(strings), include_stop=False)
 
 
-def test_a_streamed_chat_says_its_message(client: httpx.Client, post: Post) -> None:
+def test_a_streamed_chat_adds_up_to_its_message(client: httpx.Client, post: Post) -> None:
     body = {"messages": [{"role": "user", "content": question(72).question}], "temperature": 0}
     (choice,) = post("/v1/chat/completions", **body)["choices"]
     chunks = stream(client, "/v1/chat/completions", **body)
@@ -356,25 +358,25 @@ def test_a_streamed_chat_says_its_message(client: httpx.Client, post: Post) -> N
 
 
 @pytest.mark.parametrize("kept", [0, 1, 25, 60])
-def test_process_rewards_are_the_same_however_little_is_kept(models: Models, kept: int) -> None:
-    assert models.judge is not None
-    whole, small = (Judge(models.judge.reward, "reward", WORLD.separator, size) for size in (4096, kept))
+def test_process_rewards_do_not_depend_on_the_size_of_the_cache(models: Models, kept: int) -> None:
+    assert models.scorer is not None
+    whole, small = (StepScorer(models.scorer.reward, "reward", WORLD.separator, size) for size in (4096, kept))
     rng = np.random.default_rng(1)
     for seed in (81, 82, 81):
         _, steps = WORLD.demonstration(rng, 3)
         ids = encode(models, prompt_text(question(seed)))
         texts = [(*ids, *encode(models, WORLD.separator.join(steps[: count + 1]))) for count in range(len(steps))]
-        for asked in (texts, texts[::-1], texts[1:]):
-            for one, other in zip(whole.judge(asked), small.judge(asked), strict=True):
-                np.testing.assert_allclose(one.rows, other.rows, atol=1e-9)
-    assert small.prefixes.held <= kept
+        for batch in (texts, texts[::-1], texts[1:]):
+            for expected, scores in zip(whole.score(batch), small.score(batch), strict=True):
+                np.testing.assert_allclose(expected.rows, scores.rows, atol=1e-9)
+    assert small.prefixes.kept_tokens <= kept
 
 
 async def test_process_rewards_are_the_local_reward_models_and_cost_new_tokens_only(
     models: Models, client: httpx.Client, post: Post
 ) -> None:
-    assert models.judge is not None
-    reward, tokenizer = models.judge.reward, models.judge.reward.tokenizer
+    assert models.scorer is not None
+    reward, tokenizer = models.scorer.reward, models.scorer.reward.tokenizer
     problem = question(80)
     _, steps = WORLD.demonstration(np.random.default_rng(0), 3)
     texts = [step + WORLD.separator for step in steps[:-1]] + [steps[-1] + tokenizer.eos_token]
@@ -403,7 +405,9 @@ async def test_process_rewards_are_the_local_reward_models_and_cost_new_tokens_o
     with torch.no_grad():
         logits = reward.model(input_ids=torch.tensor([ids])).logits[0]
     places = [
-        place for place, token in enumerate(ids) if token in (*encode(models, WORLD.separator), *models.policy.ends)
+        place
+        for place, token in enumerate(ids)
+        if token in (*encode(models, WORLD.separator), *models.policy.end_tokens)
     ]
     np.testing.assert_allclose(data["data"], torch.softmax(logits[:, :2], -1)[places], atol=1e-9)
 
@@ -420,11 +424,11 @@ async def test_process_rewards_are_the_local_reward_models_and_cost_new_tokens_o
 def test_hidden_embeddings_are_the_backbones_last_state(models: Models, post: Post) -> None:
     texts = [prompt_text(question(90)), "1 + 2 = 3"]
     reply = post("/v1/embeddings", input=texts, model="countdown-policy-hidden")
-    for text, each in zip(texts, reply["data"], strict=True):
+    for text, entry in zip(texts, reply["data"], strict=True):
         with torch.no_grad():
             ids = torch.tensor([encode(models, text)])
             state = models.policy.model.model(input_ids=ids).last_hidden_state[0, -1].numpy()
-        np.testing.assert_allclose(each["embedding"], state / np.linalg.norm(state), atol=1e-9)
+        np.testing.assert_allclose(entry["embedding"], state / np.linalg.norm(state), atol=1e-9)
     coded = post("/v1/embeddings", input=texts[0], encoding_format="base64")["data"][0]["embedding"]
     floats = np.frombuffer(base64.b64decode(coded), dtype="<f4")
     np.testing.assert_allclose(floats, reply["data"][0]["embedding"], atol=1e-6)
@@ -435,15 +439,15 @@ def test_hidden_embeddings_are_the_backbones_last_state(models: Models, post: Po
 def test_text_becomes_tokens_and_text_again(models: Models, post: Post) -> None:
     problem = question(91)
     text = prompt_text(problem)
-    told = post("/tokenize", prompt=text, return_token_strs=True)
-    assert told["tokens"] == encode(models, text)
-    assert told["count"] == len(told["token_strs"]) == len(told["tokens"])
-    assert told["max_model_len"] == models.policy.context
-    assert post("/tokenize", messages=[{"role": "user", "content": problem.question}])["tokens"] == told["tokens"]
-    assert post("/detokenize", tokens=told["tokens"])["prompt"] == text
+    reply = post("/tokenize", prompt=text, return_token_strs=True)
+    assert reply["tokens"] == encode(models, text)
+    assert reply["count"] == len(reply["token_strs"]) == len(reply["tokens"])
+    assert reply["max_model_len"] == models.policy.context
+    assert post("/tokenize", messages=[{"role": "user", "content": problem.question}])["tokens"] == reply["tokens"]
+    assert post("/detokenize", tokens=reply["tokens"])["prompt"] == text
 
 
-def test_what_is_served_is_listed(models: Models, client: httpx.Client) -> None:
+def test_the_served_models_are_listed(models: Models, client: httpx.Client) -> None:
     cards = client.get("/v1/models").json()["data"]
     names = {"countdown-policy": "generate", "countdown-reward": "token_classify", "countdown-policy-hidden": "embed"}
     assert {card["id"]: card["task"] for card in cards} == names
@@ -488,15 +492,16 @@ async def test_requests_of_many_clients_share_the_rows(
         together = await asyncio.gather(*map(ask, bodies))
         shared, counter.calls = counter.calls, 0
         alone = [await ask(body) for body in bodies[::3]]
-    assert [one["choices"][0]["text"] for one in together[::3]] == [one["choices"][0]["text"] for one in alone]
-    for one, other in zip(together[::3], alone, strict=True):
-        told = [each["choices"][0]["logprobs"]["token_logprobs"] for each in (one, other)]
-        assert told[0] == pytest.approx(told[1], abs=1e-9)
+    choices = [[reply["choices"][0] for reply in replies] for replies in (together[::3], alone)]
+    assert [choice["text"] for choice in choices[0]] == [choice["text"] for choice in choices[1]]
+    for shared_choice, single_choice in zip(*choices, strict=True):
+        logprobs = [choice["logprobs"]["token_logprobs"] for choice in (shared_choice, single_choice)]
+        assert logprobs[0] == pytest.approx(logprobs[1], abs=1e-9)
     assert shared < counter.calls
 
 
 def settled(client: httpx.Client) -> bool:
-    """Whether nothing runs or waits any more, before long."""
+    """Whether the server becomes idle within PATIENCE seconds."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         state = info(client)["policy"]
@@ -526,7 +531,7 @@ def test_a_client_that_hangs_up_gives_its_rows_back(
     assert 0 < counter.calls < 1000 / ROWS * 5
 
 
-def test_an_error_in_the_model_is_told_and_does_not_end_the_server(
+def test_an_error_in_the_model_reaches_the_client_and_does_not_end_the_server(
     models: Models, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
@@ -577,7 +582,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
 
 
 @pytest.mark.parametrize(("route", "body", "status", "words"), WRONG)
-def test_a_wrong_request_is_told_what_to_do(
+def test_the_reply_to_a_wrong_request_says_what_to_do(
     client: httpx.Client, route: str, body: Any, status: int, words: str
 ) -> None:
     reply = client.post(route, json=body)
@@ -587,19 +592,19 @@ def test_a_wrong_request_is_told_what_to_do(
     assert set(error) == {"message", "type", "param", "code"}
 
 
-def test_a_body_that_is_no_json_is_refused(client: httpx.Client) -> None:
+def test_a_body_that_is_not_json_is_refused(client: httpx.Client) -> None:
     for content in ('{"prompt": ', "[]", ""):
         reply = client.post("/v1/completions", content=content, headers={"content-type": "application/json"})
         assert reply.status_code == HTTPStatus.BAD_REQUEST
         assert "JSON" in reply.json()["error"]["message"]
 
 
-def test_values_that_change_nothing_are_taken(post: Post) -> None:
+def test_values_that_change_nothing_are_accepted(post: Post) -> None:
     neutral = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0, "frequency_penalty": 0}
     post("/v1/completions", **SAY, **neutral, echo=False, best_of=1, logit_bias=None, user="me", ignore_eos=False)
 
 
-def test_a_key_is_asked_for_where_one_is_set(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_with_a_key_requires_it(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROLLWISE_API_KEY", "sesame")
     with running(models) as address, httpx.Client(base_url=address, timeout=PATIENCE) as client:
         for given in ({}, {"authorization": "Bearer open"}):
@@ -626,10 +631,10 @@ def test_without_the_extra_the_command_names_it() -> None:
         (["--policy", "nowhere"], "no policy is called 'nowhere'"),
         (["--embedder", "nothing", "--reward", "none"], "hidden, minilm or none"),
         (["--dtype", "int8"], "--dtype is float32"),
-        (["--host", "203.0.113.1"], "nothing can listen at 203.0.113.1:0"),
+        (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:0"),
     ],
 )
-def test_what_cannot_be_served_is_told_before_it_is_tried(options: list[str], words: str) -> None:
+def test_a_part_that_cannot_be_served_is_refused_at_the_start(options: list[str], words: str) -> None:
     run = CliRunner().invoke(build_app(), ["serve-model", "--port", "0", *options])
     assert isinstance(run.exception, InputError)
     assert words in str(run.exception)
@@ -654,5 +659,5 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
     assert "Traceback" not in rest
 
 
-def test_our_own_server_is_known_to_keep_what_a_reward_model_read(url: str) -> None:
+def test_a_served_reward_knows_that_our_own_server_keeps_prefixes(url: str) -> None:
     assert ServedReward(FAMILIES["chat"], url).remarks == ()

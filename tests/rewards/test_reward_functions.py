@@ -1,4 +1,4 @@
-"""Reward models that are plain functions, in Python and from a file."""
+"""Reward models made from plain functions, in Python and from a file."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ async def test_a_function_gets_the_problem_and_the_steps(function: Callable[...,
     assert (session.usage.calls, session.usage.prefilled) == (1, 0)
 
 
-async def test_what_is_no_reward_costs_its_rollout_alone() -> None:
+async def test_a_result_that_is_no_reward_costs_only_its_own_rollout() -> None:
     def odd(problem: Problem, solutions: Sequence[Any]) -> list[Any]:
         return [0.5, 1.5, None, float("nan"), Failure("too long"), 1, "0.25", -0.1]
 
-    found = await from_function(odd).open(PROBLEM, 0).score([PATHS[0]] * 8)
-    reasons = [one.reason for one in found if isinstance(one, Failure)]
-    assert [one for one in found if not isinstance(one, Failure)] == [0.5, 1.0, 0.25]
+    results = await from_function(odd).open(PROBLEM, 0).score([PATHS[0]] * 8)
+    reasons = [result.reason for result in results if isinstance(result, Failure)]
+    assert [result for result in results if not isinstance(result, Failure)] == [0.5, 1.0, 0.25]
     assert len(reasons) == 5
     assert reasons[0] == "the reward function returned 1.5, not a number in [0, 1]"
     assert "too long" in reasons
 
 
 @pytest.mark.parametrize("wrong", [[0.5], [0.5] * 3, None, 0.5])
-async def test_another_number_of_rewards_ends_the_search(wrong: Any) -> None:
+async def test_a_wrong_number_of_rewards_raises(wrong: Any) -> None:
     with pytest.raises(InputError, match="reward function"):
         await from_function(lambda *given: wrong).open(PROBLEM, 0).score(PATHS)
 
 
-async def test_what_a_function_raises_is_raised_for_its_question_alone() -> None:
+async def test_an_error_of_the_function_fails_only_its_own_question() -> None:
     def picky(problem: Problem, solutions: list[list[str]]) -> list[float]:
         if problem.id == "bad":
             raise RuntimeError("no")
@@ -67,12 +67,12 @@ async def test_what_a_function_raises_is_raised_for_its_question_alone() -> None
 
     reward = from_function(picky)
     good, bad = reward.open(PROBLEM, 0), reward.open(Problem("bad", "?"), 0)
-    found, error = await asyncio.gather(good.score(PATHS), bad.score(PATHS), return_exceptions=True)
-    assert found == [1.0, 1.0]
+    rewards, error = await asyncio.gather(good.score(PATHS), bad.score(PATHS), return_exceptions=True)
+    assert rewards == [1.0, 1.0]
     assert isinstance(error, RuntimeError)
 
 
-def test_a_function_of_another_shape_is_refused() -> None:
+def test_a_function_with_other_parameters_is_refused() -> None:
     def lonely(problem: Problem) -> list[float]:
         return [0.5]
 
@@ -97,13 +97,13 @@ def test_a_file_gives_a_function_or_a_reward_model(tmp_path: FilePath) -> None:
     for name, parameters in (("longest", 0), ("ready", 7)):
         reward = find_reward(f"{file}:{name}", "countdown")
         assert reward.parameters == parameters
-        found = asyncio.run(reward.open(PROBLEM, 0).score(PATHS))
-        assert found == pytest.approx([1 / 40, 3 / 40])
+        rewards = asyncio.run(reward.open(PROBLEM, 0).score(PATHS))
+        assert rewards == pytest.approx([1 / 40, 3 / 40])
     with pytest.raises(InputError, match="your own reward function as"):
         find_reward(f"{tmp_path}/none.py:longest", "countdown")
 
 
-def test_a_search_reads_the_function(tmp_path: FilePath) -> None:
+def test_a_search_uses_the_function(tmp_path: FilePath) -> None:
     seen: list[int] = []
 
     def first_way(problem: Problem, solutions: list[list[str]]) -> list[float]:

@@ -1,8 +1,8 @@
-"""Reward models behind a real vLLM, beside the same checkpoints in this process.
+"""Reward models behind a real vLLM, compared with the same checkpoints in this process.
 
-Set ROLLWISE_VLLM to the vllm executable of an environment of its own. Two checkpoints are tiny and random: one with the
-names of weights, the head and the tag's id of Qwen2.5-Math-PRM, of which vLLM is told but the folder; and a chat
-model that judges by the next word, with template and control tokens of RLHFlow's models. The third is bundled.
+Set ROLLWISE_VLLM to the vllm executable of a separate environment. Two checkpoints are tiny and random. The first has
+the weights' names, the head and the tag's id of Qwen2.5-Math-PRM; vLLM gets only its folder. The second is a chat model
+that scores by the next word, with the template and the control tokens of RLHFlow's models. The third is bundled.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
-from test_reward_families import (
+from reward_checkpoints import (
     BYTES,
     EXAMPLES,
     JANET,
@@ -27,6 +26,7 @@ from test_reward_families import (
     forks,
     path_of,
 )
+from safetensors.torch import save_file
 from tiny import CHATML, LLAMA3, byte_tokenizer, tiny_model
 from vllm_server import GIVEN, vllm
 from walking import walk
@@ -45,7 +45,7 @@ pytestmark = [
 ]
 torch.set_num_threads(1)
 TAG = 151651
-"""The id of `<extra_0>` in the vocabulary of Qwen2.5, which vLLM takes where it is told no other."""
+"""The id of `<extra_0>` in the vocabulary of Qwen2.5, which is vLLM's default."""
 SHAPE = {  # vLLM's attention on CPUs takes heads of 32 numbers and more
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -58,15 +58,15 @@ NEAR = 2e-5
 
 
 def qwen_tokenizer() -> Any:
-    """The tokenizer of bytes with the tag where Qwen2.5 has it."""
+    """The tokenizer of bytes, with the tag at the id that Qwen2.5 gives it."""
     from tokenizers import Tokenizer
 
-    told = json.loads(BYTES.backend_tokenizer.to_str())
-    told["model"]["vocab"]["<extra_0>"] = TAG
-    for one in told["added_tokens"]:
-        one["id"] = TAG if one["content"] == "<extra_0>" else one["id"]
+    settings = json.loads(BYTES.backend_tokenizer.to_str())
+    settings["model"]["vocab"]["<extra_0>"] = TAG
+    for added in settings["added_tokens"]:
+        added["id"] = TAG if added["content"] == "<extra_0>" else added["id"]
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(told)),
+        tokenizer_object=Tokenizer.from_str(json.dumps(settings)),
         additional_special_tokens=list(QWEN_SPECIAL),
         pad_token="<pad>",
         eos_token="<|im_end|>",
@@ -102,7 +102,7 @@ def save_words(folder: FilePath) -> FilePath:
     model = tiny_model("LlamaForCausalLM", tokenizer, **SHAPE)
     rows = model.get_output_embeddings().weight.data
     yes, no = tokenizer.convert_tokens_to_ids(["Yes", "No"])
-    rows[yes] *= 6.0  # so that at every second prompt both are among the likeliest tokens
+    rows[yes] *= 6.0  # so that at every second prompt both words are among the likeliest tokens
     rows[no] = 0.95 * rows[yes]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -154,7 +154,7 @@ async def test_pooling_gives_the_scores_of_this_process_and_reads_every_prefix_a
     await there.close()
 
 
-async def test_a_token_classifier_of_our_own_scores_as_in_this_process(bundled_reward: str) -> None:
+async def test_the_bundled_token_classifier_scores_as_in_this_process(bundled_reward: str) -> None:
     world = find_world("countdown")
     problem = world.problem(3, 4)
     policy = find_policy("trained", "countdown", "float32")
@@ -164,11 +164,11 @@ async def test_a_token_classifier_of_our_own_scores_as_in_this_process(bundled_r
     there: Any = find_reward(f"chat@{bundled_reward}", "countdown").open(problem, 0)
     expected, found = await here.score(grown), await there.score(grown)
     await there.close()
-    assert found == pytest.approx([float(one) for one in expected], abs=NEAR)
+    assert found == pytest.approx([float(score) for score in expected], abs=NEAR)
     assert there.usage.cached == 0
 
 
-async def test_what_is_too_long_for_vllm_costs_one_rollout(qwen: tuple[FilePath, str]) -> None:
+async def test_a_solution_that_is_too_long_for_vllm_costs_one_rollout(qwen: tuple[FilePath, str]) -> None:
     _, url = qwen
     session = find_reward(f"qwen_prm@{url}", "countdown").open(Problem("sue", SUE), 0)
     long, short = await session.score([path_of("so " * 3000, key=(0,)), path_of("so", key=(1,))])
@@ -179,9 +179,7 @@ async def test_what_is_too_long_for_vllm_costs_one_rollout(qwen: tuple[FilePath,
 
 
 @pytest.mark.parametrize("route", ["one_token", "generative_scoring"])
-async def test_judging_by_the_next_word_gives_the_scores_of_this_process(
-    words: tuple[FilePath, str], route: str
-) -> None:
+async def test_scores_by_the_next_word_equal_those_of_this_process(words: tuple[FilePath, str], route: str) -> None:
     folder, url = words
     reward = LocalReward.load(folder, "float64", family="rlhflow")
     problem, example = Problem("janet", JANET), EXAMPLES["rlhflow"]
@@ -194,11 +192,11 @@ async def test_judging_by_the_next_word_gives_the_scores_of_this_process(
     await there.close()
     usage = there.usage
     assert (usage.prefilled + usage.cached, usage.calls) == (sum(lengths), len(lengths))
-    if route == "one_token":  # the other does not tell of its cache
+    if route == "one_token":  # the other route does not count cached tokens
         assert usage.cached > sum(lengths) / 2
 
 
-async def test_a_judge_of_yes_and_no_weighs_their_probabilities(words: tuple[FilePath, str]) -> None:
+async def test_a_yes_no_judge_weighs_the_probabilities_of_both_words(words: tuple[FilePath, str]) -> None:
     folder, url = words
     judge: Any = find_reward(f"judge/yes_no@{url}", "countdown")
     session = judge.open(Problem("janet", JANET), 0)
@@ -219,7 +217,7 @@ async def test_a_judge_of_yes_and_no_weighs_their_probabilities(words: tuple[Fil
 
 
 def yes_share(folder: FilePath, chat: list[dict[str, str]]) -> float | None:
-    """P(yes) / (P(yes) + P(no)) over the 20 likeliest tokens after a chat, by a plain forward; None without either."""
+    """P(yes) / (P(yes) + P(no)) over the 20 likeliest tokens after a chat, from a plain forward; None without both."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     ids = tokenizer(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True))["input_ids"]

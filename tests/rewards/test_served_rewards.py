@@ -1,4 +1,4 @@
-"""Reward models behind a server: literal requests and replies, a server that computes, one that breaks, a judge."""
+"""Reward models behind a server: literal requests and replies, a server that computes, a broken server, a judge."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def path_of(*steps: str, key: tuple[int, ...] = (0,)) -> Path:
 
 @contextmanager
 def serving(answer: Callable[[str, Any], Reply]) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
-    """The URL of a server that answers (path, body) by (status, JSON), and its log."""
+    """The URL of a server that replies to (path, body) with (status, JSON), and the log of its requests."""
     log: list[tuple[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,8 +63,8 @@ def serving(answer: Callable[[str, Any], Reply]) -> Iterator[tuple[str, list[tup
 
         def _reply(self, body: Any) -> None:
             log.append((self.path, body))
-            status, told = answer(self.path, body)
-            data = told if isinstance(told, bytes) else json.dumps(told).encode()
+            status, reply = answer(self.path, body)
+            data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
             self.end_headers()
@@ -89,7 +89,7 @@ def local(family: Family) -> LocalReward:
 
 
 def computing(reward: LocalReward, length: int = 160) -> Callable[[str, Any], Reply]:
-    """A server in the manner of vLLM, which reads every prompt as a whole."""
+    """The replies of a server in the manner of vLLM, which reads every prompt as a whole."""
 
     def tokenize(body: Any) -> list[int]:
         if "messages" in body:
@@ -116,13 +116,13 @@ def computing(reward: LocalReward, length: int = 160) -> Callable[[str, Any], Re
             case "/v1/completions":
                 ids, words = body["prompt"], body["logprob_token_ids"]
                 chances = torch.log_softmax(logits(ids)[-1], -1)
-                told = {f"token_id:{word}": float(chances[word]) for word in words}
+                logprobs = {f"token_id:{word}": float(chances[word]) for word in words}
                 usage = {
                     "prompt_tokens": len(ids),
                     "completion_tokens": 1,
                     "prompt_tokens_details": {"cached_tokens": 8},
                 }
-                return 200, {"choices": [{"logprobs": {"top_logprobs": [told]}}], "usage": usage}
+                return 200, {"choices": [{"logprobs": {"top_logprobs": [logprobs]}}], "usage": usage}
             case "/generative_scoring":
                 ids = [*body["query"], *body["items"][0]]
                 share = torch.softmax(logits(ids)[-1][body["label_token_ids"]], -1)[0]
@@ -141,16 +141,16 @@ def computing(reward: LocalReward, length: int = 160) -> Callable[[str, Any], Re
         (MATH_SHEPHERD, "generative_scoring"),
         (RLHFLOW, "one_token"),
     ],
-    ids=lambda one: getattr(one, "name", one),
+    ids=lambda part: getattr(part, "name", part),
 )
-async def test_a_served_model_scores_as_the_same_one_in_this_process(family: Family, route: str) -> None:
+async def test_a_served_model_scores_as_the_same_model_in_this_process(family: Family, route: str) -> None:
     reward = local(family)
     paths = [path_of(STEPS[0]), path_of(*STEPS, key=(0, 0)), path_of(STEPS[1], key=(1,))]
     paths.append(Path((2,), (*paths[0].steps, Step(STEPS[1], 1, Stop.END))))
     expected = [(await reward.open(PROBLEM, 0).score([path]))[0] for path in paths]
     with serving(computing(reward)) as (url, log):
         found_reward: Any = find_reward(f"{family.name}/{route}@{url}/v1", "countdown")
-        assert ["reads the whole solution again" in one for one in found_reward.remarks] == [True] * (
+        assert ["reads the whole solution again" in remark for remark in found_reward.remarks] == [True] * (
             route == "pooling"
         )
         session: Any = found_reward.open(PROBLEM, 0)
@@ -168,8 +168,8 @@ async def test_a_served_model_scores_as_the_same_one_in_this_process(family: Fam
         await session.close()
 
 
-async def test_what_is_sent_and_read_is_what_vllm_takes_and_gives() -> None:
-    """Written out by hand from vLLM's protocol (ids of a tokenizer of one's own)."""
+async def test_requests_and_replies_follow_vllms_protocol() -> None:
+    """The expected values are written by hand from vLLM's protocol, with made-up ids."""
     tokens, words = (5, 6, 7), (648, 387)
     assert ROUTES["pooling"].body(tokens, None) == {
         "input": [[5, 6, 7]],
@@ -195,13 +195,13 @@ async def test_what_is_sent_and_read_is_what_vllm_takes_and_gives() -> None:
     pooled = {"data": [{"index": 0, "object": "pooling", "data": [[0.25, 0.75], [0.625, 0.375]]}]}
     assert ROUTES["pooling"].score(pooled, None) == 0.375
     top = {"token_id:648": math.log(0.3), "token_id:387": math.log(0.1), "token_id:28705": math.log(0.5)}
-    told = {"choices": [{"text": " +", "logprobs": {"tokens": ["token_id:28705"], "top_logprobs": [top]}}]}
-    assert ROUTES["one_token"].score(told, words) == pytest.approx(0.75)
+    reply = {"choices": [{"text": " +", "logprobs": {"tokens": ["token_id:28705"], "top_logprobs": [top]}}]}
+    assert ROUTES["one_token"].score(reply, words) == pytest.approx(0.75)
     assert ROUTES["generative_scoring"].score({"data": [{"index": 0, "score": 0.5}]}, words) == 0.5
 
 
-async def test_what_does_not_fit_the_context_is_not_sent() -> None:
-    """vLLM's generative scoring would cut it without a word."""
+async def test_a_prompt_that_does_not_fit_the_context_is_not_sent() -> None:
+    """vLLM's generative scoring would cut it silently."""
     reward = local(MATH_SHEPHERD)
     needed = len(reward.tokens(MATH_SHEPHERD.solution(QUESTION, path_of(STEPS[0]))))
     for length, fits in ((needed + 1, True), (needed, False)):
@@ -215,7 +215,7 @@ async def test_what_does_not_fit_the_context_is_not_sent() -> None:
             await session.close()
 
 
-async def test_a_third_label_is_how_sure_a_model_of_our_own_is_and_refused_of_others() -> None:
+async def test_a_third_label_is_ignored_for_rollwises_models_and_refused_for_others() -> None:
     works = computing(local(TRL))
 
     def answer(path: str, body: Any) -> Reply:
@@ -225,7 +225,7 @@ async def test_a_third_label_is_how_sure_a_model_of_our_own_is_and_refused_of_ot
     with serving(answer) as (url, _):
         own, other = ServedReward(CHAT, url).open(PROBLEM, 0), ServedReward(TRL, url, patience=QUICK).open(PROBLEM, 0)
         assert await own.score([path_of(STEPS[0])]) == pytest.approx([0.75])
-        with pytest.raises(InputError, match="the served one has 3"):
+        with pytest.raises(InputError, match="the served model has 3"):
             await other.score([path_of(STEPS[0])])
         await own.close()
         await other.close()
@@ -236,7 +236,7 @@ async def test_a_third_label_is_how_sure_a_model_of_our_own_is_and_refused_of_ot
     [(500, {"error": "busy"}), (429, {}), (200, b"{"), (200, {"data": []}), (200, {"data": [{"data": [[0.9, 0.9]]}]})],
     ids=["500", "429", "cut off", "nothing", "no probabilities"],
 )
-async def test_what_may_pass_is_tried_again_and_what_stays_costs_one_rollout(broken: Reply) -> None:
+async def test_transient_failures_are_retried_and_a_lasting_failure_costs_one_rollout(broken: Reply) -> None:
     reward, pooled = local(TRL), 0
     works = computing(reward)
     never = reward.tokens(TRL.solution(QUESTION, path_of(STEPS[1])))
@@ -260,10 +260,10 @@ async def test_what_may_pass_is_tried_again_and_what_stays_costs_one_rollout(bro
     assert "tried 4 times" in lost.reason
 
 
-def test_what_no_server_gives_is_said_before_a_search() -> None:
+def test_impossible_routes_and_scales_are_refused_before_a_search() -> None:
     with pytest.raises(InputError, match="give its folder"):
         ServedReward(SKYWORK, "http://127.0.0.1:1")
-    with pytest.raises(InputError, match="pooling, not by one_token"):
+    with pytest.raises(InputError, match="pooling, not with one_token"):
         ServedReward(TRL, "http://127.0.0.1:1", "one_token")
     with pytest.raises(InputError, match="judge"):
         find_reward("gpt@http://127.0.0.1:1", "countdown")
@@ -292,7 +292,7 @@ def test_what_no_server_gives_is_said_before_a_search() -> None:
         ("step 2.1.3", None),
     ],
 )
-def test_points_are_read_from_what_a_judge_says(said: str, points: float | None) -> None:
+def test_points_are_read_from_a_judges_reply(said: str, points: float | None) -> None:
     if points is None:
         with pytest.raises(ValueError, match="no number"):
             read_points(said)
@@ -300,9 +300,9 @@ def test_points_are_read_from_what_a_judge_says(said: str, points: float | None)
         assert read_points(said) == pytest.approx(points)
 
 
-def test_yes_and_no_are_weighed_in_all_their_spellings() -> None:
-    told = [(" Yes", 0.3), ("yes", 0.1), ("No", 0.2), ("Maybe", 0.4)]
-    shares = [{"token": token, "logprob": math.log(share)} for token, share in told]
+def test_all_spellings_of_yes_and_no_count() -> None:
+    tokens = [(" Yes", 0.3), ("yes", 0.1), ("No", 0.2), ("Maybe", 0.4)]
+    shares = [{"token": token, "logprob": math.log(share)} for token, share in tokens]
     assert read_yes_no(shares) == pytest.approx(0.4 / 0.6)
     with pytest.raises(ValueError, match="neither"):
         read_yes_no(shares[3:])
@@ -323,24 +323,24 @@ def judging(content: Callable[[str], str]) -> Callable[[str, Any], Reply]:
     return answer
 
 
-async def test_a_judge_is_asked_once_for_equal_text_and_its_nonsense_costs_one_rollout() -> None:
+async def test_equal_texts_are_judged_once_and_a_reply_without_points_costs_one_rollout() -> None:
     paths = [path_of(STEPS[0]), path_of(STEPS[0], key=(1,)), path_of(STEPS[1], key=(2,))]
     with serving(judging(lambda asked: "8/10" if "First" in asked else "who knows")) as (url, log):
         session = Judge(url, patience=QUICK).open(PROBLEM, 0)
-        one, same, lost = await session.score(paths)
+        score, same, lost = await session.score(paths)
         await session.close()
-    assert one == same == 0.8
+    assert score == same == 0.8
     assert isinstance(lost, Failure)
     assert "who knows" in lost.reason
     bodies = [body for path, body in log if path == "/v1/chat/completions"]
     assert len(bodies) == 2
-    asked = {"temperature": 0.0, "max_tokens": 256, "model": "chatty"}
-    assert {"messages": messages(QUESTION, [STEPS[0]], "points"), **asked} in bodies  # in whatever order they arrive
+    fields = {"temperature": 0.0, "max_tokens": 256, "model": "chatty"}
+    assert {"messages": messages(QUESTION, [STEPS[0]], "points"), **fields} in bodies  # they arrive in any order
     usage = session.usage
     assert (usage.prefilled, usage.cached, usage.generated, usage.calls) == (40, 60, 4, 2)
 
 
-async def test_a_judge_of_yes_and_no_reads_their_probabilities() -> None:
+async def test_a_yes_no_judge_reads_the_probabilities_of_both_words() -> None:
     with serving(judging(lambda asked: "Yes")) as (url, _):
         session: Any = find_reward(f"judge/yes_no@{url}", "countdown").open(PROBLEM, 0)
         assert await session.score([path_of(*STEPS)]) == pytest.approx([0.75])
@@ -357,19 +357,19 @@ async def test_a_judge_of_yes_and_no_reads_their_probabilities() -> None:
 
 
 def test_a_judges_chat_grows_at_its_end() -> None:
-    """So that a server's prefix cache holds all but the new step."""
+    """A server's prefix cache then holds everything but the new step."""
     first, second = (messages(QUESTION, STEPS[:count], "points")[-1]["content"] for count in (1, 2))
     shown = first.index(STEPS[0]) + len(STEPS[0])
     assert second[:shown] == first[:shown]
 
 
-def test_nobody_there_is_said_before_a_search() -> None:
+def test_a_missing_server_is_reported_before_a_search() -> None:
     with pytest.raises(InputError, match=r"127\.0\.0\.1:9"):
         Judge("http://127.0.0.1:9")
 
 
-async def test_searches_run_on_one_loop_each() -> None:
-    """The connections of one event loop are not another's."""
+async def test_a_judge_works_on_several_event_loops() -> None:
+    """Each event loop has its own connections."""
     with serving(judging(lambda asked: "5")) as (url, _):
         judge = Judge(url)
 
@@ -391,16 +391,16 @@ def own_server() -> Iterator[tuple[str, LocalReward, Any]]:
     from rollwise.engines.local.policy import LocalPolicy
     from rollwise.engines.local.prefixes import Prefixes
     from rollwise.model_server.app import build_app
-    from rollwise.model_server.judging import Judge as Pooling
     from rollwise.model_server.models import Models
     from rollwise.model_server.run import listen
+    from rollwise.model_server.step_scores import StepScorer
     from rollwise.worlds.tokenizer import build_tokenizer
 
     world = find_world("countdown")
     tokenizer = build_tokenizer(world.literals)
     reward = LocalReward(tiny_model("LlamaForTokenClassification", tokenizer).double(), tokenizer)
     policy = LocalPolicy(tiny_model("LlamaForCausalLM", tokenizer).double(), tokenizer, world.separator, rows=2)
-    models = Models("policy", policy, Prefixes(4096), Pooling(reward, "reward", world.separator, 4096, 2))
+    models = Models("policy", policy, Prefixes(4096), StepScorer(reward, "reward", world.separator, 4096, 2))
     socket = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(build_app(models, None), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
@@ -410,7 +410,9 @@ def own_server() -> Iterator[tuple[str, LocalReward, Any]]:
     thread.join(10)
 
 
-async def test_our_own_server_keeps_prefixes_and_says_so(own_server: tuple[str, LocalReward, Any]) -> None:
+async def test_rollwises_server_keeps_prefixes_and_reports_cached_tokens(
+    own_server: tuple[str, LocalReward, Any],
+) -> None:
     url, reward, world = own_server
     problem = world.problem(3, 4)
     steps = ["1 + 2 = 3, left: 3 4", "3 + 4 = 7, left: 7", r"Answer: \boxed{1 + 2 + 4}"]

@@ -29,7 +29,8 @@ from rollwise.search.events import Failed, Grown, rounds
 from rollwise.search.machine import Limits, Search
 from rollwise.search.records import event_records
 from rollwise.search.round import Grower
-from rollwise.search.runner import Runner, Solution, run_to_end, solve
+from rollwise.search.runner import Runner, run_to_end, solve
+from rollwise.search.solution import Solution
 
 torch.set_num_threads(1)
 
@@ -49,7 +50,7 @@ class Part:
     `log` tells what was asked, `most` how many calls were open beside each other.
     """
 
-    parameters, room = 0, 2048
+    parameters, room, in_process = 0, 2048, False
 
     def __init__(self, pause: Pause, at_once: int = 1, lost: Collection[PathKey] = ()) -> None:
         self.pause, self.at_once, self.lost, self.usage = pause, at_once, lost, Usage()
@@ -101,7 +102,7 @@ class Part:
         pass
 
 
-def search(policy: Any, reward: Any, finder: Any = "lineage", **fields: Any) -> Solution:
+def search(policy: Any, reward: Any, finder: Any = "text", **fields: Any) -> Solution:
     return solve(PROBLEM, policy=policy, reward=reward, directions=finder, world="text", **{"budget": 12} | fields)
 
 
@@ -224,7 +225,7 @@ def test_equal_losses_may_differ_in_when_they_came() -> None:
 )
 def test_two_models_of_one_process_take_turns_unless_told(apart: bool, overlap: str, calls: int) -> None:
     policy, reward = Part(lambda key: 3), Part(lambda key: 0)
-    policy.in_process, reward.in_process = True, not apart  # type: ignore[attr-defined]
+    policy.in_process, reward.in_process = True, not apart
     search(policy, reward, overlap=overlap, max_steps=1)
     assert len(reward.log) == calls
 
@@ -264,7 +265,7 @@ class Endless(Part):
 
 async def test_who_gives_up_leaves_nothing_running() -> None:
     policy, reward = Endless(lambda key: 0), Part(lambda key: 1 << 30)
-    runner = Runner(Config.of(policy=policy, reward=reward, directions="lineage", world="text", budget=4))
+    runner = Runner(Config.of(policy=policy, reward=reward, directions="text", world="text", budget=4))
     solving = asyncio.ensure_future(runner.solve(PROBLEM))
     while not reward.open_calls:
         await asyncio.sleep(0)

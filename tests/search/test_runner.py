@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from beliefs import voting_belief
 from scipy.special import expit, logit
 
 import rollwise
-from rollwise.calibration.estimators import Curve
-from rollwise.calibration.record import Calibration, DepthFit, Ended, Estimate, Reliability, Source, Within
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import EngineError, InputError, UnknownNameError
 from rollwise.registry import find_world
-from rollwise.report.flow import flow
+from rollwise.report.flow import fold_flow
 from rollwise.report.pictures import search_svg
 from rollwise.report.search import verdict_text
 from rollwise.search.events import Allocated, rounds
@@ -124,22 +123,13 @@ def test_votes_over_plain_samples(vote: str, answer: str) -> None:
     assert sorted(ballot.paths for ballot in solution.ballots) == [4, 12]
 
 
-def believing(share: float, level: float = 1.0) -> dict[str, Any]:
-    """What a belief file says of finished solutions, with a depth that is as good as nothing."""
-    known = Estimate(share, share, share)
-    depth = DepthFit(1, 9, 100, 10, Curve((0.0, 1.0), (0.2, 0.8)), 1.0, known, known)
-    nothing = Reliability(0.0, None, 0.0, ())
-    ended = Ended(100, 10, Within(known, level, (0.5,)))
-    return Calibration((depth,), "likelihood", None, ended, None, None, None, nothing, nothing, Source()).as_dict()
-
-
 def test_a_vote_by_belief_weighs_chances_and_is_not_led_by_a_reward_that_says_nothing(tmp_path: FilePath) -> None:
     """A quarter of the paths is right and well rewarded; where the belief says that rewards tell nothing, all count."""
     votes = ("weighted_majority", "majority", "best_of_n")
     found = {}
     for share in (0.0, 1.0, 4.0):
         file = tmp_path / f"{share}.json"
-        file.write_text(json.dumps(believing(share)))
+        file.write_text(json.dumps(voting_belief(share)))
         told: dict[str, Any] = {"votes": votes, "belief": str(file), "reward": Graded()}
         solution = found[share] = solve("temperature", vote="believed_majority", **told)
         assert solution.vote == "believed_majority"
@@ -158,7 +148,7 @@ def test_a_vote_by_belief_needs_a_belief_about_finished_solutions(tmp_path: File
     with pytest.raises(InputError, match=r"believed_majority: no belief says .*rollwise calibrate"):
         solve("temperature", vote="believed_majority")
     file = tmp_path / "belief.json"
-    file.write_text(json.dumps(believing(1.0) | {"ended": None}))
+    file.write_text(json.dumps(voting_belief(1.0) | {"ended": None}))
     with pytest.raises(InputError, match=r"take weighted_majority$"):
         solve("temperature", votes=("majority", "believed_majority"), belief=str(file))
 
@@ -339,7 +329,7 @@ def test_unknown_fields_are_refused() -> None:
 def test_the_flow_of_a_search_adds_up_and_is_drawn() -> None:
     solution = solve("rebase", reward=Constant(0.5))
     right = [path.key for path, good in zip(solution.finished, solution.rights, strict=True) if good]
-    folded = flow(solution.events, lambda text: text.split("\n\n")[-2], right)
+    folded = fold_flow(solution.events, right)
     assert [sum(band.paths for band in column) for column in folded.columns] == [16, 16, 16]
     assert [sum(band.given for band in column) for column in folded.columns] == [16, 16, 0]
     assert folded.columns[2][0].right == sum(solution.rights)

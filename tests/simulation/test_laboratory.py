@@ -1,4 +1,4 @@
-"""The laboratory against Monte Carlo, quadrature, brute force, and policies written out one by one."""
+"""The laboratory against Monte Carlo, quadrature, brute force, and an enumeration of policies."""
 
 import dataclasses
 import itertools
@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollwise.allocation.failure import shared_log_failures
+from rollwise.allocation.failure import log_failures, shared_log_failures
 from rollwise.allocation.strategies import STRATEGIES
 from rollwise.core import Allocator, Candidates, FloatArray, IntArray
 from rollwise.directions.kernel import from_labels
 from rollwise.errors import InputError
-from rollwise.simulation.branching import Branching, Luck, grow_tree, search
-from rollwise.simulation.failure import allocation_failures, even_log_failures, least_failure, log_failures
+from rollwise.simulation.branching import Branching, TreeInstance, grow_tree, search
+from rollwise.simulation.failure import allocation_failures, even_log_failures, least_failure
 from rollwise.simulation.informed import expected_log_failures, informed_counts, spread_evenly
-from rollwise.simulation.oneshot import CALIBRATION, Instance, OneShot, draw, fitted
+from rollwise.simulation.instances import Instance, draw
+from rollwise.simulation.oneshot import CALIBRATION, OneShot, fitted
 from rollwise.simulation.planning import Tree, can_plan, compositions, reachability_bound
 from rollwise.simulation.planning import least_failure as least_tree_failure
 
@@ -28,7 +29,7 @@ ALLOCATORS = tuple(strategy.bind() for strategy in STRATEGIES.values())
 # The exact chance of failure
 
 
-def test_failure_is_what_sampling_says() -> None:
+def test_failure_equals_the_sampled_failure() -> None:
     generator = np.random.default_rng(0)
     mean, concentration, correlation, labels = np.array([0.3, 0.6]), 3.0, 0.4, np.array([0, 0, 1])
     counts = np.array([[2, 1, 1], [0, 3, 0], [1, 1, 2]])
@@ -39,12 +40,12 @@ def test_failure_is_what_sampling_says() -> None:
     assert chances[:, 0].var() == pytest.approx(0.3 * 0.7 / (concentration + 1), rel=0.02)
     assert np.asarray(np.corrcoef(chances[:, :2].T))[0, 1] == pytest.approx(correlation, abs=0.01)
     exact = allocation_failures(counts, labels, mean, concentration, correlation)
-    for row, found in zip(counts, exact, strict=True):
+    for row, failure in zip(counts, exact, strict=True):
         failed = np.prod((1 - chances) ** row, axis=1)
-        assert abs(failed.mean() - found) < 5 * failed.std() / math.sqrt(len(failed))
+        assert abs(failed.mean() - failure) < 5 * failed.std() / math.sqrt(len(failed))
 
 
-def test_failure_is_what_quadrature_says() -> None:
+def test_failure_equals_the_quadrature() -> None:
     from scipy.integrate import quad
     from scipy.special import betaln
 
@@ -62,7 +63,7 @@ def test_failure_is_what_quadrature_says() -> None:
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.05, 0.4, 0.95, 1.0])
-def test_even_split_is_the_allocation_it_stands_for_and_what_beliefs_say(correlation: float) -> None:
+def test_the_even_split_fails_as_its_allocation_and_as_the_failure_of_a_belief(correlation: float) -> None:
     mean, sizes, concentration, most = np.array([0.02, 0.5, 0.9]), np.array([1, 3, 5]), 4.0, 40
     table = even_log_failures(mean, sizes, concentration, correlation, most)
     labels = np.repeat(np.arange(3), sizes)
@@ -70,11 +71,11 @@ def test_even_split_is_the_allocation_it_stands_for_and_what_beliefs_say(correla
         for total in (0, 1, size, size + 1, most):
             counts = np.zeros((1, len(labels)), dtype=np.int64)
             counts[0, np.flatnonzero(labels == direction)] = total // size + (np.arange(size) < total % size)
-            found = allocation_failures(counts, labels, mean, concentration, correlation)[0]
-            assert table[direction, total] == pytest.approx(math.log(found), rel=1e-11, abs=1e-13)
+            failure = allocation_failures(counts, labels, mean, concentration, correlation)[0]
+            assert table[direction, total] == pytest.approx(math.log(failure), rel=1e-11, abs=1e-13)
         if correlation > 0:
-            told = shared_log_failures(float(mean[direction]), concentration, correlation, [0] * int(size))
-            assert table[direction] == pytest.approx(list(itertools.islice(told, most + 1)), rel=1e-9, abs=1e-12)
+            believed = shared_log_failures(float(mean[direction]), concentration, correlation, [0] * int(size))
+            assert table[direction] == pytest.approx(list(itertools.islice(believed, most + 1)), rel=1e-9, abs=1e-12)
 
 
 def test_certain_means_and_long_runs() -> None:
@@ -130,15 +131,15 @@ def test_the_optimum_of_true_beliefs_has_no_regret(name: str, correlation: float
     world = OneShot(correlation=correlation, noise=0, imbalance=1.5)
     for candidates, width in ((0, 24), (6, 24)):
         for index in range(20):
-            one = dataclasses.replace(world, candidates=candidates)
-            played = one.play(3, [index], width, [STRATEGIES[name].bind()])[0]
+            sized = dataclasses.replace(world, candidates=candidates)
+            played = sized.play(3, [index], width, [STRATEGIES[name].bind()])[0]
             assert played.failure[0] == pytest.approx(played.least, rel=1e-11)
 
 
-def test_what_an_instance_draws() -> None:
+def test_an_instance_has_the_drawn_means_scores_and_sizes() -> None:
     world = OneShot(worth=0.2, spread=3, noise=0.02, shared=1, directions=5)
     drawn = [draw(world, 0, "instance", index, 64) for index in range(400)]
-    means = np.concatenate([one.means for one in drawn])
+    means = np.concatenate([instance.means for instance in drawn])
     assert means.mean() == pytest.approx(0.2, abs=0.02)
     assert means.var() == pytest.approx(0.2 * 0.8 / 4, rel=0.1)
     first = drawn[0]
@@ -147,31 +148,31 @@ def test_what_an_instance_draws() -> None:
     assert np.array_equal(own.labels, first.labels)
     assert np.array_equal(own.means, first.means)
     assert len(set(own.scores)) > 40
-    shares = np.mean([np.sort(np.bincount(one.labels))[::-1][0] / 64 for one in drawn])
+    shares = np.mean([np.sort(np.bincount(instance.labels))[::-1][0] / 64 for instance in drawn])
     assert shares == pytest.approx(1 / sum(1 / rank for rank in range(1, 6)), abs=0.02)
 
 
 def test_a_crowd_and_popularity() -> None:
     world = OneShot(crowd=0.5, popularity=1)
     sizes = [np.bincount(draw(world, 0, "instance", index, 20).labels) for index in range(10)]
-    assert all(sorted(one)[-2:] == [1, 10] and len(one) == 11 for one in sizes)
+    assert all(sorted(crowd)[-2:] == [1, 10] and len(crowd) == 11 for crowd in sizes)
     crowds = [draw(world, 0, "instance", index, 20) for index in range(600)]
-    big = np.mean([one.means[np.argmax(np.bincount(one.labels))] for one in crowds])
-    small = np.mean([np.delete(one.means, np.argmax(np.bincount(one.labels))).mean() for one in crowds])
+    big = np.mean([instance.means[np.argmax(np.bincount(instance.labels))] for instance in crowds])
+    small = np.mean([np.delete(instance.means, np.argmax(np.bincount(instance.labels))).mean() for instance in crowds])
     assert big > 3 * small
 
 
-def test_told_labels() -> None:
+def test_seen_labels_are_split_and_merged() -> None:
     plain = draw(OneShot(), 0, "instance", 0, 64)
-    assert np.array_equal(plain.told_labels, plain.labels)
+    assert np.array_equal(plain.seen_labels, plain.labels)
     split = draw(OneShot(split=1), 0, "instance", 0, 64)
-    assert len(set(split.told_labels)) == 64
+    assert len(set(split.seen_labels)) == 64
     merged = draw(OneShot(merge=1), 0, "instance", 0, 64)
-    assert not np.any(merged.told_labels == merged.labels)
-    assert len(set(zip(merged.labels, merged.told_labels, strict=True))) == len(merged.means)
+    assert not np.any(merged.seen_labels == merged.labels)
+    assert len(set(zip(merged.labels, merged.seen_labels, strict=True))) == len(merged.means)
     some = [draw(OneShot(merge=0.25), 0, "instance", index, 64) for index in range(300)]
-    moved = sum(len(set(one.labels[one.told_labels != one.labels])) for one in some)
-    assert moved / sum(len(one.means) for one in some) == pytest.approx(0.25, abs=0.03)
+    moved = sum(len(set(instance.labels[instance.seen_labels != instance.labels])) for instance in some)
+    assert moved / sum(len(instance.means) for instance in some) == pytest.approx(0.25, abs=0.03)
 
 
 def test_a_fitted_belief_is_the_truth_where_scores_are() -> None:
@@ -187,12 +188,14 @@ def test_a_fitted_belief_has_the_moments_of_sampled_chances() -> None:
     square, spread, product, paired = 0.0, 0.0, 0.0, 0.0
     joint, own = (8 + 1) / 0.4 - 1, 8 / 0.6
     for index in range(8 * CALIBRATION):
-        one = draw(world, 1, "instance", index, 16)
-        shared = generator.beta(joint * one.means, joint * (1 - one.means))[one.labels].clip(1e-9, 1 - 1e-9)
-        mean = found.of(one.scores).mean
+        instance = draw(world, 1, "instance", index, 16)
+        shared = generator.beta(joint * instance.means, joint * (1 - instance.means))[instance.labels].clip(
+            1e-9, 1 - 1e-9
+        )
+        mean = found.of(instance.scores).mean
         error = generator.beta(own * shared, own * (1 - shared)) - mean
         square, spread = square + float(error @ error), spread + float((mean * (1 - mean)).sum())
-        both = (one.labels[:, None] == one.labels) & ~np.eye(16, dtype=bool)
+        both = (instance.labels[:, None] == instance.labels) & ~np.eye(16, dtype=bool)
         product += float((np.outer(error, error) * both).sum())
         paired += float((error**2 * both.sum(axis=1)).sum())
     assert found.concentration == pytest.approx(spread / square - 1, rel=0.06)
@@ -209,14 +212,14 @@ def test_a_fitted_belief_has_the_moments_of_sampled_chances() -> None:
         ({"correlation": -0.1}, "correlation"),
         ({"concentration": 0.0}, "concentration"),
         ({"told": "guessed"}, "fitted"),
-        ({"told": "fitted", "told_concentration": 3.0}, "leave the told"),
+        ({"told": "fitted", "told_concentration": 3.0}, "leave told_"),
         ({"told_correlation": 0.0}, "told_correlation"),
         ({"crowd": 0.5, "directions": 3}, "crowd"),
         ({"popularity": math.inf}, "popularity"),
         ({"imbalance": math.nan}, "imbalance"),
     ],
 )
-def test_worlds_that_cannot_be(fields: dict[str, float], says: str) -> None:
+def test_impossible_worlds_are_refused(fields: dict[str, float], says: str) -> None:
     with pytest.raises(InputError, match=says):
         OneShot(**fields)  # type: ignore[arg-type]
 
@@ -230,7 +233,7 @@ def informed_failure(world: OneShot, instance: Instance, width: int) -> float:
     return float(allocation_failures(counts[None], instance.labels, *truth)[0])
 
 
-def test_the_best_by_scores_knows_all_without_noise_and_the_prior_in_a_flood() -> None:
+def test_the_best_by_scores_knows_all_without_noise_and_only_the_prior_in_much_noise() -> None:
     for correlation in (1.0, 0.4):
         still = OneShot(noise=0, candidates=9, correlation=correlation)
         for index in range(5):
@@ -249,7 +252,7 @@ def test_the_best_by_scores_knows_all_without_noise_and_the_prior_in_a_flood() -
 
 @pytest.mark.parametrize(("shared", "correlation", "popularity"), [(1.0, 1.0, 0.0), (0.0, 0.4, 1.0)])
 def test_the_posterior_is_that_of_sampled_worlds(shared: float, correlation: float, popularity: float) -> None:
-    """E[F(S) | scores] by likelihood weighting of means drawn from the prior, one score of three clipped."""
+    """The posterior E[F(S) | scores] equals likelihood weighting of means from the prior; one of three is clipped."""
     world = OneShot(worth=0.3, spread=2, noise=0.2, shared=shared, correlation=correlation, popularity=popularity)
     scores = np.array([0.8, 0.35, 0.35, 0.35]) if shared else np.array([0.8, 0.35, 0.0, 0.55])
     means = np.random.default_rng(0).beta(0.6, 1.4, 20_000)
@@ -268,9 +271,9 @@ def test_the_posterior_is_that_of_sampled_worlds(shared: float, correlation: flo
 def test_no_strategy_beats_the_best_by_scores_on_average() -> None:
     for world in (OneShot(noise=0.2, shared=0), OneShot(noise=0.2, candidates=6, told="fitted")):
         played = world.play(0, range(250), 16, ALLOCATORS)
-        gaps = np.stack([one.failure - np.float64(one.informed or math.nan) for one in played])
+        gaps = np.stack([outcome.failure - np.float64(outcome.informed or math.nan) for outcome in played])
         assert np.all(gaps.mean(axis=0) > -3 * gaps.std(axis=0) / math.sqrt(len(gaps)))
-        assert all((one.informed or math.nan) >= one.least * (1 - 1e-12) for one in played)
+        assert all((outcome.informed or math.nan) >= outcome.least * (1 - 1e-12) for outcome in played)
     assert OneShot(shared=0.5).play(0, [0], 8, ALLOCATORS[:1])[0].informed is None
 
 
@@ -282,7 +285,7 @@ def worths_of_paths(tree: Tree, depth: int, nodes: Sequence[int]) -> FloatArray:
 
 
 def outcomes(tree: Tree, depth: int, nodes: Sequence[int]) -> list[tuple[float, tuple[int, ...]]]:
-    """Every way in which paths at these nodes may grow, path by path, with its chance."""
+    """Returns every way in which paths at these nodes may grow, path by path, with its chance."""
     branches = tree.chances[depth].shape[1]
     found = []
     for picks in itertools.product(range(branches), repeat=len(nodes)):
@@ -295,7 +298,7 @@ Choose = Callable[[int, tuple[int, ...]], Sequence[IntArray]]
 
 
 def written_out(tree: Tree, width: int, choose: Choose, depth: int = 0, nodes: tuple[int, ...] | None = None) -> float:
-    """The failure of a search over single paths: at each allocation the best of the counts that `choose` offers."""
+    """Returns the failure of a search over single paths that takes the best of the counts that `choose` offers."""
     total = 0.0
     for chance, children in outcomes(tree, depth, (0,) * width if nodes is None else nodes):
         worths, best = worths_of_paths(tree, depth + 1, children), math.inf
@@ -318,7 +321,7 @@ def offering(counts: IntArray) -> Choose:
 
 
 @pytest.mark.parametrize(("depth", "branches", "width"), [(2, 3, 3), (3, 2, 3), (3, 3, 2), (4, 2, 2)])
-def test_dynamic_programming_over_sets_is_the_best_over_single_paths(depth: int, branches: int, width: int) -> None:
+def test_dynamic_programming_over_sets_equals_the_best_over_single_paths(depth: int, branches: int, width: int) -> None:
     for seed in range(2):
         tree = tree_of(seed, depth=depth, branches=branches)
         every = compositions(width, width)
@@ -327,7 +330,7 @@ def test_dynamic_programming_over_sets_is_the_best_over_single_paths(depth: int,
 
 
 def test_dynamic_programming_is_the_best_of_all_policies() -> None:
-    """Two rollouts, three steps, two branches: the 2187 policies from sets of reached nodes to counts, one by one."""
+    """For two rollouts, three steps and two branches, it evaluates all 2187 policies from reached nodes to counts."""
     tree, width = tree_of(4, depth=3, branches=2, worth=0.1), 2
     shares = [(2, 0), (1, 1), (0, 2)]
     pairs = list(itertools.combinations(range(4), 2))
@@ -338,7 +341,7 @@ def test_dynamic_programming_is_the_best_of_all_policies() -> None:
             failures.append(policy_failure(tree, first, plan, width))
     assert len(failures) == 2187
     assert least_tree_failure(tree, width) == pytest.approx(min(failures), rel=1e-10)
-    assert len({round(one, 12) for one in failures}) > 100
+    assert len({round(failure, 12) for failure in failures}) > 100
 
 
 def policy_failure(
@@ -356,7 +359,7 @@ def policy_failure(
 
 
 def exactly(tree: Tree, allocate: Allocator, width: int) -> float:
-    """A strategy's failure on a tree that it scores without noise, over every way in which its paths may grow."""
+    """Returns a strategy's failure on a tree with scores without noise, over every way in which its paths may grow."""
 
     def choose(depth: int, nodes: tuple[int, ...]) -> Sequence[IntArray]:
         worths = worths_of_paths(tree, depth, nodes)
@@ -384,23 +387,25 @@ def test_bound_is_below_dynamic_programming_is_below_every_strategy() -> None:
 
 @settings(max_examples=20)
 @given(st.integers(2, 4), st.integers(2, 3), st.integers(1, 8), st.integers(0, 10**6))
-def test_the_bound_holds_wherever_the_programme_runs(depth: int, branches: int, width: int, seed: int) -> None:
+def test_the_bound_is_below_dynamic_programming_on_every_small_tree(
+    depth: int, branches: int, width: int, seed: int
+) -> None:
     if can_plan(depth, branches, width):
         tree = tree_of(seed, depth=depth, branches=branches, worth=0.05)
         assert reachability_bound(tree, width) <= least_tree_failure(tree, width) * (1 + 1e-10)
 
 
-def test_searches_fail_as_often_as_written_out() -> None:
+def test_searches_fail_as_often_as_the_enumeration_says() -> None:
     world, width = Branching(depth=3, branches=2, worth=0.1, noise=0, spread=1), 3
-    luck, allocate = Luck.draw(world, 0, 0, width), STRATEGIES["dora"].bind()
+    instance, allocate = TreeInstance.draw(world, 0, 0, width), STRATEGIES["dora"].bind()
     generator, ends = np.random.default_rng(2), []
     for _ in range(1500):
-        drawn = dataclasses.replace(luck, branch=generator.random((3, width)), right=generator.random(width))
+        drawn = dataclasses.replace(instance, branch=generator.random((3, width)), right=generator.random(width))
         ends.append(search(world, drawn, allocate, width, 0, 0).failure)
-    assert abs(np.mean(ends) - exactly(luck.tree, allocate, width)) < 5 * np.std(ends) / math.sqrt(len(ends))
+    assert abs(np.mean(ends) - exactly(instance.tree, allocate, width)) < 5 * np.std(ends) / math.sqrt(len(ends))
 
 
-def test_a_worth_is_the_mean_of_the_children() -> None:
+def test_a_worth_is_the_weighted_mean_of_the_children() -> None:
     tree = tree_of(0, depth=4, branches=3, imbalance=1.5)
     for depth, chances in enumerate(tree.chances):
         assert chances.sum(axis=1) == pytest.approx(np.ones(3**depth))
@@ -409,26 +414,26 @@ def test_a_worth_is_the_mean_of_the_children() -> None:
 
 
 def test_a_vote_of_equals_is_the_binomial() -> None:
-    """Where all leaves are worth w and all wrong answers are one, three rollouts vote right in 3w² - 2w³."""
+    """If all leaves are worth w and there is one wrong answer, three rollouts vote right in 3w² - 2w³."""
     world = Branching(depth=2, branches=2, worth=0.4, spread=0, noise=0, answers=1)
     played = world.play(0, range(3000), 3, [STRATEGIES["temperature"].bind()])
-    votes = np.array([one.voted for one in played])
-    assert {round(float(one.failure[0]), 12) for one in played} == {round(0.6**3, 12)}
-    assert {round(float(one.right_share[0]), 12) for one in played} == {0.4}
+    votes = np.array([outcome.voted for outcome in played])
+    assert {round(float(outcome.failure[0]), 12) for outcome in played} == {round(0.6**3, 12)}
+    assert {round(float(outcome.right_share[0]), 12) for outcome in played} == {0.4}
     assert votes.mean() == pytest.approx(3 * 0.4**2 - 2 * 0.4**3, abs=0.035)
 
 
-def test_compositions_are_all() -> None:
+def test_compositions_are_complete() -> None:
     assert compositions(1, 4).tolist() == [[4]]
     assert len(compositions(3, 5)) == math.comb(7, 2)
     assert all(row.sum() == 5 and row.min() >= 0 for row in compositions(3, 5))
 
 
-def test_ceilings_name_what_they_are() -> None:
+def test_a_ceiling_says_whether_it_is_a_bound() -> None:
     assert "best policy" in Branching(depth=3).ceiling(8)
     assert "bound" in Branching(depth=4).ceiling(64)
-    luck = Branching(depth=4).play(0, [0], 16, [STRATEGIES["rebase"].bind()])[0]
-    assert 0 <= luck.least <= luck.failure[0] + 0.5
+    outcome = Branching(depth=4).play(0, [0], 16, [STRATEGIES["rebase"].bind()])[0]
+    assert 0 <= outcome.least <= outcome.failure[0] + 0.5
 
 
 @pytest.mark.parametrize(
@@ -442,6 +447,6 @@ def test_ceilings_name_what_they_are() -> None:
         ({"popularity": math.nan}, "popularity"),
     ],
 )
-def test_trees_that_cannot_be(fields: dict[str, float], says: str) -> None:
+def test_impossible_trees_are_refused(fields: dict[str, float], says: str) -> None:
     with pytest.raises(InputError, match=says):
         Branching(**fields)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Studies over the laboratory's worlds: pairing, intervals, tables, pictures, and the command as a person runs it."""
+"""Studies over the laboratory's worlds: pairing, intervals, tables, pictures, and the command line."""
 
 import dataclasses
 import importlib
@@ -50,7 +50,7 @@ def invoke(*words: str) -> Result:
 # Studies
 
 
-def test_instances_are_the_same_for_all_that_is_compared() -> None:
+def test_all_strategies_and_settings_meet_the_same_instances() -> None:
     seen: list[tuple[Any, ...]] = []
 
     def look(candidates: Candidates, width: int) -> Allocation:
@@ -62,13 +62,13 @@ def test_instances_are_the_same_for_all_that_is_compared() -> None:
     assert len(seen) == 2 * 2 * 2 * 2
     assert seen[0][2] == seen[2][2]
     assert seen[1][2] == seen[3][2]
-    labels = [one[3].labels.tolist() for one in seen if one[0] == "0"]
-    assert all(one == labels[0] for one in labels)
-    assert {one[1] for one in seen} == {4, 8}
+    labels = [directions.labels.tolist() for question, _, _, directions in seen if question == "0"]
+    assert all(other == labels[0] for other in labels)
+    assert {width for _, width, _, _ in seen} == {4, 8}
     assert seen[0][2] != seen[1][2]
 
 
-def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
+def test_a_study_repeats_itself_and_resumes_after_a_stop() -> None:
     whole, parts = study(), study()
     whole.run()
 
@@ -81,7 +81,7 @@ def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
 
     with pytest.raises(Stopped):
         parts.run(stop)
-    assert [one.instances for one in parts.found()] == [30, 11]
+    assert [result.instances for result in parts.found()] == [30, 11]
     parts.run()
     assert parts.found() == whole.found()
     other = study(seed=1)
@@ -90,13 +90,13 @@ def test_a_study_says_the_same_twice_and_goes_on_where_it_was() -> None:
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
-def test_any_number_of_processes_finds_the_same_and_a_stopped_study_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processes_changes_nothing_and_a_stopped_study_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studies, "AT_ONCE", 7)
     alone, divided, parts = study(), study(), study()
-    told: list[int] = []
+    finished: list[int] = []
     alone.run()
-    divided.run(told.append, jobs=3)
-    assert told == list(range(1, 121))
+    divided.run(finished.append, jobs=3)
+    assert finished == list(range(1, 121))
     assert divided.found() == alone.found()
 
     def stop(done: int) -> None:
@@ -105,13 +105,13 @@ def test_any_number_of_processes_finds_the_same_and_a_stopped_study_goes_on(monk
 
     with pytest.raises(KeyboardInterrupt):
         parts.run(stop, jobs=2)
-    assert [one.instances for one in parts.found()] == [30, 11]
+    assert [result.instances for result in parts.found()] == [30, 11]
     parts.run(jobs=2)
     assert parts.found() == alone.found()
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="processes are not forked here")
-def test_what_goes_wrong_in_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_another_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(studies, "AT_ONCE", 5)
     home = os.getpid()
 
@@ -129,12 +129,12 @@ def test_what_goes_wrong_in_another_process_is_told(monkeypatch: pytest.MonkeyPa
         Study(settings, {"mine": find_strategy(short).bind()}, 20).run(jobs=2)
 
 
-def test_lines_are_means_of_what_was_played() -> None:
-    one = study(baseline="dora")
-    one.run()
-    failure = np.stack([played.failure for played in one.played[3]])
-    least = np.array([played.least for played in one.played[3]])
-    found = one.found()[3]
+def test_lines_are_means_over_the_played_instances() -> None:
+    sample = study(baseline="dora")
+    sample.run()
+    failure = np.stack([played.failure for played in sample.played[3]])
+    least = np.array([played.least for played in sample.played[3]])
+    found = sample.found()[3]
     assert (found.budget, found.value) == (16, 0.2)
     assert found.least == pytest.approx(least.mean())
     rebase = found.lines[1]
@@ -148,7 +148,7 @@ def test_lines_are_means_of_what_was_played() -> None:
 
 def test_intervals_cover() -> None:
     generator = np.random.default_rng(0)
-    covered = [abs(one.mean) <= one.half for one in map(Mean.of, generator.normal(size=(2000, 200)))]
+    covered = [abs(mean.mean) <= mean.half for mean in map(Mean.of, generator.normal(size=(2000, 200)))]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
     assert Mean.of(np.array([0.5])) == Mean(0.5, math.inf)
 
@@ -158,9 +158,9 @@ def test_own_allocators_and_options(tmp_path: Path) -> None:
     file.write_text(OWN)
     label = f"{file}:all_to_the_best"
     contenders = read_contenders(f"{label}, {label}:best=2, rebase:reward_temperature=0")
-    one = Study(sweep(OneShot(noise=0.1, shared=0), None, [], [8]), contenders, 40)
-    one.run()
-    best, second, rebase = one.found()[0].lines
+    sample = Study(sweep(OneShot(noise=0.1, shared=0), None, [], [8]), contenders, 40)
+    sample.run()
+    best, second, rebase = sample.found()[0].lines
     assert best.failure == rebase.failure
     assert best.failure.mean < second.failure.mean
 
@@ -177,7 +177,7 @@ def test_own_allocators_and_options(tmp_path: Path) -> None:
         (lambda: Study(sweep(OneShot(), None, [], [0]), read_contenders("rebase")), "budget"),
     ],
 )
-def test_studies_that_cannot_be(make: Callable[[], object], says: str) -> None:
+def test_impossible_studies_are_refused(make: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make()
 
@@ -186,22 +186,22 @@ def test_studies_that_cannot_be(make: Callable[[], object], says: str) -> None:
 
 
 def test_sheets_hold_every_strategy_and_value() -> None:
-    one = study()
-    one.run()
-    sheets = simulation_sheets(one.found(), "noise", "rebase")
+    sample = study()
+    sample.run()
+    sheets = simulation_sheets(sample.found(), "noise", "rebase")
     assert [sheet.title.split(",")[0] for sheet in sheets] == ["N = 8", "N = 8", "N = 16", "N = 16"]
     names = ["temperature", "rebase", "dora", "(best by scores)", "the ceiling fails in"]
     assert [row[0] for row in sheets[0].rows] == names
     assert [row[0] for row in sheets[1].rows] == ["temperature", "dora"]
-    line = one.found()[0].lines[0]
+    line = sample.found()[0].lines[0]
     assert sheets[0].rows[0][1] == f"{100 * line.regret.mean:.1f} ± {100 * line.regret.half:.1f}"
     assert "| temperature |" in sheet_markdown(sheets[0])
 
 
-def test_trees_tell_the_vote() -> None:
-    one = Study(sweep(Branching(depth=2), None, [], [4]), read_contenders("rebase"), 5)
-    one.run()
-    failures, rights = simulation_sheets(one.found(), None, "rebase")
+def test_tables_of_trees_have_a_column_for_the_vote() -> None:
+    sample = Study(sweep(Branching(depth=2), None, [], [4]), read_contenders("rebase"), 5)
+    sample.run()
+    failures, rights = simulation_sheets(sample.found(), None, "rebase")
     assert [row[-1] for row in failures.rows] == ["-"]
     assert rights.columns == ("strategy", "right rollouts", "vote right")
     plain = Study(sweep(OneShot(), None, [], [4]), read_contenders("rebase"), 5)
@@ -212,23 +212,23 @@ def test_trees_tell_the_vote() -> None:
 def test_a_picture_is_to_scale() -> None:
     panels = {"one": {"a<b": [Point(1, 0.5), Point(2, math.inf)]}, "two": {"a<b": [Point(0), Point(0.5)]}}
     root = ElementTree.fromstring(lines_svg(panels, ["x", "y"], "across", "title"))
-    lines = [one.attrib["points"] for one in root.iter("{http://www.w3.org/2000/svg}polyline")]
+    lines = [line.attrib["points"] for line in root.iter("{http://www.w3.org/2000/svg}polyline")]
     heights = [[float(point.split(",")[1]) for point in line.split()] for line in lines]
     bottom, top = heights[1][0], heights[0][1]
     assert heights[0][0] == pytest.approx((bottom + top) / 2, abs=0.1)
     assert heights[1][1] == pytest.approx(bottom + (top - bottom) / 4, abs=0.1)
-    strokes = [one for one in root.iter("{http://www.w3.org/2000/svg}line") if one.attrib["stroke"] != "#dde0e6"]
+    strokes = [line for line in root.iter("{http://www.w3.org/2000/svg}line") if line.attrib["stroke"] != "#dde0e6"]
     assert len(strokes) == 3
-    texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
+    texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a<b", "one", "two", "across", "title", "x", "y"} <= set(texts)
 
 
 def test_a_picture_of_a_study() -> None:
-    one = study()
-    one.run()
-    names = {text.text for text in ElementTree.fromstring(simulation_svg(one.found(), "noise")).iter()}
+    sample = study()
+    sample.run()
+    names = {text.text for text in ElementTree.fromstring(simulation_svg(sample.found(), "noise")).iter()}
     assert {"N = 8", "N = 16", "0.0", "0.2", "noise", "dora"} <= names
-    flat = dataclasses.replace(one.found()[0], value=None), dataclasses.replace(one.found()[2], value=None)
+    flat = dataclasses.replace(sample.found()[0], value=None), dataclasses.replace(sample.found()[2], value=None)
     assert {"8", "16", "rollouts"} <= {text.text for text in ElementTree.fromstring(simulation_svg(flat, None)).iter()}
 
 
@@ -243,22 +243,22 @@ def test_simulate_prints_tables(tmp_path: Path) -> None:
     assert invoke("--imbalance", "0,2").output == run.output
 
 
-def test_simulate_json_is_the_study() -> None:
+def test_the_json_of_simulate_is_the_study() -> None:
     run = invoke("--json", "--told", "fitted", "--strategies", "rebase,optimal_directions", "--candidates", "4")
     document = json.loads(run.stdout)
-    one = Study(
+    sample = Study(
         sweep(OneShot(candidates=4, told="fitted"), None, [], [8]), read_contenders("rebase,optimal_directions"), 5
     )
-    one.run()
+    sample.run()
     assert (document["world"], document["baseline"], document["swept"]) == ("OneShot", "rebase", None)
-    assert document["settings"] == json.loads(json.dumps([found.as_dict() for found in one.found()]))
+    assert document["settings"] == json.loads(json.dumps([found.as_dict() for found in sample.found()]))
 
 
 def test_simulate_a_tree() -> None:
     run = invoke("--depth", "2,3", "--branches", "2", "--json")
     settings = json.loads(run.stdout)["settings"]
-    assert [one["value"] for one in settings] == [2, 3]
-    assert all("best policy" in one["ceiling"] and one["lines"][0]["voted"] for one in settings)
+    assert [setting["value"] for setting in settings] == [2, 3]
+    assert all("best policy" in setting["ceiling"] and setting["lines"][0]["voted"] for setting in settings)
 
 
 @pytest.mark.parametrize(
@@ -270,17 +270,17 @@ def test_simulate_a_tree() -> None:
         (["--noise", "much"], "takes a number"),
         (["--noise", "0.1,0.1"], "twice"),
         (["--candidates", "2.5"], "whole numbers"),
-        (["--draw", "regret.svg"], "--draw shows regret against something"),
+        (["--draw", "regret.svg"], "--draw shows regret against a list of values"),
         (["--strategies", "rebase,nobody"], "no strategy"),
     ],
 )
-def test_simulate_says_what_is_wrong(words: list[str], says: str) -> None:
+def test_simulate_refuses_impossible_options(words: list[str], says: str) -> None:
     run = invoke(*words)
     assert isinstance(run.exception, InputError)
     assert says in str(run.exception)
 
 
-def test_an_interrupt_prints_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_prints_the_finished_instances(monkeypatch: pytest.MonkeyPatch) -> None:
     play, calls = OneShot.play, []
 
     def stop(*arguments: Any) -> Any:
@@ -292,11 +292,11 @@ def test_an_interrupt_prints_what_is_there(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(OneShot, "play", stop)
     run = invoke("--noise", "0,0.1", "--json")
     assert run.exit_code == 130
-    assert [one["instances"] for one in json.loads(run.stdout)["settings"]] == [5]
+    assert [setting["instances"] for setting in json.loads(run.stdout)["settings"]] == [5]
     assert "interrupted after 5 of 10" in run.stderr
 
 
-# What stands beside
+# Benchmarks and experiments
 
 
 def test_the_speed_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,7 +305,7 @@ def test_the_speed_benchmark_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "optimal_directions" in capsys.readouterr().out
 
 
-def test_the_regret_experiment_runs_and_goes_on(
+def test_the_regret_experiment_runs_and_resumes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))

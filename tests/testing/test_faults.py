@@ -1,4 +1,4 @@
-"""The line that breaks: how often and how it strikes, and what a client sees of each fault."""
+"""The proxy of a faulty connection: how often it breaks an exchange, and what a client sees of each fault."""
 
 import http.client
 import itertools
@@ -28,18 +28,17 @@ from rollwise.search.runner import Runner
 from rollwise.testing import FAULTS, FaultsProxy, faulty
 
 ROOT = FilePath(__file__).parents[2]
-FAST = Patience(first=0.01, longest=0.05, connect=2.0)
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Replies what it was sent, and counts."""
+    """Replies with the body of the request, and keeps it in `received`."""
 
-    heard: list[bytes] = []  # noqa: RUF012 (emptied by the fixture)
+    received: list[bytes] = []  # noqa: RUF012 (emptied by the fixture)
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.heard.append(body)
+        self.received.append(body)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -51,7 +50,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echo() -> Iterator[str]:
-    Echo.heard.clear()
+    Echo.received.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as running:
         threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}"
@@ -65,17 +64,17 @@ def sent(url: str, body: bytes) -> bytes:
         return content
 
 
-def test_it_strikes_its_share_of_exchanges_by_every_kind_in_turn() -> None:
+def test_its_share_of_the_exchanges_breaks_and_the_faults_take_turns() -> None:
     with FaultsProxy("http://127.0.0.1:9", 0.1, seed=3) as proxy, FaultsProxy("http://127.0.0.1:9", 0.1, 3) as again:
-        drawn = [proxy.fault() for _ in range(3000)]
-        assert drawn == [again.fault() for _ in range(3000)]
+        drawn = [proxy.next_fault() for _ in range(3000)]
+        assert drawn == [again.next_fault() for _ in range(3000)]
     counts = Counter(drawn)
-    struck = 3000 - counts[None]
-    assert abs(struck - 300) < 4 * math.sqrt(3000 * 0.1 * 0.9)
+    broken = 3000 - counts[None]
+    assert abs(broken - 300) < 4 * math.sqrt(3000 * 0.1 * 0.9)
     assert max(counts[kind] for kind in FAULTS) - min(counts[kind] for kind in FAULTS) <= 1
-    neighbours = sum(one is not None and other is not None for one, other in itertools.pairwise(drawn))
-    assert 10 < neighbours < 55  # 30 expected: whoever was struck may be struck again
-    assert proxy.done == [kind or "passed" for kind in drawn]
+    neighbours = sum(fault is not None and following is not None for fault, following in itertools.pairwise(drawn))
+    assert 10 < neighbours < 55  # 30 expected: exchanges break independently
+    assert proxy.outcomes == [kind or "passed" for kind in drawn]
 
 
 def test_what_a_client_sees_of_each_fault(echo: str) -> None:
@@ -98,12 +97,12 @@ def test_what_a_client_sees_of_each_fault(echo: str) -> None:
         began = time.monotonic()
         assert sent(proxy.url, body) == body
         assert time.monotonic() - began >= 0.1
-        assert proxy.done == ["passed"] * 3 + ["drop", "truncate", "500", "garbage", "delay"]
-    assert len(Echo.heard) == 5  # those passed, cut off and late
+        assert proxy.outcomes == ["passed"] * 3 + ["drop", "truncate", "500", "garbage", "delay"]
+    assert len(Echo.received) == 5  # the exchanges that passed, were cut off or came late
 
 
 @pytest.mark.parametrize("target", ["https://127.0.0.1:1", "127.0.0.1:80", "http://"])
-def test_it_stands_before_a_plain_server_only(target: str) -> None:
+def test_the_proxy_refuses_targets_other_than_plain_http(target: str) -> None:
     with pytest.raises(InputError, match="http://host:port"):
         FaultsProxy(target, 0.1)
 
@@ -122,7 +121,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
     return named
 
 
-def test_faults_are_counted_question_by_question(load: Any, tmp_path: FilePath, monkeypatch: Any) -> None:
+def test_the_experiment_counts_losses_for_each_question(load: Any, tmp_path: FilePath, monkeypatch: Any) -> None:
     experiment = load("faults")
 
     def behind(proxy: FaultsProxy, attempts: int, strategy: str, given: Any) -> Runner:
@@ -151,7 +150,7 @@ def test_faults_are_counted_question_by_question(load: Any, tmp_path: FilePath, 
     assert digests["0"] == digests["0.3"]
 
 
-def test_the_table_of_faults_is_paired_by_question(load: Any) -> None:
+def test_the_table_of_faults_pairs_conditions_by_question(load: Any) -> None:
     experiment = load("faults")
 
     def row(condition: str, problem: str, right: bool, failed: int, digest: str) -> Any:
@@ -168,7 +167,7 @@ def test_the_table_of_faults_is_paired_by_question(load: Any) -> None:
     assert "{'dropped': 2}" in line
 
 
-def test_a_text_of_its_hub_is_the_path_that_the_reward_model_was_trained_on(load: Any) -> None:
+def test_a_text_of_its_hub_becomes_a_path_as_in_the_training_of_the_reward_model(load: Any) -> None:
     experiment = load("beside_its_hub")
     steps = TEXTS[0].split("\n\n")
     for count in (1, 2, 3):
@@ -181,7 +180,7 @@ def test_a_text_of_its_hub_is_the_path_that_the_reward_model_was_trained_on(load
         assert pieces == (*map(Text, texts), *([Special("eos")] if count == 3 else []))
 
 
-async def test_its_hub_is_judged_by_the_session_and_hears_of_what_is_lost(load: Any) -> None:
+async def test_its_hub_gets_the_sessions_rewards_and_an_error_for_a_lost_text(load: Any) -> None:
     experiment = load("beside_its_hub")
 
     class Session:
@@ -194,7 +193,7 @@ async def test_its_hub_is_judged_by_the_session_and_hears_of_what_is_lost(load: 
         await judge.ascore("question", ["a", "lost"])
 
 
-def test_what_responses_are_worth(load: Any) -> None:
+def test_responses_are_judged_by_choice_vote_best_reward_and_coverage(load: Any) -> None:
     experiment = load("beside_its_hub")
     problem = find_world("countdown").parse("Use 2, 3, 4 to make 24")
     wrong = Path((0,), (Step("Answer: \\boxed{2 + 3 + 4}", 1, Stop.END),))
@@ -203,7 +202,7 @@ def test_what_responses_are_worth(load: Any) -> None:
     assert found == {"chosen": False, "voted": False, "best": True, "covered": True, "responses": 3, "distinct": 2}
 
 
-async def test_contenders_take_turns_and_what_is_there_is_not_run_again(load: Any, tmp_path: FilePath) -> None:
+async def test_contenders_take_turns_and_existing_results_are_not_run_again(load: Any, tmp_path: FilePath) -> None:
     experiment = load("beside_its_hub")
     world, order = find_world("countdown"), list[tuple[str, str]]()
 
@@ -232,6 +231,6 @@ async def test_contenders_take_turns_and_what_is_there_is_not_run_again(load: An
 
 
 @pytest.mark.parametrize("name", ["rebase@16", "its_hub/beam", "its_hub/mcts@8", "other/beam@4"])
-def test_a_contender_that_is_none_is_refused(load: Any, name: str) -> None:
+def test_an_unknown_contender_is_refused(load: Any, name: str) -> None:
     with pytest.raises(ValueError, match="its_hub"):
         load("beside_its_hub").contender(name, None)

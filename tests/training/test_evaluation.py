@@ -16,20 +16,20 @@ from rollwise.training.evaluation import Judged, calibrated, policy_figures, pre
 @pytest.mark.parametrize(("samples", "right", "budget"), [(6, 0, 2), (6, 1, 2), (6, 2, 4), (6, 6, 1), (5, 3, 3)])
 def test_solved_share_is_the_mean_over_all_choices(samples: int, right: int, budget: int) -> None:
     chosen = list(combinations(range(samples), budget))
-    expected = sum(min(one) < right for one in chosen) / len(chosen)
+    expected = sum(min(indices) < right for indices in chosen) / len(chosen)
     assert solved_share(samples, right, budget) == pytest.approx(expected)
 
 
-def test_a_sample_that_was_lost_is_one_that_is_not_right() -> None:
+def test_a_lost_sample_counts_as_wrong() -> None:
     right, wrong = Rollout(("a",), (True,), True), Rollout(("a",), (False,), True)
     sampled = [(Problem("one", "?", level=1), [right, wrong, wrong]), (Problem("two", "?", level=1), [wrong] * 4)]
-    found = policy_figures(sampled, samples=4, budgets=(1, 4))["1"]
-    assert (found["questions"], found["solved_at_1"], found["solved_at_4"]) == (2, 1 / 8, 1 / 2)
+    figures = policy_figures(sampled, samples=4, budgets=(1, 4))["1"]
+    assert (figures["questions"], figures["solved_at_1"], figures["solved_at_4"]) == (2, 1 / 8, 1 / 2)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
 def test_area_under_curve_counts_pairs(rows: list[tuple[int, int, int]]) -> None:
-    """Each row stands for so many true and so many false outcomes of one score."""
+    """Each row holds a score and how many true and how many false outcomes it has."""
     scores = np.array([row[0] for row in rows], dtype=np.float64)
     true, false = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
     weights = true + false
@@ -55,7 +55,7 @@ def test_calibration_error_of_a_worked_table() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0, 1), st.integers(1, 5)), min_size=1, max_size=8))
-def test_isotonic_is_the_best_monotone_map_among_those_on_its_own_values(rows: list[tuple[int, float, int]]) -> None:
+def test_isotonic_is_better_than_random_monotone_maps(rows: list[tuple[int, float, int]]) -> None:
     scores, truths, weights = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
     fitted = isotonic(scores, truths, weights)(np.unique(scores))
     assert np.all(np.diff(fitted) >= -1e-12)
@@ -71,7 +71,7 @@ def test_isotonic_is_the_best_monotone_map_among_those_on_its_own_values(rows: l
 
 
 def made_up(count: int = 4000) -> Judged:
-    """Rewards that are worth squared, so over-modest; valid where worth is above a half."""
+    """Prefixes with the square of their worth as reward, which is too low; valid if the worth is above a half."""
     rng = np.random.default_rng(1)
     worth = rng.random(count)
     completions = np.full(count, 16.0)
@@ -86,7 +86,7 @@ def made_up(count: int = 4000) -> Judged:
     )
 
 
-def test_calibration_mends_what_is_wrong_by_a_monotone_map_and_is_fitted_on_other_questions() -> None:
+def test_calibration_corrects_a_monotone_distortion_and_is_fitted_on_other_questions() -> None:
     judged = made_up()
     figures = prefix_figures(judged)
     assert figures["all"]["ece"] == pytest.approx(1 / 6, abs=0.02)

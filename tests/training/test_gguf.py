@@ -1,4 +1,4 @@
-"""A bundled policy as a GGUF file: read by the format's description, computed with, and text spelled by its words."""
+"""A policy as a GGUF file, read as the format is specified: its metadata, its computation and its tokenization."""
 
 import struct
 from pathlib import Path
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 class Reader:
-    """A GGUF file by the format's description: metadata `known`, weights `held`."""
+    """A GGUF file, read as the format is specified: metadata in `known`, weights in `held`."""
 
     def __init__(self, content: bytes) -> None:
         self.content, self.place = content, 0
@@ -71,12 +71,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Reader:
     return Reader(out.read_bytes())
 
 
-def normed(values: Array, weight: Array, epsilon: float) -> Array:
+def normalised(values: Array, weight: Array, epsilon: float) -> Array:
     return values / np.sqrt((values**2).mean(-1, keepdims=True) + epsilon) * weight
 
 
-def turned(values: Array, base: float) -> Array:
-    """(heads, places, size): neighbours 2j and 2j + 1 are turned by place · base^(−2j/size), as llama.cpp does."""
+def rotated(values: Array, base: float) -> Array:
+    """(heads, places, size): the neighbours 2j and 2j + 1 are rotated by place · base^(−2j/size), as in llama.cpp."""
     angles = np.arange(values.shape[1])[:, None] * base ** (-np.arange(0, values.shape[2], 2) / values.shape[2])
     even, odd = values[..., ::2], values[..., 1::2]
     both = [even * np.cos(angles) - odd * np.sin(angles), even * np.sin(angles) + odd * np.cos(angles)]
@@ -84,7 +84,7 @@ def turned(values: Array, base: float) -> Array:
 
 
 def logits(file: Reader, ids: list[int]) -> Array:
-    """(places, vocabulary): a Llama by its definition, with llama.cpp's names."""
+    """(places, vocabulary): a Llama according to its definition, with llama.cpp's names."""
     known = {name.removeprefix("llama."): value for name, value in file.known.items() if name.startswith("llama.")}
     heads, epsilon, base = (
         known[name] for name in ("attention.head_count", "attention.layer_norm_rms_epsilon", "rope.freq_base")
@@ -93,28 +93,30 @@ def logits(file: Reader, ids: list[int]) -> Array:
     mask = np.triu(np.full((len(ids), len(ids)), -np.inf), 1)
     for layer in range(known["block_count"]):
         w = {name.split(".")[2]: held for name, held in file.held.items() if name.startswith(f"blk.{layer}.")}
-        seen = normed(state, w["attn_norm"], epsilon)
+        inputs = normalised(state, w["attn_norm"], epsilon)
         parts = [
-            (seen @ w[one].T).reshape(len(ids), heads, -1).swapaxes(0, 1) for one in ("attn_q", "attn_k", "attn_v")
+            (inputs @ w[name].T).reshape(len(ids), heads, -1).swapaxes(0, 1) for name in ("attn_q", "attn_k", "attn_v")
         ]
-        query, key = (turned(one, base) for one in parts[:2])
+        query, key = (rotated(part, base) for part in parts[:2])
         scores = query @ key.swapaxes(1, 2) / np.sqrt(known["attention.key_length"]) + mask
         chances = np.exp(scores - scores.max(-1, keepdims=True))
         mixed = (chances / chances.sum(-1, keepdims=True)) @ parts[2]
         state = state + mixed.swapaxes(0, 1).reshape(len(ids), -1) @ w["attn_output"].T
-        seen = normed(state, w["ffn_norm"], epsilon)
-        gate = seen @ w["ffn_gate"].T
-        state = state + (gate / (1 + np.exp(-gate)) * (seen @ w["ffn_up"].T)) @ w["ffn_down"].T
+        inputs = normalised(state, w["ffn_norm"], epsilon)
+        gate = inputs @ w["ffn_gate"].T
+        state = state + (gate / (1 + np.exp(-gate)) * (inputs @ w["ffn_up"].T)) @ w["ffn_down"].T
     out = file.held.get("output.weight", file.held["token_embd.weight"])
-    result: Array = normed(state, file.held["output_norm.weight"], epsilon) @ out.T
+    result: Array = normalised(state, file.held["output_norm.weight"], epsilon) @ out.T
     return result
 
 
 def spelled(file: Reader, text: str) -> list[int]:
-    """The ids of text without special tokens, by brute force: of all ways to cut it into pieces the one that scores
-    most, where each character of no piece costs 10 more than the worst piece; unknown ones in a row are one token.
+    """The ids of a text without special tokens: among all ways to split it into pieces, the one with the best score.
+
+    A character that belongs to no piece costs 10 more than the worst piece. Several unknown characters in a row are
+    one token.
     """
-    tokens, scores, kinds = (file.known[f"tokenizer.ggml.{one}"] for one in ("tokens", "scores", "token_type"))
+    tokens, scores, kinds = (file.known[f"tokenizer.ggml.{field}"] for field in ("tokens", "scores", "token_type"))
     pieces = {piece: place for place, piece in enumerate(tokens) if kinds[place] == 1}
     text, unknown = text.replace(" ", "▁"), file.known["tokenizer.ggml.unknown_token_id"]
     longest = max(map(len, pieces))
@@ -125,25 +127,25 @@ def spelled(file: Reader, text: str) -> list[int]:
             if (place := pieces.get(text[end - size : end])) is not None:
                 ways.append((best[end - size][0] + scores[place], [*best[end - size][1], place]))
         best.append(max(ways, key=lambda way: way[0]))
-    found = best[-1][1]
-    return [one for place, one in enumerate(found) if not (place and one == unknown == found[place - 1])]
+    ids = best[-1][1]
+    return [token for place, token in enumerate(ids) if not (place and token == unknown == ids[place - 1])]
 
 
-def test_the_file_computes_what_the_policy_computes(file: Reader) -> None:
+def test_the_file_computes_the_same_logits_as_the_policy(file: Reader) -> None:
     local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
     ids = local.prompt_tokens(WORLD.problem(5, 1)) + local.tokenizer.encode("2 + 3 = 5, left: 5 7 9\n\n")
     with torch.inference_mode():
-        meant = local.model(input_ids=torch.tensor([ids])).logits[0].double().numpy()
-    assert np.abs(logits(file, ids) - meant).max() < 2e-4 * np.abs(meant).max()
+        expected = local.model(input_ids=torch.tensor([ids])).logits[0].double().numpy()
+    assert np.abs(logits(file, ids) - expected).max() < 2e-4 * np.abs(expected).max()
 
 
-def test_its_weights_are_all_of_the_policys(file: Reader) -> None:
+def test_the_file_holds_all_weights_of_the_policy(file: Reader) -> None:
     stored = load_file(FOLDER / "model.safetensors")
-    assert sum(held.size for held in file.held.values()) == sum(one.size for one in stored.values())
+    assert sum(held.size for held in file.held.values()) == sum(weight.size for weight in stored.values())
     assert np.array_equal(file.held["token_embd.weight"], stored["model.embed_tokens.weight"].astype(float))
 
 
-def test_its_words_spell_text_as_the_policys_do(file: Reader) -> None:
+def test_the_file_tokenizes_text_like_the_policy(file: Reader) -> None:
     local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
     for seed in range(200):
         question = WORLD.problem(1 + seed % 5, seed).question
@@ -152,15 +154,15 @@ def test_its_words_spell_text_as_the_policys_do(file: Reader) -> None:
         assert spelled(file, text) == local.tokenizer.encode(text), text
 
 
-def test_its_special_tokens_are_named(file: Reader) -> None:
+def test_the_file_names_the_special_tokens(file: Reader) -> None:
     local: Any = LocalPolicy.load(FOLDER, WORLD.separator, "float32")
     known = {name.removeprefix("tokenizer."): value for name, value in file.known.items()}
     assert known["ggml.eos_token_id"] == local.tokenizer.eos_token_id
     assert known["ggml.padding_token_id"] == local.tokenizer.pad_token_id
     assert known["ggml.unknown_token_id"] == local.tokenizer.unk_token_id
     assert known["chat_template"] == local.tokenizer.chat_template
-    unspoken = [place for place, kind in enumerate(known["ggml.token_type"]) if kind != 1]
-    assert unspoken == sorted(local.tokenizer.all_special_ids)
+    control = [place for place, kind in enumerate(known["ggml.token_type"]) if kind != 1]
+    assert control == sorted(local.tokenizer.all_special_ids)
 
 
 def test_the_command_writes_a_file(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_the_command_writes_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.layers.0.self_attn.rotary_emb.inv_freq", "score.weight"])
-def test_weights_that_no_llama_has_are_refused(name: str) -> None:
+def test_weights_unknown_to_a_llama_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="no place in a Llama's GGUF file"):
         renamed({name: np.zeros((2, 2), dtype=np.float32)}, {"num_attention_heads": 1, "num_hidden_layers": 1})
 

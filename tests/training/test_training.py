@@ -1,4 +1,4 @@
-"""How the bundled models are made: training that can be stopped, batches by name, rollouts kept as lines."""
+"""The training of bundled models: training that can be stopped, keyed batches, and rollouts stored as lines."""
 
 from __future__ import annotations
 
@@ -20,25 +20,16 @@ from scipy.stats import betabinom
 from transformers import AutoModelForCausalLM, AutoModelForTokenClassification
 
 from rollwise.calibration.prefixes import Prefix, collect_prefixes, load_prefixes
-from rollwise.calibration.rollouts import Rollout, collect, label_rollout, load
+from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts
 from rollwise.core import Path, Problem, Sampling, Step, Stop
 from rollwise.engines.local.checkpoint import load_checkpoint
 from rollwise.engines.local.policy import LocalPolicy
 from rollwise.errors import InputError
 from rollwise.names import FAMILY, WORLDS, bundled
 from rollwise.registry import find_policy, find_reward, find_world
-from rollwise.training import policy as training
-from rollwise.training.policy import (
-    SHAPES,
-    PolicyShape,
-    TrainingOptions,
-    demonstration_batch,
-    fit,
-    new_policy,
-    policy_name,
-    train_policy,
-    use_threads,
-)
+from rollwise.training import fitting
+from rollwise.training.fitting import TrainingOptions, fit, use_threads
+from rollwise.training.policy import SHAPES, PolicyShape, demonstration_batch, new_policy, policy_name, train_policy
 from rollwise.training.recipe import PARTS, Recipe, run_parts, training_problems
 from rollwise.training.reward import (
     REWARD_OPTIONS,
@@ -62,46 +53,46 @@ OPTIONS = TrainingOptions(steps=6, batch_tokens=300, warmup=2, checkpoint_every=
 
 
 class PowerCutError(Exception):
-    """What interrupts a training here."""
+    """Interrupts a training."""
 
 
 def train(folder: FilePath, options: TrainingOptions = OPTIONS, seed: int = 0, stop_at: int | None = None) -> Any:
-    """A tiny policy after its training; `stop_at` interrupts it at that step."""
+    """A tiny policy after its training; `stop_at` interrupts the training at that step."""
     model: Any = new_policy(SHAPE, TOKENIZER, seed)
-    seen: list[int] = []
+    steps: list[int] = []
 
     def batch_at(step: int) -> dict[str, Any]:
         if step == stop_at:
             raise PowerCutError
-        seen.append(step)
+        steps.append(step)
         return demonstration_batch(WORLD, TOKENIZER, options, step)
 
     def loss_of(trained: Any, batch: dict[str, Any]) -> Any:
         return trained(**batch, use_cache=False).loss
 
     model.loss = fit(model, batch_at, loss_of, options, folder, lambda done, total, loss: None)
-    model.seen = seen
+    model.trained_steps = steps
     return model
 
 
-def assert_same_weights(one: Any, other: Any) -> None:
-    ones, others = one.state_dict(), other.state_dict()
-    assert ones.keys() == others.keys()
-    assert all(torch.equal(ones[name], others[name]) for name in ones)
+def assert_same_weights(model: Any, other: Any) -> None:
+    weights, others = model.state_dict(), other.state_dict()
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
 
 
-def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(tmp_path: FilePath) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_by_bit(tmp_path: FilePath) -> None:
     whole = train(tmp_path / "whole")
     with pytest.raises(PowerCutError):
         train(tmp_path / "cut", stop_at=4)
     resumed = train(tmp_path / "cut", seed=1)
-    assert resumed.seen == [3, 4, 5]
+    assert resumed.trained_steps == [3, 4, 5]
     assert_same_weights(resumed, whole)
     assert resumed.loss == whole.loss
     fresh: Any = new_policy(SHAPE, TOKENIZER, 0)
     assert not torch.equal(whole.lm_head.weight, fresh.lm_head.weight)
     finished = train(tmp_path / "cut", seed=2)
-    assert finished.seen == []
+    assert finished.trained_steps == []
     assert_same_weights(finished, whole)
     assert finished.loss == whole.loss
 
@@ -119,18 +110,18 @@ def test_training_learns(tmp_path: FilePath) -> None:
     def batch_at(step: int) -> dict[str, Any]:
         return demonstration_batch(WORLD, TOKENIZER, options, step)
 
-    told: list[tuple[int, int, float]] = []
-    mean = fit(model, batch_at, loss_of, options, tmp_path, lambda *facts: told.append(facts))
+    reports: list[tuple[int, int, float]] = []
+    mean = fit(model, batch_at, loss_of, options, tmp_path, lambda *report: reports.append(report))
     assert losses[0] == pytest.approx(np.log(len(TOKENIZER)), abs=0.5)
     assert np.mean(losses[-10:]) < 0.7 * losses[0]
     assert mean == pytest.approx(np.mean(losses))
-    assert [facts[:2] for facts in told] == [(step, 60) for step in range(1, 61)]
-    assert told[9][2] == pytest.approx(np.mean(losses[:10]))
+    assert [report[:2] for report in reports] == [(step, 60) for step in range(1, 61)]
+    assert reports[9][2] == pytest.approx(np.mean(losses[:10]))
     assert not model.training
 
 
 @pytest.mark.parametrize("change", [{"steps": 7}, {"seed": 1}, {"learning_rate": 1e-3}, {"batch_tokens": 200}])
-def test_a_checkpoint_of_other_options_is_refused(tmp_path: FilePath, change: dict[str, Any]) -> None:
+def test_a_checkpoint_with_other_options_is_refused(tmp_path: FilePath, change: dict[str, Any]) -> None:
     train(tmp_path)
     before = (tmp_path / "checkpoint.safetensors").read_bytes()
     with pytest.raises(InputError, match="other options"):
@@ -149,7 +140,7 @@ def test_the_learning_rate_warms_up_and_falls_to_a_twentieth() -> None:
     assert all(early >= late for early, late in pairwise(rates[100:]))
 
 
-def test_a_batch_is_a_function_of_seed_and_step_and_hides_the_prompt() -> None:
+def test_seed_and_step_determine_a_batch_and_the_prompt_has_no_labels() -> None:
     batch = demonstration_batch(WORLD, TOKENIZER, OPTIONS, 4)
     demonstration_batch(WORLD, TOKENIZER, OPTIONS, 5)
     again = demonstration_batch(WORLD, build_tokenizer(WORLD.literals), replace(OPTIONS), 4)
@@ -164,8 +155,8 @@ def test_a_batch_is_a_function_of_seed_and_step_and_hides_the_prompt() -> None:
         prompt, solution = text.split("<|assistant|>")
         solution, padding = solution.split("<|end|>")
         assert padding == "<|pad|>" * (padding.count("<|pad|>"))
-        asked = [token for token, label in zip(ids, labels, strict=True) if label != -100]
-        assert TOKENIZER.decode(asked) == solution + "<|end|>"
+        labelled = [token for token, label in zip(ids, labels, strict=True) if label != -100]
+        assert TOKENIZER.decode(labelled) == solution + "<|end|>"
         assert all(label in (-100, token) for token, label in zip(ids, labels, strict=True))
         problem = WORLD.parse(prompt.removeprefix("<|user|>"))
         assert prompt == f"<|user|>{problem.question}"
@@ -176,42 +167,42 @@ def test_a_batch_is_a_function_of_seed_and_step_and_hides_the_prompt() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> FilePath:
-    """A folder as `rollwise world train --part policy` leaves it."""
+    """A folder like that of `rollwise world train --part policy`."""
     out = tmp_path_factory.mktemp("made")
     facts = train_policy(WORLD, out, OPTIONS, SHAPE, lambda done, total, loss: None)
     assert (facts["steps"], facts["seed"]) == (6, 0)
     return out
 
 
-def test_batches_made_ahead_are_those_made_in_turn() -> None:
-    def batch_at(step: int) -> training.Batch:
+def test_other_processes_make_the_same_batches() -> None:
+    def batch_at(step: int) -> fitting.Batch:
         return demonstration_batch(WORLD, TOKENIZER, OPTIONS, step) | {"maker": torch.tensor(os.getpid())}
 
-    turns, ahead = (list(training.batches(batch_at, range(3, 9), each)) for each in (False, True))
+    turns, ahead = (list(fitting.batches(batch_at, range(3, 9), each)) for each in (False, True))
     assert {int(batch.pop("maker")) for batch in turns} == {os.getpid()}
     assert os.getpid() not in {int(batch.pop("maker")) for batch in ahead}
-    for one, other in zip(turns, ahead, strict=True):
-        assert all(torch.equal(one[name], other[name]) for name in ("input_ids", "labels"))
+    for batch, other in zip(turns, ahead, strict=True):
+        assert all(torch.equal(batch[name], other[name]) for name in ("input_ids", "labels"))
 
 
-def test_what_a_batch_of_those_ahead_raises_is_raised_where_it_is_due() -> None:
-    def batch_at(step: int) -> training.Batch:
+def test_an_error_in_another_process_is_raised_at_its_batch() -> None:
+    def batch_at(step: int) -> fitting.Batch:
         if step == 2:
             raise InputError("no such step")
         return {"step": torch.tensor(step)}
 
-    made = training.batches(batch_at, range(4), ahead=True)
-    assert [int(next(made)["step"]) for _ in range(2)] == [0, 1]
+    ahead = fitting.batches(batch_at, range(4), ahead=True)
+    assert [int(next(ahead)["step"]) for _ in range(2)] == [0, 1]
     with pytest.raises(InputError) as error:
-        next(made)
+        next(ahead)
     assert str(error.value) == "no such step"
 
 
-def test_the_saved_policy_is_the_trained_one_in_half_precision(folder: FilePath, tmp_path: FilePath) -> None:
+def test_the_saved_policy_is_the_trained_policy_in_half_precision(folder: FilePath, tmp_path: FilePath) -> None:
     saved = AutoModelForCausalLM.from_pretrained(folder / "policy", local_files_only=True)
     assert saved.dtype == torch.float16
     trained = train(tmp_path)
-    training.save_half(trained, TOKENIZER, tmp_path / "half")
+    fitting.save_half(trained, TOKENIZER, tmp_path / "half")
     assert trained.dtype == torch.float32
     assert_same_weights(saved, trained.half())
     assert saved.config.eos_token_id == TOKENIZER.eos_token_id
@@ -232,7 +223,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: FilePath) -> None:
 
 
 class Counting(LocalPolicy):
-    """A policy that notes which problems it is opened for."""
+    """A policy that records the problems it is opened for."""
 
     opened: list[str]
 
@@ -255,12 +246,12 @@ Collect = Callable[[int], list[tuple[Problem, list[Rollout]]]]
 
 @pytest.fixture
 def collected(policy: Counting, tmp_path: FilePath) -> Collect:
-    """Collects the rollouts of the first so many problems into one file, and reads it."""
+    """Collects the rollouts of the first `count` problems into a file, and reads the file."""
     file = tmp_path / "deep" / "rollouts.jsonl"
 
     def run(count: int) -> list[tuple[Problem, list[Rollout]]]:
-        collect(WORLD, policy, PROBLEMS[:count], 4, SAMPLING, file, lambda done, total: None)
-        return list(load(file))
+        collect_rollouts(WORLD, policy, PROBLEMS[:count], 4, SAMPLING, file, lambda done, total: None)
+        return list(load_rollouts(file))
 
     return run
 
@@ -271,7 +262,7 @@ def by_id(rows: list[tuple[Problem, list[Rollout]]]) -> dict[str, tuple[Problem,
     return named
 
 
-def test_rollouts_are_collected_once(policy: Counting, collected: Collect, tmp_path: FilePath) -> None:
+def test_stored_rollouts_are_not_collected_again(policy: Counting, collected: Collect, tmp_path: FilePath) -> None:
     file = tmp_path / "deep" / "rollouts.jsonl"
     some = by_id(collected(3))
     assert set(some) == {problem.id for problem in PROBLEMS[:3]}
@@ -290,13 +281,15 @@ def test_rollouts_are_collected_once(policy: Counting, collected: Collect, tmp_p
             assert rollout.ended or rollout.reachable[-1] == WORLD.reachable(problem, texts)
 
 
-def test_a_last_line_that_was_cut_off_is_made_again(policy: Counting, collected: Collect, tmp_path: FilePath) -> None:
+def test_a_last_line_that_was_cut_off_is_written_again(
+    policy: Counting, collected: Collect, tmp_path: FilePath
+) -> None:
     file = tmp_path / "deep" / "rollouts.jsonl"
     whole = by_id(collected(4))
     content = file.read_text()
     cut_problem = json.loads(content.splitlines()[-1])["problem"]["id"]
     file.write_text(content[:-40])
-    assert len(list(load(file))) == 3
+    assert len(list(load_rollouts(file))) == 3
     policy.opened.clear()
     rows = by_id(collected(5))
     assert set(rows) == {problem.id for problem in PROBLEMS[:5]}
@@ -318,7 +311,9 @@ SOLUTION = ["2 + 3 = 5, left: 4 5\n\n", "4 × 5 = 20, left: 20\n\n", "Answer: \\
         (SOLUTION[:2], Stop.END, (True, False), False),
     ],
 )
-def test_a_rollout_carries_the_truth(texts: list[str], stop: Stop, reachable: tuple[bool, ...], right: bool) -> None:
+def test_a_rollout_holds_the_truth_about_its_steps(
+    texts: list[str], stop: Stop, reachable: tuple[bool, ...], right: bool
+) -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
     stops = [Stop.STEP] * (len(texts) - 1) + [stop]
     path = Path((0,), tuple(Step(text, 1, why) for text, why in zip(texts, stops, strict=True)))
@@ -389,14 +384,14 @@ def test_labels_are_the_worth_of_every_prefix_up_to_there() -> None:
     assert all(example.ends[-1] == len(example.tokens) - 1 for example in (right, wrong, cut))
 
 
-def test_a_text_that_ended_early_is_another_prefix_than_one_that_goes_on() -> None:
+def test_a_text_that_ended_is_another_prefix_than_the_same_text_unfinished() -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
     early = prefix(SOLUTION[0], right=0, completions=1, ended=True)
     examples = encode_prefixes(TOKENIZER, problem, [*COMPLETED[:3], early])
     assert [example.labels for example in examples] == [(0.75, 0.875, 1.0), (0.0,)]
 
 
-def test_a_label_that_is_not_known_takes_no_part_in_the_loss() -> None:
+def test_an_unknown_label_does_not_affect_the_loss() -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
     batch = to_batch(encode_prefixes(TOKENIZER, problem, COMPLETED), TOKENIZER.pad_token_id)
     odds = torch.randn(batch["labels"].shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -419,8 +414,8 @@ def log_chance(right: Any, count: Any, mean: Any, concentration: float) -> Any:
 
 @pytest.mark.parametrize("count", [1, 8])
 @pytest.mark.parametrize(("worth", "concentration"), [(0.1, 1.0), (0.5, 8.0), (0.85, 30.0)])
-def test_the_expected_loss_is_least_at_the_true_belief(worth: float, concentration: float, count: int) -> None:
-    """Over all counts that completions can come to. One completion tells of the mean only."""
+def test_the_expected_loss_is_smallest_at_the_true_belief(worth: float, concentration: float, count: int) -> None:
+    """The expectation is over all numbers of right completions. A single completion says nothing about κ."""
     rights = np.arange(count + 1)
     chance = np.exp(log_chance(rights, count, worth, concentration))
     labels = torch.tensor([(rights / count).tolist()])
@@ -428,21 +423,21 @@ def test_the_expected_loss_is_least_at_the_true_belief(worth: float, concentrati
 
     def expected(mean: float, log_concentration: float) -> float:
         model: Any = Fixed(torch.tensor([[np.log(mean / (1 - mean))]], dtype=torch.float64), log_concentration)
-        losses = [float(label_loss(model, one)) for one in singles]
+        losses = [float(label_loss(model, single)) for single in singles]
         return float(chance @ losses)
 
     singles = [{**batch, "labels": labels[:, [at]], "completions": batch["completions"][:, [at]]} for at in rights]
     means = np.linspace(0.05, 0.95, 19)
     logs = np.log(concentration) + np.linspace(-1.5, 1.5, 7)
-    found = np.array([[expected(mean, log) for log in logs] for mean in means])
-    assert means[found.min(axis=1).argmin()] == pytest.approx(worth)
+    losses = np.array([[expected(mean, log) for log in logs] for mean in means])
+    assert means[losses.min(axis=1).argmin()] == pytest.approx(worth)
     if count == 1:
-        assert found == pytest.approx(np.repeat(found[:, :1], len(logs), axis=1))
+        assert losses == pytest.approx(np.repeat(losses[:, :1], len(logs), axis=1))
     else:
-        assert logs[found.min(axis=0).argmin()] == pytest.approx(np.log(concentration))
+        assert logs[losses.min(axis=0).argmin()] == pytest.approx(np.log(concentration))
 
 
-def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> None:
+def test_reward_batches_shift_from_attempts_to_the_policys_own_solutions() -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
     own = encode(TOKENIZER, problem, SOLUTION, True, (0.75, 0.875, 1.0))
     sampled = {level: [own] for level in WORLD.levels}
@@ -450,7 +445,7 @@ def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> 
     drawn = [draw_examples(WORLD, TOKENIZER, sampled, options, step) for step in range(400)]
     assert drawn[7] == draw_examples(WORLD, TOKENIZER, sampled, replace(options), 7)
     assert drawn[7] != draw_examples(WORLD, TOKENIZER, sampled, replace(options, seed=1), 7)
-    assert all(len(batch) * max(len(one.tokens) for one in batch) > 80 for batch in drawn)
+    assert all(len(batch) * max(len(example.tokens) for example in batch) > 80 for batch in drawn)
     kinds = [{example == own for example in batch} for batch in drawn]
     assert all(len(kind) == 1 for kind in kinds)
     whole = sum(share for (_, after), share in WORLD.curriculum.reward_kinds.items() if not after)
@@ -465,7 +460,7 @@ def test_reward_batches_go_from_fresh_attempts_to_the_policys_own_rollouts() -> 
 
 @pytest.fixture
 def completed(policy: Counting, tmp_path: FilePath) -> Callable[[int], FilePath]:
-    """Completes the prefixes of the first so many problems in one file, and names it."""
+    """Completes the prefixes of the first `count` problems, and returns the file."""
     file = tmp_path / "deep" / "prefixes.jsonl"
 
     def run(count: int) -> FilePath:
@@ -475,13 +470,13 @@ def completed(policy: Counting, tmp_path: FilePath) -> Callable[[int], FilePath]
     return run
 
 
-def test_a_reward_model_is_trained_from_the_policy_and_loads_by_auto(
+def test_a_reward_model_is_trained_from_the_policy_and_loads_with_auto_classes(
     folder: FilePath, completed: Callable[[int], FilePath], tmp_path: FilePath
 ) -> None:
     file = completed(3)
     options = replace(OPTIONS, steps=4)
     facts = train_reward(WORLD, folder / "policy", file, tmp_path, options, lambda *_: None)
-    ended = [one.ended for _, prefixes in load_prefixes(file) for one in prefixes]
+    ended = [prefix.ended for _, prefixes in load_prefixes(file) for prefix in prefixes]
     assert (facts["prefixes"], facts["finished"]) == (ended.count(False), ended.count(True))
     model = AutoModelForTokenClassification.from_pretrained(tmp_path / "reward", local_files_only=True)
     assert model.dtype == torch.float16
@@ -492,10 +487,10 @@ def test_a_reward_model_is_trained_from_the_policy_and_loads_by_auto(
         assert model.float()(ids).logits.shape == (1, ids.shape[1], 3)
 
 
-def test_a_reward_checkpoint_of_other_completions_is_refused(
+def test_a_reward_checkpoint_from_other_completions_is_refused(
     folder: FilePath, completed: Callable[[int], FilePath], tmp_path: FilePath
 ) -> None:
-    """Else the old model would be handed out as one trained on the new completions."""
+    """Otherwise the old model would pass as a model that was trained on the new completions."""
     options = replace(OPTIONS, steps=2)
     train_reward(WORLD, folder / "policy", completed(2), tmp_path, options, lambda *_: None)
     with pytest.raises(InputError, match="other"):
@@ -506,7 +501,7 @@ def test_a_reward_checkpoint_of_other_completions_is_refused(
 def test_completions_of_problems_without_a_level_of_the_world_are_refused(
     folder: FilePath, tmp_path: FilePath, level: int | None
 ) -> None:
-    """Batches are drawn by level, so they would silently be left out."""
+    """Batches are drawn by level, so such problems would silently be left out."""
     file = tmp_path / "own.jsonl"
     problem = {"id": "mine", "question": "Use 2, 3, 4 to make 20", "level": level}
     file.write_text(json.dumps({"problem": problem, "prefixes": [vars(COMPLETED[0])]}) + "\n")
@@ -514,8 +509,8 @@ def test_completions_of_problems_without_a_level_of_the_world_are_refused(
         train_reward(WORLD, folder / "policy", file, tmp_path, OPTIONS, lambda *_: None)
 
 
-def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> None:
-    """Bundled models name this recipe; their batches must stay what they were."""
+def test_the_batches_of_the_numbers_game_have_not_changed() -> None:
+    """The bundled models cite this recipe, so it has to give the same batches as when they were trained."""
     digest = hashlib.sha256()
     for step in (0, 2300, 7499):
         batch = demonstration_batch(WORLD, TOKENIZER, TrainingOptions(), step)
@@ -523,13 +518,13 @@ def test_the_numbers_game_is_trained_on_what_its_recipe_always_trained_on() -> N
     for step in (0, 2500, 4999):
         drawn = draw_examples(WORLD, TOKENIZER, {}, REWARD_OPTIONS, step)
         assert {label for example in drawn for label in example.labels} <= {0, 1}
-        whole = [Example(one.tokens, one.ends, tuple(map(int, one.labels)), one.completions) for one in drawn]
+        whole = [Example(each.tokens, each.ends, tuple(map(int, each.labels)), each.completions) for each in drawn]
         digest.update(repr(whole).encode())
     assert digest.hexdigest() == "17a2b60bcce8f68bf1ee994316e8c3494ff42e39714ef42ffd35b4d9164f6e66"
 
 
 @pytest.mark.parametrize(("size", "parameters"), [("small", 0.5e6), ("base", 2.4e6), ("large", 5e6)])
-def test_the_sizes_are_one_family(size: str, parameters: float) -> None:
+def test_the_sizes_have_about_the_stated_parameters(size: str, parameters: float) -> None:
     shape = SHAPES[size]
     model: Any = new_policy(shape, build_tokenizer(WORLD.literals), 0)
     assert model.num_parameters() == pytest.approx(parameters, rel=0.1)
@@ -541,18 +536,18 @@ TINY = Recipe(steps=20, size="small", problems=10, paths=2, completions=3)
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The family in sizes that train in no time."""
+    """The three sizes, replaced by shapes that train quickly."""
     for size, shape in zip(SHAPES, (SHAPE, replace(SHAPE, hidden=24), replace(SHAPE, hidden=32)), strict=True):
         monkeypatch.setitem(SHAPES, size, shape)
 
 
-def checked(file: FilePath) -> list[Prefix]:
-    return [one for _, prefixes in load_prefixes(file) for one in prefixes]
+def all_prefixes(file: FilePath) -> list[Prefix]:
+    return [prefix for _, prefixes in load_prefixes(file) for prefix in prefixes]
 
 
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("name", ["countdown", "stories"])
-def test_every_world_is_trained_by_the_same_recipe(name: str, tmp_path: FilePath) -> None:
+def test_the_recipe_trains_the_models_of_every_world(name: str, tmp_path: FilePath) -> None:
     world = find_world(name)
     facts = run_parts(world, tmp_path, PARTS, TINY, lambda *_: None)
     assert json.loads((tmp_path / "training.json").read_text()) == facts
@@ -562,7 +557,7 @@ def test_every_world_is_trained_by_the_same_recipe(name: str, tmp_path: FilePath
     rows = list(load_prefixes(tmp_path / made["file"]))
     assert {problem.id for problem, _ in rows} == {problem.id for problem in training_problems(world, 10, 0)}
     assert {problem.level for problem, _ in rows} == set(world.levels)
-    ended = [one.ended for one in checked(tmp_path / made["file"])]
+    ended = [prefix.ended for prefix in all_prefixes(tmp_path / made["file"])]
     assert (made["prefixes"], made["finished"]) == (ended.count(False), ended.count(True))
     for reward, steps in (("reward", 20), ("reward-weak", 2)):
         assert facts[reward]["steps"] == steps
@@ -576,13 +571,13 @@ def test_every_world_is_trained_by_the_same_recipe(name: str, tmp_path: FilePath
     kept = (tmp_path / made["file"]).read_bytes()
     again = run_parts(world, tmp_path, PARTS, TINY, lambda *_: None)
     assert (tmp_path / made["file"]).read_bytes() == kept
-    assert {part: one["loss"] for part, one in again.items() if "loss" in one} == {
-        part: one["loss"] for part, one in facts.items() if "loss" in one
+    assert {part: each["loss"] for part, each in again.items() if "loss" in each} == {
+        part: each["loss"] for part, each in facts.items() if "loss" in each
     }
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_family_lies_in_one_folder_and_reward_models_choose_their_trunk(tmp_path: FilePath) -> None:
+def test_all_models_lie_in_a_folder_and_reward_models_choose_their_trunk(tmp_path: FilePath) -> None:
     def run(part: str, **options: Any) -> Any:
         recipe = Recipe(**{"steps": 2, "problems": 10, "paths": 1, "completions": 2} | options)
         return run_parts(WORLD, tmp_path, [part], recipe, lambda *_: None)
@@ -620,7 +615,7 @@ def test_a_family_lies_in_one_folder_and_reward_models_choose_their_trunk(tmp_pa
 
 
 def test_completions_of_another_policy_go_to_another_file(tmp_path: FilePath) -> None:
-    """Else a policy that was trained anew would be judged by what the old one came to."""
+    """Otherwise a newly trained policy would be paired with the completions of the old policy."""
     files = []
     for seed in (0, 1):
         where = tmp_path / str(seed)
@@ -629,7 +624,7 @@ def test_completions_of_another_policy_go_to_another_file(tmp_path: FilePath) ->
     assert files[0]["completions"]["file"] != files[1]["completions"]["file"]
 
 
-def test_threads_are_torchs_own_unless_given() -> None:
+def test_use_threads_sets_the_threads_of_torch() -> None:
     use_threads(2)
     assert torch.get_num_threads() == 2
     use_threads(1)
@@ -639,7 +634,9 @@ def test_threads_are_torchs_own_unless_given() -> None:
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_relatives_are_found_by_name_or_say_how_they_are_made(world: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bundled_models_are_found_by_name_or_the_error_says_how_to_train_them(
+    world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert [bundled(world, "policy", name).name for name in FAMILY["policy"]] == [
         "policy",
         "policy-small",
@@ -659,9 +656,9 @@ def test_relatives_are_found_by_name_or_say_how_they_are_made(world: str, monkey
         find_reward("strong", world)
 
 
-def test_a_relative_is_loaded_from_its_folder(folder: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundled_model_is_loaded_from_its_folder(folder: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollwise.registry.bundled", lambda world, part, name: folder / FAMILY[part]["trained"])
     find_policy.cache_clear()
-    found: Any = find_policy("small", "countdown")
+    small: Any = find_policy("small", "countdown")
     find_policy.cache_clear()
-    assert found.parameters == new_policy(SHAPE, TOKENIZER, 0).num_parameters()
+    assert small.parameters == new_policy(SHAPE, TOKENIZER, 0).num_parameters()

@@ -1,4 +1,4 @@
-"""The numbers game against a brute force over expression trees and against plain Python arithmetic."""
+"""The numbers game against brute force over expression trees, and against plain Python arithmetic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from rollwise.answers.arithmetic import evaluate
 from rollwise.core import Problem
 from rollwise.errors import InputError
-from rollwise.worlds.countdown import LEVELS, Countdown, can_reach, held_out_split
+from rollwise.worlds.countdown import Countdown
+from rollwise.worlds.countdown_play import LEVELS, held_out_split
+from rollwise.worlds.countdown_rules import can_reach
 from rollwise.worlds.tokenizer import END, UNKNOWN, build_tokenizer
 
 WORLD = Countdown()
@@ -28,7 +30,7 @@ PYTHON = str.maketrans({"−": "-", "×": "*", "÷": "/"})
 
 @cache
 def values(numbers: tuple[int, ...]) -> frozenset[int]:
-    """All that the sorted numbers can make: every expression tree, each of its nodes a whole number above zero."""
+    """The values of all expression trees over the sorted numbers whose nodes are whole numbers above zero."""
     if len(numbers) == 1:
         return frozenset(numbers)
     found = set()
@@ -46,7 +48,7 @@ def canonical(problem: Problem) -> tuple[tuple[int, ...], int]:
 
 
 def replay(problem: Problem, steps: Sequence[str]) -> Iterator[tuple[int, ...]]:
-    """The numbers left after each step, by Python's own arithmetic; asserts that every step follows."""
+    """The numbers left after each step according to Python's arithmetic; asserts that every step follows."""
     left = Counter(canonical(problem)[0])
     for step in steps:
         operation, remaining = step.split(", left: ")
@@ -68,7 +70,7 @@ def demonstrations(level: int, count: int, after: int = 0) -> list[tuple[Problem
 
 
 @pytest.mark.parametrize(("level", "after"), [(3, 0), (5, 0), (5, 2)])
-def test_attempts_are_valid_games_that_keep_the_promise_of_the_demonstration(level: int, after: int) -> None:
+def test_attempts_are_valid_games_without_held_out_states(level: int, after: int) -> None:
     rng = np.random.default_rng(level)
     attempts = [WORLD.attempt(rng, level, after) for _ in range(80)]
     rights = 0
@@ -144,7 +146,7 @@ def test_every_demonstration_is_right_at_every_step(level: int, after: int) -> N
         assert WORLD.is_right(problem, expression)
 
 
-def test_the_splits_share_nothing() -> None:
+def test_the_splits_share_no_problem() -> None:
     drawn = {
         split: {
             canonical(WORLD.problem(level, seed, split)) for level in LEVELS for seed in range(160 if level < 3 else 20)
@@ -174,12 +176,12 @@ def test_no_demonstration_passes_through_a_held_out_state() -> None:
     assert not passed & held_out
 
 
-def test_a_problem_is_a_function_of_its_name() -> None:
+def test_level_and_seed_determine_a_problem() -> None:
     assert WORLD.problem(3, 7) == Countdown().problem(3, 7)
     assert WORLD.problem(3, 7) != WORLD.problem(3, 8)
     assert WORLD.problem(3, 7).id == "countdown-test-3-7"
     for wrong in ((0, 1, "test"), (6, 1, "test"), (1, 1, "dev")):
-        with pytest.raises(InputError, match=r"levels 1 to 5|test, validation, train"):
+        with pytest.raises(InputError, match=r"levels 1 to 5|test, validation or train"):
             WORLD.problem(*wrong)
 
 
@@ -202,10 +204,10 @@ def test_a_problem_is_a_function_of_its_name() -> None:
         "first I add two and three",
         "",
         pytest.param(f"{'2' * 5000} + 3 = 5, left: 4 5", id="a number that Python refuses to read"),
-        pytest.param(f"2 + 3 = 5, left: 4 {'5' * 5000}", id="and one that is left"),
+        pytest.param(f"2 + 3 = 5, left: 4 {'5' * 5000}", id="such a number among those left"),
     ],
 )
-def test_a_broken_step_is_told_and_never_mended(step: str) -> None:
+def test_a_broken_step_is_detected_and_later_steps_do_not_repair_it(step: str) -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 20")
     assert WORLD.step_is_valid(problem, ["2 + 3 = 5, left: 4 5"])
     assert WORLD.reachable(problem, ["2 + 3 = 5, left: 4 5"])
@@ -214,7 +216,7 @@ def test_a_broken_step_is_told_and_never_mended(step: str) -> None:
         assert not WORLD.reachable(problem, steps)
 
 
-def test_what_follows_from_a_broken_step_or_comes_after_the_answer_is_broken() -> None:
+def test_steps_after_a_broken_step_or_after_the_answer_are_broken() -> None:
     problem = WORLD.parse("Use 2, 3, 4 to make 10")
     assert WORLD.step_is_valid(problem, ["2 × 3 = 6, left: 4 6", "4 + 6 = 10, left: 10"])
     for steps in (
@@ -284,7 +286,7 @@ def test_a_question_may_be_spelled_in_many_ways(question: str) -> None:
     ],
     ids=lambda question: question[:32],
 )
-def test_a_question_that_is_none_gets_a_clear_error(question: str) -> None:
+def test_other_texts_get_a_clear_error(question: str) -> None:
     with pytest.raises(InputError, match=r"numbers game") as raised:
         WORLD.parse(question)
     assert len(str(raised.value)) < 300
@@ -313,7 +315,7 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
 
 
 @given(TREES)
-def test_expressions_are_read_as_python_reads_them(tree: Tree) -> None:
+def test_expressions_have_the_same_value_as_in_python(tree: Tree) -> None:
     def text(part: Tree) -> str:
         return str(part) if isinstance(part, int) else f"({text(part[0])}) {part[1]} {text(part[2])}"
 
@@ -401,7 +403,7 @@ def test_the_stock_auto_tokenizer_reads_the_folder(tokenizer: Any, tmp_path: Pat
     assert again.get_vocab() == tokenizer.get_vocab()
     assert (again.eos_token, again.pad_token, again.unk_token) == (END, tokenizer.pad_token, UNKNOWN)
     for problem, steps in demonstrations(5, 5):
-        texts = [one.apply_chat_template(chat(problem, steps), tokenize=False) for one in (tokenizer, again)]
+        texts = [each.apply_chat_template(chat(problem, steps), tokenize=False) for each in (tokenizer, again)]
         assert texts[0] == texts[1]
         assert again(texts[1])["input_ids"] == tokenizer(texts[0])["input_ids"]
         prompt = again.apply_chat_template(chat(problem, steps)[:1], tokenize=False, add_generation_prompt=True)

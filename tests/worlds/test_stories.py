@@ -1,4 +1,4 @@
-"""Stories against a reader of the test's own; the demonstrator against closed forms, brute force and Monte Carlo."""
+"""Stories against an independent reader; the demonstrator against closed forms, brute force and Monte Carlo."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from rollwise.numerics import wilson_interval
 from rollwise.registry import find_policy, find_reward
 from rollwise.rewards.dial import DialReward
 from rollwise.worlds.demonstrator import DemonstratorPolicy, Habits, choices, demonstrate
-from rollwise.worlds.stories import HABITS, LARGEST, LEVELS, Stories
-from rollwise.worlds.story_rules import advance, faults_show, read_story, start
+from rollwise.worlds.stories import HABITS, Stories
+from rollwise.worlds.story_drawing import LARGEST_NUMBER, LEVELS
+from rollwise.worlds.story_questions import faults_end_wrong, read_story
+from rollwise.worlds.story_steps import advance, start
 
 WORLD, EVEN = Stories("stories"), Stories("stories-even")
 STORY = "Ann has 20 beads. Ann has 4 fewer than Ben. Cal has 3 times as many as Ann and Ben together. How many has Cal?"
@@ -32,27 +34,28 @@ CANCELS = "Ann has 20 beads. Ann has 5 more than Ben. Ben has 5 fewer than Cal. 
 
 
 def sentences(question: str) -> list[str]:
-    """Sentences in which everyone has something: "Ben: 12 more than Ann" is "Ben has 12 more than Ann"."""
+    """The sentences without headings: "Ben: 12 more than Ann" becomes "Ben has 12 more than Ann"."""
     short = [re.sub(r"^([A-Z]\w+): (?=\d)", r"\1 has ", sentence) for sentence in question.split(". ")]
     return [re.sub(r"^[A-Z]\w+: ", "", sentence) for sentence in short]
 
 
 def turned_in(question: str) -> list[int]:
-    """Positions of the sentences that tell of a new person by having a known one come first."""
-    told, known = sentences(question)[1:-1], {sentences(question)[0].split()[0]}
-    found = []
-    for place, sentence in enumerate(told):
+    """The positions of turned sentences, in which a known person comes first."""
+    first, *clauses, _ = sentences(question)
+    known = {first.split()[0]}
+    turned = []
+    for place, sentence in enumerate(clauses):
         if sentence.split()[0] in known:
-            found.append(place)
+            turned.append(place)
         known |= set(re.findall(r"[A-Z]\w+", sentence))
-    return found
+    return turned
 
 
 def solved(question: str, tempted: Sequence[int] = ()) -> dict[str, int]:
-    """Everyone's number, by a reading of the words with Python's own arithmetic; `tempted` sentences are misread."""
-    first, *told, _ = sentences(question)
+    """Everyone's number according to the words and Python's arithmetic; the sentences `tempted` are misread."""
+    first, *clauses, _ = sentences(question)
     numbers = {first.split()[0]: int(first.split()[2])}
-    for place, sentence in enumerate(told):
+    for place, sentence in enumerate(clauses):
         words = sentence.split()
         subject, amount = words[0], int(words[2])
         if "together" in words:
@@ -78,7 +81,7 @@ def subsets(places: Sequence[int]) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_stories_are_what_their_words_say(level: int) -> None:
+def test_the_words_of_a_story_give_its_numbers_and_answer(level: int) -> None:
     shape = LEVELS[level]
     for problem in drawn(level):
         numbers = solved(problem.question)
@@ -90,22 +93,22 @@ def test_stories_are_what_their_words_say(level: int) -> None:
         ends = []
         for tempted in subsets(turned_in(problem.question)):
             misread = solved(problem.question, tempted)
-            assert all(1 <= number <= LARGEST for number in misread.values())
+            assert all(1 <= number <= LARGEST_NUMBER for number in misread.values())
             ends.append(list(misread.values())[-1])
         assert len(set(ends)) == len(ends)
 
 
 def closed_form(habits: Habits, level: int) -> float:
-    """Success at temperature 1: every turned clause read right, no slip, by the one way or by the other."""
+    """The chance of success at temperature 1: no misreading and no slip, on the short way or on the long way."""
     shape = LEVELS[level]
     tempted = min(habits.tempted_most, habits.tempted_per_clause * (shape.plain + shape.turned + shape.together))
     short, long = (1 - habits.slip) ** (2 * shape.together), (1 - habits.slip_long) ** (3 * shape.together)
-    once = (1 - habits.slip) ** (shape.plain + shape.turned) * (1 - tempted) ** shape.turned
-    return once * ((1 - habits.long_way) * short + habits.long_way * long)
+    elsewhere = (1 - habits.slip) ** (shape.plain + shape.turned) * (1 - tempted) ** shape.turned
+    return elsewhere * ((1 - habits.long_way) * short + habits.long_way * long)
 
 
 @pytest.mark.parametrize("world", [WORLD, EVEN], ids=lambda world: world.name)
-def test_success_by_level_is_the_closed_form(world: Stories) -> None:
+def test_success_by_level_agrees_with_the_closed_form(world: Stories) -> None:
     levels = [closed_form(world.habits, level) for level in LEVELS]
     for level, expected in zip(LEVELS, levels, strict=True):
         for problem in drawn(level, 4):
@@ -115,7 +118,7 @@ def test_success_by_level_is_the_closed_form(world: Stories) -> None:
     assert levels == pytest.approx(rounded[world.name], abs=0.006)
 
 
-def test_at_the_higher_levels_the_tempting_reading_is_the_popular_one() -> None:
+def test_at_the_higher_levels_the_tempting_reading_is_the_more_popular() -> None:
     for level in (4, 5):
         assert all(HABITS["stories"].tempted(read_story(problem.question)) > 0.5 for problem in drawn(level, 3))
         assert all(HABITS["stories-even"].tempted(read_story(problem.question)) <= 0.3 for problem in drawn(level, 3))
@@ -142,8 +145,8 @@ HASTY = Habits(tempted_per_clause=0.2, tempted_most=0.5, long_way=0.6, slip=0.1,
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-@pytest.mark.parametrize(("question", "prefix"), [*((STORY, one) for one in PREFIXES), (CANCELS, [])])
-def test_exact_success_is_that_of_the_policy_s_samples(question: str, prefix: list[str], temperature: float) -> None:
+@pytest.mark.parametrize(("question", "prefix"), [*((STORY, prefix) for prefix in PREFIXES), (CANCELS, [])])
+def test_exact_success_agrees_with_the_policys_samples(question: str, prefix: list[str], temperature: float) -> None:
     world = Stories("stories", HASTY)
     problem = world.parse(question)
     steps = tuple(Step(f"{text}\n\n", 1, Stop.STEP) for text in prefix)
@@ -162,18 +165,18 @@ def test_exact_success_is_that_of_the_policy_s_samples(question: str, prefix: li
     assert is_within(asyncio.run(grow()), trials, world.worth(problem, prefix, temperature))
 
 
-def test_success_counts_what_comes_right_by_accident() -> None:
-    """Two misreadings of this story make up for each other, which is why no drawn story is like it."""
+def test_success_includes_answers_that_are_right_by_accident() -> None:
+    """Two misreadings of this story cancel; drawn stories are never like this."""
     habits = Habits(tempted_per_clause=0.2, slip=0, slip_long=0)
     world, problem = Stories("stories", habits), WORLD.parse(CANCELS)
-    assert not faults_show(read_story(CANCELS))
+    assert not faults_end_wrong(read_story(CANCELS))
     assert world.worth(problem, []) == pytest.approx(0.6**2 + 0.4**2)
     assert world.worth(problem, ["Ben: 20 + 5 = 25"]) == pytest.approx(0.4)
     assert not world.reachable(problem, ["Ben: 20 + 5 = 25"])
 
 
 def everything(question: str, habits: Habits) -> Iterator[tuple[float, bool, str]]:
-    """All that the demonstrator may do: probability, whether valid throughout, answer."""
+    """All solutions that the demonstrator may give: (probability, whether all steps are valid, answer)."""
     story = read_story(question)
     todo = [(1.0, start(story))]
     while todo:
@@ -184,7 +187,7 @@ def everything(question: str, habits: Habits) -> Iterator[tuple[float, bool, str
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
-def test_of_a_drawn_story_no_fault_of_the_demonstrator_ends_right(level: int) -> None:
+def test_in_drawn_stories_every_fault_of_the_demonstrator_ends_wrong(level: int) -> None:
     for problem in drawn(level, 6 if level < 4 else 2):
         outcomes = list(everything(problem.question, WORLD.habits))
         assert sum(chance for chance, _, _ in outcomes) == pytest.approx(1)
@@ -194,7 +197,7 @@ def test_of_a_drawn_story_no_fault_of_the_demonstrator_ends_right(level: int) ->
 
 
 def careless(rng: np.random.Generator, problem: Problem, slip: float) -> list[str]:
-    """A solution by someone who may slip at every step, as often as it happens."""
+    """A solution of a solver who may slip at every step, any number of times."""
     story, state, steps = read_story(problem.question), start(read_story(problem.question)), list[str]()
     while state.answered is None:
         options = choices(story, state, Habits(1, 0.5, 0.5, 0, 0))
@@ -207,7 +210,7 @@ def careless(rng: np.random.Generator, problem: Problem, slip: float) -> list[st
     return steps
 
 
-def test_invalid_chains_rarely_end_right_even_of_careless_solvers() -> None:
+def test_invalid_solutions_rarely_end_right_even_from_careless_solvers() -> None:
     rng = np.random.default_rng(0)
     invalid = accidents = 0
     for level in LEVELS:
@@ -222,29 +225,29 @@ def test_invalid_chains_rarely_end_right_even_of_careless_solvers() -> None:
 
 
 @pytest.mark.parametrize("level", [4, 5])
-def test_misreadings_gather_on_few_wrong_answers(level: int) -> None:
-    """Without slips, every answer is that of one subset of misreadings, in the closed form's share."""
+def test_misreadings_agree_on_few_wrong_answers(level: int) -> None:
+    """Without slips, each answer belongs to a subset of misreadings, with the share of the closed form."""
     habits = Habits(slip=0, slip_long=0)
     for problem in drawn(level, 2):
-        told = Counter[str]()
+        shares = Counter[str]()
         for chance, _, answer in everything(problem.question, habits):
-            told[answer] += chance  # type: ignore[assignment]
+            shares[answer] += chance  # type: ignore[assignment]
         turned, tempted = turned_in(problem.question), habits.tempted(read_story(problem.question))
         expected = {
             str(list(solved(problem.question, chosen).values())[-1]): tempted ** len(chosen)
             * (1 - tempted) ** (len(turned) - len(chosen))
             for chosen in subsets(turned)
         }
-        assert dict(told) == pytest.approx(expected)
-        assert told.most_common(1)[0][0] != problem.answer
+        assert dict(shares) == pytest.approx(expected)
+        assert shares.most_common(1)[0][0] != problem.answer
 
 
 def ways(world: Stories, problem: Problem) -> tuple[float, float]:
-    """Success after the first step of the short and of the long way at the first two-way clause."""
+    """The chances of success after the first step of the short way and of the long way."""
     rng = np.random.default_rng(0)
     steps = demonstrate(rng, read_story(problem.question), Habits(0, 0, 0, 0, 0))
-    place = next(at for at, step in enumerate(steps) if " + " in step.split(":")[0])
-    clause = next(one for one in sentences(problem.question) if "together" in one).split()
+    place = next(index for index, step in enumerate(steps) if " + " in step.split(":")[0])
+    clause = next(sentence for sentence in sentences(problem.question) if "together" in sentence).split()
     amount, person = int(clause[2]), clause[7]
     number = solved(problem.question)[person]
     long = [*steps[:place], f"{amount} × {person}: {amount} × {number} = {amount * number}"]
@@ -253,7 +256,7 @@ def ways(world: Stories, problem: Problem) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("level", "least"), [(2, 1.2), (3, 2.0), (4, 2.0), (5, 3.0)])
-def test_valid_states_differ_in_success_by_way_and_hardly_in_the_even_world(level: int, least: float) -> None:
+def test_the_way_matters_for_success_except_in_the_even_world(level: int, least: float) -> None:
     for problem in drawn(level, 5):
         short, long = ways(WORLD, problem)
         assert short / long > least
@@ -261,7 +264,7 @@ def test_valid_states_differ_in_success_by_way_and_hardly_in_the_even_world(leve
         assert 1 < short / long < 1.1
 
 
-def test_the_popular_way_is_the_worse_one() -> None:
+def test_the_popular_way_is_worse() -> None:
     problem = WORLD.parse(STORY)
     story = read_story(STORY)
     state = advance(story, start(story), "Ben: 20 + 4 = 24")
@@ -313,7 +316,7 @@ def test_steps_are_read_and_judged(steps: list[str], fault: str, values: tuple[i
     assert WORLD.reachable(problem, steps) == (fault == VALID or steps[-1].startswith("Answer"))
 
 
-def test_an_answer_is_judged_by_its_number_and_its_chain() -> None:
+def test_an_answer_is_judged_by_its_number_and_its_steps() -> None:
     problem = WORLD.parse(STORY)
     chain = ["Ben: 20 + 4 = 24", "Ann + Ben: 20 + 24 = 44", "Cal: 3 × 44 = 132"]
     for answer, right in {
@@ -333,7 +336,7 @@ def test_an_answer_is_judged_by_its_number_and_its_chain() -> None:
     assert not WORLD.step_is_valid(problem, [*chain, "Answer: \\boxed{132}", chain[-1]])
 
 
-def test_a_way_is_part_of_the_state_as_long_as_it_matters() -> None:
+def test_the_way_is_part_of_the_state_as_long_as_it_matters() -> None:
     ask = "Dee has 2 times as many as Cal and Ben together. How many has Dee?"
     longer = WORLD.parse(STORY.replace("How many has Cal?", ask))
     short = ["Ben: 20 + 4 = 24", "Ann + Ben: 20 + 24 = 44", "Cal: 3 × 44 = 132"]
@@ -344,33 +347,33 @@ def test_a_way_is_part_of_the_state_as_long_as_it_matters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "says"),
+    ("question", "message"),
     [
         ("", "write it like"),
         ("Ann has 20 beads.", "write it like"),
         ("Ann has 20 beads. How many has Ann?", "1 to 12 sentences"),
         ("Ann has some beads. Ben has 2 more than Ann. How many has Ben?", "write it like"),
-        ("Ann has 20 beads. Ben has half as many as Ann. How many has Ben?", "is none that a story"),
+        ("Ann has 20 beads. Ben has half as many as Ann. How many has Ben?", "have no sentence like"),
         ("Ann has 20 beads. Ben has 2 more than Cal. How many has Ben?", "one new person"),
         ("Ann has 20 beads. Ann has 2 more than Ann. How many has Ann?", "one new person"),
         ("Ann has 20 beads. Ann has 2 times as many as Ben. How many has Ben?", "one new person"),
         ("Ann has 20 beads. Ben has 2 times as many as Ann and Ann together. How many has Ben?", "one new person"),
         ("Ann has 20 beads. Ben has 2 more than Ann. How many has Ann?", "How many has Ben"),
-        ("Ann has 20 beads. Ann: Ben has 2 more than Ann. How many has Ben?", "tells of Ben, not of Ann"),
+        ("Ann has 20 beads. Ann: Ben has 2 more than Ann. How many has Ben?", "number of Ben, not of Ann"),
         ("Ann has 20 beads. Ben has 20 fewer than Ann. How many has Ben?", "Ben would have 0"),
         ("Ann has 20 beads. Ben has 1000 more than Ann. How many has Ben?", "1 to 999"),
-        ("Ann has 900 beads. Ben has 900 times as many as Ann. How many has Ben?", "above 9990"),
+        ("Ann has 900 beads. Ben has 900 times as many as Ann. How many has Ben?", "everyone has 1 to 9990"),
         ("Ann has 20 beads. " + "Ben has 2 more than Ann. " * 900 + "How many has Ben?", "write it like"),
     ],
     ids=lambda text: text[:24],
 )  # fmt: skip
-def test_a_question_that_is_none_gets_a_clear_error(question: str, says: str) -> None:
-    with pytest.raises(InputError, match=says) as raised:
+def test_other_texts_get_a_clear_error(question: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
         WORLD.parse(question)
     assert len(str(raised.value)) < 400
 
 
-def test_a_question_outside_of_the_training_is_remarked() -> None:
+def test_a_question_unlike_the_training_questions_gets_a_remark() -> None:
     assert WORLD.remark(WORLD.parse(STORY)) is None
     for odd in (STORY.replace("beads", "ducks"), STORY.replace("20", "200")):
         assert "outside" in str(WORLD.remark(WORLD.parse(odd)))
@@ -378,10 +381,10 @@ def test_a_question_outside_of_the_training_is_remarked() -> None:
 
 
 def test_people_are_renamed_in_the_order_of_the_story() -> None:
-    told = STORY.replace("Ann", "Zoe").replace("Ben", "Ann")
-    assert told != STORY
-    assert WORLD.parse(told).question == HEADED == WORLD.parse(HEADED).question
-    assert WORLD.parse(told).answer == WORLD.parse(STORY).answer
+    renamed = STORY.replace("Ann", "Zoe").replace("Ben", "Ann")
+    assert renamed != STORY
+    assert WORLD.parse(renamed).question == HEADED == WORLD.parse(HEADED).question
+    assert WORLD.parse(renamed).answer == WORLD.parse(STORY).answer
 
 
 def test_the_demonstrator_samples_by_key_and_counts_words() -> None:
@@ -402,12 +405,12 @@ def test_the_demonstrator_samples_by_key_and_counts_words() -> None:
     assert len({path.text for path in greedy}) == 1
 
 
-def test_what_the_demonstrator_cannot_do_is_said() -> None:
+def test_errors_say_what_the_demonstrator_cannot_do() -> None:
     problem = WORLD.problem(1, 0)
     policy = find_policy("demonstrator", "stories-even")
     assert policy == DemonstratorPolicy(EVEN.habits)
-    for sampling, says in ((Sampling(top_p=0.9), "top_p"), (Sampling(max_step_tokens=5), "max_step_tokens")):
-        with pytest.raises(InputError, match=says):
+    for sampling, message in ((Sampling(top_p=0.9), "top_p"), (Sampling(max_step_tokens=5), "max_step_tokens")):
+        with pytest.raises(InputError, match=message):
             policy.open(problem, sampling)
     with pytest.raises(InputError, match="state or minilm"):
         policy.open(problem, Sampling()).hidden((0,))
@@ -415,11 +418,11 @@ def test_what_the_demonstrator_cannot_do_is_said() -> None:
         find_policy("demonstrator", "countdown")
     with pytest.raises(InputError, match="slip"):
         Habits(slip=1.5)
-    with pytest.raises(InputError, match="`after` has to be 0"):
+    with pytest.raises(InputError, match="leave `after` at 0"):
         WORLD.demonstration(np.random.default_rng(0), 1, 1)
 
 
-def test_where_no_model_is_bundled_the_next_step_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
+def test_if_no_model_is_bundled_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
     monkeypatch.setattr(registry, "bundled", lambda world, part, name: tmp_path / world / part)
     for find, other in ((registry.find_policy, "--policy 'demonstrator'"), (registry.find_reward, "--reward 'dial")):
         with pytest.raises(InputError, match=r"rollwise world train stories-even") as raised:
@@ -435,22 +438,22 @@ def solve(problem: Problem, strategy: str, budget: int, **fields: object) -> rol
 @pytest.mark.parametrize(("level", "temperature"), [(4, 1.0), (4, 0.8)])
 def test_plain_samples_cover_what_the_exact_success_predicts(level: int, temperature: float) -> None:
     budget, problems = 8, drawn(level, 60)
-    covered = sum(solve(one, "temperature", budget, temperature=temperature).covered for one in problems)
-    chances = [1 - (1 - WORLD.worth(one, [], temperature)) ** budget for one in problems]
+    covered = sum(solve(problem, "temperature", budget, temperature=temperature).covered for problem in problems)
+    chances = [1 - (1 - WORLD.worth(problem, [], temperature)) ** budget for problem in problems]
     assert is_within(covered, len(problems), float(np.mean(chances)))
 
 
 def test_search_with_a_fair_reward_beats_plain_samples_and_votes() -> None:
     problems = drawn(5, 12)
-    searched = [solve(one, "dora", 32) for one in problems]
-    plain = [solve(one, "temperature", 32, vote="majority") for one in problems]
+    searched = [solve(problem, "dora", 32) for problem in problems]
+    plain = [solve(problem, "temperature", 32, vote="majority") for problem in problems]
     assert all(solution.vote == "weighted_majority" for solution in searched)
-    assert sum(one.right for one in searched) > sum(one.right for one in plain) + 3
-    assert sum(one.covered for one in plain) > sum(one.right for one in plain)
-    assert all(len(one.finished) == 32 for one in searched)
+    assert sum(solution.right for solution in searched) > sum(solution.right for solution in plain) + 3
+    assert sum(solution.covered for solution in plain) > sum(solution.right for solution in plain)
+    assert all(len(solution.finished) == 32 for solution in searched)
 
 
-def test_the_worth_reward_is_the_exact_chance_plus_noise_common_to_a_state() -> None:
+def test_the_worth_reward_is_the_exact_chance_plus_noise_that_a_state_shares() -> None:
     problem = WORLD.problem(4, 0)
 
     async def grown() -> list[Path]:
@@ -463,8 +466,8 @@ def test_the_worth_reward_is_the_exact_chance_plus_noise_common_to_a_state() -> 
         return [Path(path.key[:-1], path.steps) for path in paths]
 
     def rewards(reward: DialReward, paths: list[Path]) -> list[float]:
-        found = asyncio.run(reward.open(problem, 0).score(paths))
-        return [one for one in found if isinstance(one, float)]
+        scores = asyncio.run(reward.open(problem, 0).score(paths))
+        return [score for score in scores if isinstance(score, float)]
 
     paths = asyncio.run(grown())
     steps = [whole_steps(path.text, WORLD.separator) for path in paths]
@@ -477,13 +480,13 @@ def test_the_worth_reward_is_the_exact_chance_plus_noise_common_to_a_state() -> 
     assert len(by_state) < len(paths)
 
 
-def test_worth_is_known_where_somebody_demonstrates_only() -> None:
+def test_the_worth_reward_needs_a_world_with_a_demonstrator() -> None:
     assert isinstance(find_reward("worth(0.1,1)", "stories"), DialReward)
     with pytest.raises(InputError, match="does not know the worth"):
         find_reward("worth(0.1,1)", "countdown")
 
 
-def test_a_step_of_absurdly_long_numbers_is_a_broken_one() -> None:
+def test_a_step_with_absurdly_long_numbers_is_broken() -> None:
     problem = WORLD.parse(STORY)
     assert not WORLD.step_is_valid(problem, [f"Ben: 20 + 4 = {'2' * 5000}"])
     assert not WORLD.step_is_valid(problem, [f"Ben: {'2' * 5000} + 4 = 24"])

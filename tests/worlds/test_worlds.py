@@ -1,4 +1,4 @@
-"""What every bundled world promises, held for each of them. A new world is added to WORLDS and PERFECT."""
+"""The promises of every bundled world. To add a world, add it to WORLDS and PERFECT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rollwise.search.runner import Runner
 from rollwise.testing.worlds import WORLD_CHECKS, WorldCase, demonstrations
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.demonstrator import Habits
-from rollwise.worlds.stories import NAMES, THINGS, Stories
+from rollwise.worlds.stories import Stories
+from rollwise.worlds.story_drawing import NAMES, THINGS
 
 FAULTLESS = Habits(tempted_per_clause=0, slip=0, slip_long=0, long_way=0.5)
 PERFECT: dict[str, World] = {
@@ -31,7 +32,7 @@ each_world = pytest.mark.parametrize("name", WORLDS)
 
 
 def canonical(problem: Problem) -> Hashable:
-    """A question without what does not matter: the order of the numbers in the one world, all names in the other."""
+    """A question without irrelevant detail: the order of the numbers in countdown, names and things in stories."""
     if problem.world == "countdown":
         *numbers, target = map(int, re.findall(r"\d+", problem.question))
         return (*sorted(numbers), target)
@@ -42,7 +43,7 @@ def canonical(problem: Problem) -> Hashable:
 
 @each_world
 @pytest.mark.parametrize("check", WORLD_CHECKS, ids=lambda check: check.__name__)
-def test_a_world_holds_what_it_promises(name: str, check: Callable[[WorldCase], None]) -> None:
+def test_a_world_keeps_its_promises(name: str, check: Callable[[WorldCase], None]) -> None:
     assert set(PERFECT) == set(WORLDS)
     check(WorldCase(find_world(name), PERFECT[name], canonical))
 
@@ -55,17 +56,17 @@ def test_a_state_can_be_read_back(name: str) -> None:
 
 
 @each_world
-def test_answers_are_voted_on_where_they_cannot_be_checked(name: str) -> None:
+def test_answers_that_cannot_be_checked_are_voted_on(name: str) -> None:
     world, reward = find_world(name), DialReward(find_world(name), 0.2, 0.0)
     config = Config.of(world=name, reward=reward, policy=reward, directions="state")
-    assert Runner(config).vote == ("verified" if world.checkable else "weighted_majority")
+    assert Runner(config).parts.config.vote == ("verified" if world.checkable else "weighted_majority")
     if not world.checkable:
         with pytest.raises(InputError, match=r"cannot be checked.*weighted_majority"):
             Runner(config.model_copy(update={"vote": "verified"}))
 
 
 def test_both_worlds_of_stories_ask_the_same_questions() -> None:
-    one, other = find_world("stories"), find_world("stories-even")
-    for level in one.levels:
-        pairs = [(one.problem(level, seed), other.problem(level, seed)) for seed in range(3)]
+    stories, even = find_world("stories"), find_world("stories-even")
+    for level in stories.levels:
+        pairs = [(stories.problem(level, seed), even.problem(level, seed)) for seed in range(3)]
         assert all(first.id == second.id and first.question == second.question for first, second in islice(pairs, 3))

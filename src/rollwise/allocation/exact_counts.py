@@ -1,4 +1,4 @@
-"""The counts that make the chance that all rollouts fail least, whatever is believed of each path."""
+"""The counts that minimise the chance that every rollout fails, given a belief about each path."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from rollwise.core import FloatArray, IntArray
 from rollwise.errors import InputError
 
-_TIE = 1e-12  # quotients closer than this, relatively, are equal
-_AT_ONCE = 1024  # so many quotients × paths are tried at once
-_TABLE = 2**13  # up to so many quotients are all computed
-_CONFIDENT = 1e6  # from this κ on, sums over paths lose digits of a level
+_TIE = 1e-12  # quotients whose relative difference is smaller are equal
+_AT_ONCE = 1024  # quotients × paths that one step of the bisection tries
+_TABLE = 2**13  # up to this many quotients, all are computed
+_CONFIDENT = 1e6  # from this κ on, sums over paths lose digits of the level
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
@@ -27,29 +27,33 @@ def optimal_counts(
     spent: IntArray | None = None,
     relaxed: FloatArray | None = None,
 ) -> IntArray:
-    """The counts B (k,) that sum to the width and make Π E[(1 - p_i)^B_i] least, p_i ~ Beta(κ_i m_i, κ_i(1 - m_i)).
+    """Returns the counts B (k,) that sum to the width and minimise Π E[(1 - p_i)^B_i].
 
-    The gain of a path's next rollout is -log(1 - q) with q = κ_i m_i / (κ_i + B_i), and falls with B_i, so handing out
-    one rollout after the other to the largest q is exact: a divisor method with signposts s + κ_i. A bisection finds
-    the quotient λ that the last rollout is worth; B_i is the number of quotients above it. Among quotients equal to
-    within 1e-12 the path with fewer rollouts comes first, then the earlier position.
+    Each p_i ~ Beta(κ_i m_i, κ_i(1 - m_i)), with `mean` m (k,) in [0, 1] and `concentration` κ (k,). The next rollout of
+    a path gains -log(1 - q) with q = κ_i m_i / (κ_i + B_i), which falls with B_i. So it is exact to hand out one
+    rollout after another to the largest q: a divisor method with signposts s + κ_i. If there are few quotients, all are
+    computed; otherwise a bisection finds the quotient λ that the last rollout is worth, and B_i is the number of
+    quotients above it. Of quotients that are equal to within 1e-12, the path with fewer rollouts comes first, then the
+    earlier position.
 
-    `spent` (k,) are rollouts that each path has had before and count in its quotient. `floors` and `caps` bound each
-    path's count. `relaxed` (k,), where the caller knows them, are the `relaxed_counts`, which spare looking at most
-    quotients. Raises InputError where the bounds leave no way to hand out the width.
+    `spent` (k,) counts the rollouts that each path has already had; they enter its quotient. `floors` and `caps` (k,)
+    bound each path's count. A caller that has the `relaxed_counts` passes them as `relaxed` (k,), so that most
+    quotients need not be computed. Raises InputError if the width cannot be handed out within the bounds.
     """
     lower, upper = _bounds(len(mean), width, floors, caps)
-    had = np.zeros_like(lower) if spent is None else spent
+    before = np.zeros_like(lower) if spent is None else spent
     most = width if relaxed is None else _most(relaxed, concentration, width)
     if len(mean) * most > _TABLE:
-        return fill_evenly(*_contested(mean, concentration, had, width, lower, upper), width)
-    return fill_evenly(*_tabulated(mean, concentration, had, width, most, floors, caps), width)
+        return fill_evenly(*_contested(mean, concentration, before, width, lower, upper), width)
+    return fill_evenly(*_tabulated(mean, concentration, before, width, most, floors, caps), width)
 
 
 def _most(relaxed: FloatArray, concentration: FloatArray, width: int) -> int:
-    """How many of a path's quotients are enough. At the level of the relaxed counts B it has at most ⌊B⌋ + 1, all paths
-    together no fewer than the width, so that the last quotient handed out is no smaller; one more allows for rounding.
-    With a very large κ many of a path's quotients may tie.
+    """Returns how many of a path's quotients are enough.
+
+    At the level of the relaxed counts B, a path has at most ⌊B⌋ + 1 quotients, and all paths together have at least
+    the width. So the last quotient handed out is no smaller than that level. One more quotient allows for rounding. For
+    a very large κ many quotients of a path may tie, so all are needed.
     """
     return min(width, int(relaxed.max()) + 2) if concentration.max() < _CONFIDENT else width
 
@@ -57,15 +61,15 @@ def _most(relaxed: FloatArray, concentration: FloatArray, width: int) -> int:
 def _tabulated(
     mean: FloatArray,
     concentration: FloatArray,
-    had: IntArray,
+    spent: IntArray,
     width: int,
     most: int,
     floors: IntArray | None,
     caps: IntArray | None,
 ) -> tuple[IntArray, IntArray]:
-    """The counts without and with the quotients that tie with the last, from a table of each path's first `most`."""
+    """Returns the counts (k,) without and with the quotients that tie with the last, from each path's first `most`."""
     rollouts = np.arange(max(1, most))
-    quotients = mean[:, None] / (1 + (had[:, None] + rollouts) / concentration[:, None])
+    quotients = mean[:, None] / (1 + (spent[:, None] + rollouts) / concentration[:, None])
     if floors is not None:
         quotients[rollouts < floors[:, None]] = np.inf
     if caps is not None:
@@ -76,20 +80,20 @@ def _tabulated(
 
 
 def _contested(
-    mean: FloatArray, concentration: FloatArray, had: IntArray, width: int, lower: IntArray, upper: IntArray
+    mean: FloatArray, concentration: FloatArray, spent: IntArray, width: int, lower: IntArray, upper: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """The same by narrowing down the last quotient, for many paths or rollouts."""
+    """Returns what `_tabulated` returns, for many paths or rollouts: a bisection narrows down the last quotient."""
 
     def above(quotient: float | FloatArray) -> FloatArray:
-        return np.fmin(np.fmax(np.ceil(_level_rollouts(mean, concentration, had, quotient)), lower), upper)
+        return np.fmin(np.fmax(np.ceil(_level_rollouts(mean, concentration, spent, quotient)), lower), upper)
 
     least, most = lower, upper
-    for high, low in _narrowing(above, width, _below_level(mean, concentration, had, width, upper), mean):
+    for high, low in _narrowing(above, width, _below_level(mean, concentration, spent, width, upper), mean):
         least = above(high * (1 + _TIE)).astype(np.int64)
         if least.sum() == width:
             return least, least
         most = upper if low == 0 else above(low * (1 - _TIE)).astype(np.int64)
-        quotients = (mean / (1 + (least + had) / concentration))[most > least]
+        quotients = (mean / (1 + (least + spent) / concentration))[most > least]
         if (most - least).max() == 1 and quotients.max() <= quotients.min() * (1 + _TIE):
             break
     return least, most
@@ -104,43 +108,48 @@ def relaxed_counts(
     caps: IntArray | None = None,
     spent: IntArray | None = None,
 ) -> FloatArray:
-    """`optimal_counts` for rollouts that can be divided: B_i = κ_i (m_i / λ - 1) - spent_i within the path's bounds, λ
-    such that they sum to the width. Where several paths tie at an infinite κ they share what there is.
+    """Returns the `optimal_counts` of rollouts that can be divided.
+
+    B_i = κ_i (m_i / λ - 1) - spent_i, clipped to the path's bounds, with λ such that the counts sum to the width. Paths
+    that tie at an infinite κ share the rollouts that are left.
     """
     lower, upper = _bounds(len(mean), width, floors, caps)
-    had = np.zeros_like(lower) if spent is None else spent
+    before = np.zeros_like(lower) if spent is None else spent
     if lower.sum() == width:
         return lower.astype(np.float64)
     if caps is None and concentration.max() < _CONFIDENT and mean.max() > 0:
-        return _filled(mean, concentration, had, width, lower)
+        return _filled(mean, concentration, before, width, lower)
 
     def at(quotient: float | FloatArray) -> FloatArray:
-        return np.fmin(np.fmax(_level_rollouts(mean, concentration, had, quotient), lower), upper)
+        return np.fmin(np.fmax(_level_rollouts(mean, concentration, before, quotient), lower), upper)
 
-    for high, low in _narrowing(at, width, _below_level(mean, concentration, had, width, upper), mean):
+    for high, low in _narrowing(at, width, _below_level(mean, concentration, before, width, upper), mean):
         least, most = at(high), upper if low == 0 else at(low)
-        if np.all((least == most) | ((least > lower) & (most < upper))):  # between these each is a line in 1 / λ
+        if np.all((least == most) | ((least > lower) & (most < upper))):  # between these, each count is linear in 1 / λ
             break
     between = float((most - least).sum())
     return least + (most - least) * ((width - float(least.sum())) / between if between > 0 else 0.0)
 
 
-def _filled(mean: FloatArray, concentration: FloatArray, had: IntArray, width: float, lower: IntArray) -> FloatArray:
-    """`relaxed_counts` in closed form: the first n paths, by the quotient κm / (κ + spent + floor) from which on they
-    take more than their floor, share at λ = Σκm / (width - Σ all floors + Σ(κ + spent + floor)), sums over those n.
+def _filled(mean: FloatArray, concentration: FloatArray, spent: IntArray, width: float, lower: IntArray) -> FloatArray:
+    """Returns `relaxed_counts` in closed form.
+
+    A path takes more than its floor below the quotient κm / (κ + spent + floor). Sorted by that quotient, the first n
+    paths share at λ = Σκm / (width - Σ all floors + Σ(κ + spent + floor)), with the other sums over those n.
     """
-    start = concentration + had + lower
+    start = concentration + spent + lower
     weight = concentration * mean
     order = (-weight / start).argsort(kind="stable")
     weight, start = weight[order], start[order]
     levels = weight.cumsum() / (width - lower.sum() + start.cumsum())
     sharing = max(1, int((weight > levels * start).sum()))
-    return np.maximum(concentration * (mean / levels[sharing - 1] - 1) - had, lower)
+    return np.maximum(concentration * (mean / levels[sharing - 1] - 1) - spent, lower)
 
 
 def fill_evenly(least: IntArray, most: IntArray, total: int) -> IntArray:
-    """Counts (k,) between `least` and `most` that sum to `total`: the lowest count is raised first, then the earlier
-    position.
+    """Returns counts (k,) between `least` and `most` that sum to `total`.
+
+    It raises the lowest count first; of equal counts, the one at the earlier position.
     """
     counts, spare = least.astype(np.int64), most - least
     if spare.max(initial=0) <= 1:
@@ -163,24 +172,25 @@ def greedy_counts(
     floors: IntArray | None = None,
     caps: IntArray | None = None,
 ) -> IntArray:
-    """The counts (k,) that sum to the width and make Σ_i log M_i(B_i) least, for any M_i log-convex in B: every prior
-    on p has such an M (Cauchy and Schwarz), and a direction's failure is one too.
+    """Returns the counts (k,) that sum to the width and minimise Σ_i log M_i(B_i), for any M_i that is log-convex in B.
 
-    `log_failures` yield log M_i(0), log M_i(1), … one after the other. A heap hands out rollouts by their gain, ties to
-    the smaller count, then the earlier position. Raises InputError where the bounds leave no way to hand out the width.
+    M is log-convex for every prior on p (Cauchy-Schwarz), and for the failure of a direction. Each of `log_failures`
+    yields log M_i(0), log M_i(1), … in turn. A heap hands out one rollout after another to the largest gain; ties go to
+    the smaller count, then to the earlier position. Raises InputError if the width cannot be handed out within the
+    bounds.
     """
     lower, upper = _bounds(len(log_failures), width, floors, caps)
     counts = np.zeros(len(log_failures), dtype=np.int64)
-    values = [next(one) for one in log_failures]
+    values = [next(failures) for failures in log_failures]
     heap: list[tuple[float, int, int]] = []
 
     def advance(index: int) -> float:
         before, values[index] = values[index], next(log_failures[index])
         return 0.0 if before == -math.inf else before - values[index]
 
-    for index, one in enumerate(log_failures):
+    for index, failures in enumerate(log_failures):
         for _ in range(int(lower[index])):
-            values[index] = next(one)
+            values[index] = next(failures)
         counts[index] = lower[index]
         if counts[index] < upper[index]:
             heap.append((-advance(index), int(counts[index]), index))
@@ -193,76 +203,49 @@ def greedy_counts(
     return counts
 
 
-def greedy_by_cost(mean: FloatArray, concentration: FloatArray, costs: FloatArray, budget: float) -> IntArray:
-    """Counts (k,) of rollouts that cost `costs` (k,) each, in tokens say, and together at most `budget`: a heuristic.
-
-    The next rollout goes where the gain per cost is largest among those that still fit. With unlike costs the problem
-    is a knapsack and this need not be optimal; with equal costs it is `optimal_counts`. Raises InputError for a cost
-    that is not above 0.
-    """
-    if not np.all(costs > 0) or not np.all(np.isfinite(costs)):
-        raise InputError("what a rollout costs is finite and above 0; estimate its tokens")
-    counts = np.zeros(len(mean), dtype=np.int64)
-
-    def entry(index: int) -> tuple[float, int, int]:
-        quotient = float(mean[index] / (1 + counts[index] / concentration[index]))
-        gain = math.inf if quotient == 1 else -math.log1p(-quotient)
-        return -gain / float(costs[index]), int(counts[index]), index
-
-    heap = [entry(index) for index in range(len(mean))]
-    heapq.heapify(heap)
-    left = float(budget)
-    while heap:
-        _, _, index = heapq.heappop(heap)
-        if costs[index] <= left:
-            left -= float(costs[index])
-            counts[index] += 1
-            heapq.heappush(heap, entry(index))
-    return counts
-
-
 def _level_rollouts(
-    mean: FloatArray, concentration: FloatArray, had: IntArray, quotient: float | FloatArray
+    mean: FloatArray, concentration: FloatArray, spent: IntArray, quotient: float | FloatArray
 ) -> FloatArray:
-    """How many rollouts (k,), as a real number, bring each path's quotient κm / (κ + spent + B) down to this one above
-    0; NaN where an infinite κ leaves that open.
+    """Returns how many rollouts B (k,), as real numbers, lower each path's κm / (κ + spent + B) to `quotient` > 0.
+
+    NaN if κ is infinite and any number would do.
     """
-    return concentration * (mean / quotient - 1) - had
+    return concentration * (mean / quotient - 1) - spent
 
 
-def _below_level(mean: FloatArray, concentration: FloatArray, had: IntArray, width: float, upper: IntArray) -> float:
-    """A quotient, above 0 where that is easy, at which all paths together take more than the width.
+def _below_level(mean: FloatArray, concentration: FloatArray, spent: IntArray, width: float, upper: IntArray) -> float:
+    """Returns a quotient at which all paths together take more than the width, above 0 if that is easy to find.
 
-    Σ_i [κ_i (m_i / λ - 1) - spent_i] is the width at λ = Σκm / (width + Σκ + Σspent); with counts of at least 0, and of
-    more than that for smaller λ, all take no less. Where caps bind that need not be so.
+    Σ_i [κ_i (m_i / λ - 1) - spent_i] is the width at λ = Σκm / (width + Σκ + Σspent). Counts are at least 0, so all
+    paths take at least the width there, and more at a smaller λ. This need not hold if caps bind.
     """
     if upper.min() < width:
         return 0.0
-    level = float((concentration * mean).sum() / (width + concentration.sum() + had.sum())) / 2
+    level = float((concentration * mean).sum() / (width + concentration.sum() + spent.sum())) / 2
     return level if 0 < level < math.inf else 0.0
 
 
 def _narrowing(
     counts: Callable[[FloatArray], FloatArray], width: float, low: float, mean: FloatArray
 ) -> Iterator[tuple[float, float]]:
-    """Ever closer quotients (high, low), down to neighbours: at `high` all `counts` together are at most the width, at
-    `low` more, unless that is 0.
+    """Yields ever closer quotients (high, low), down to neighbouring floats.
 
-    A bisection from the largest mean, where no path takes more than it has to. Of few paths many quotients (n, 1) are
-    tried at once, since numpy takes as long for one: `counts` gives those of each (n, k).
+    At `high` all `counts` together are at most the width; at `low` they are more, unless `low` is 0. The bisection
+    starts from the largest mean, where no path takes more than it has to. If there are few paths, each step tries
+    several quotients (n, 1), since numpy takes as long for one; `counts` then returns (n, k).
     """
-    ends = np.array([low, float(mean.max()) or 2.0])
-    bottom, top = ends.view(np.int64).tolist()  # floats of one sign are ordered as the integers of their bits
+    high = float(mean.max()) or 2.0
     several = max(1, min(31, _AT_ONCE // len(mean)))
+    fractions = np.arange(1, several + 1) / (several + 1)
     while True:
-        if top - bottom > 1:
-            cuts = bottom + max(1, (top - bottom) // (several + 1)) * np.arange(1, several + 1)
-            cuts = cuts[cuts < top]
-            first = int((counts(cuts.view(np.float64)[:, None]).sum(axis=1) > width).sum())
-            bottom, top = int(cuts[first - 1]) if first else bottom, int(cuts[first]) if first < len(cuts) else top
-        high, low = np.array([top, bottom]).view(np.float64).tolist()
+        cuts = low + (high - low) * fractions
+        cuts = cuts[(low < cuts) & (cuts < high)]
+        if len(cuts):
+            too_low = int((counts(cuts[:, None]).sum(axis=1) > width).sum())
+            ends = [low, *cuts.tolist(), high]
+            low, high = ends[too_low], ends[too_low + 1]
         yield high, low
-        if top - bottom <= 1:
+        if not len(cuts):
             return
 
 

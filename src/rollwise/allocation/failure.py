@@ -1,4 +1,4 @@
-"""What a belief about each path says: the chance that all its rollouts fail, alone and with its direction's."""
+"""The chance that every rollout of a path, or of a direction, fails, given a belief about it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from numpy.typing import ArrayLike
 from rollwise.core import Belief, FloatArray
 from rollwise.errors import InputError
 
-_SHIFT = 16  # Stirling's series is used from here on, where four terms leave 1e-14
-_NEGLIGIBLE = 60.0  # exp(-60): what is lighter by so much changes no digit
+_SHIFT = 16  # Stirling's series is used from here on; its four terms leave an error of 1e-14
+_NEGLIGIBLE = 60.0  # a term that is smaller by a factor of exp(-60) changes no digit
 
 
 def check_belief(belief: Belief, count: int) -> None:
-    """Raises InputError unless the belief is about `count` candidates: means in [0, 1], concentrations above 0
-    (infinity is certainty), a correlation in (0, 1], and rollouts spent of at least 0.
+    """Raises InputError unless the belief is about `count` candidates and its values are possible.
+
+    Means lie in [0, 1], concentrations above 0 (infinity is certainty), the correlation in (0, 1]; the size exponent is
+    finite, and spent rollouts are at least 0.
     """
-    for name, known in (("mean", belief.mean), ("concentration", belief.concentration), ("spent", belief.spent)):
-        if known is not None and known.shape != (count,):
-            raise InputError(f"{count} scores need a belief's {name} for each, not {known.shape}")
+    for name, values in (("mean", belief.mean), ("concentration", belief.concentration), ("spent", belief.spent)):
+        if values is not None and values.shape != (count,):
+            raise InputError(f"{count} scores need a belief's {name} for each, not {values.shape}")
     if not (belief.mean.min() >= 0 and belief.mean.max() <= 1):
         raise InputError("a belief's mean is a chance to end right: calibrate the scores into [0, 1]")
     if not belief.concentration.min() > 0:
@@ -35,18 +37,18 @@ def check_belief(belief: Belief, count: int) -> None:
         raise InputError("rollouts spent are counted from 0 up")
 
 
-# The chance that every rollout fails
+# Rollouts that share one chance
 
 
 def log_expected_failure(mean: ArrayLike, concentration: ArrayLike, rollouts: ArrayLike) -> FloatArray:
-    """Log E[(1 - p)^B] for p ~ Beta(κm, κ(1 - m)): the log chance that B rollouts of one p all fail.
+    """Returns log E[(1 - p)^B] for p ~ Beta(κm, κ(1 - m)): the log chance that B rollouts with one chance p all fail.
 
-    It is betaln(κm, κ(1 - m) + B) - betaln(κm, κ(1 - m)), put so that a large κ costs no digits and a B of a million
-    leaves nine. κ = inf is B log(1 - m); m = 0 is 0, and m = 1 is -inf from the first rollout on. Arguments
-    broadcast; B may be any real ≥ 0.
+    This is betaln(κm, κ(1 - m) + B) - betaln(κm, κ(1 - m)), in a form that loses no digits at a large κ and keeps nine
+    at B = 10^6. κ = inf gives B log(1 - m); m = 0 gives 0; m = 1 gives -inf from the first rollout on. The arguments
+    broadcast; B may be any real number ≥ 0. For every B = 0 .. N, `log_failures` is faster.
     """
-    known = (np.asarray(part, dtype=np.float64) for part in (mean, concentration, rollouts))
-    m, kappa, b = np.broadcast_arrays(*known)
+    arrays = (np.asarray(argument, dtype=np.float64) for argument in (mean, concentration, rollouts))
+    m, kappa, b = np.broadcast_arrays(*arrays)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = b * np.log1p(-kappa * m / (kappa + _SHIFT))
         value = ratio + _log_rising(kappa * (1 - m), b) - _log_rising(kappa, b)
@@ -55,7 +57,7 @@ def log_expected_failure(mean: ArrayLike, concentration: ArrayLike, rollouts: Ar
 
 
 def _log_rising(x: FloatArray, b: FloatArray) -> FloatArray:
-    """Log Γ(x + B) / Γ(x) - B log(x + 16)."""
+    """Returns log Γ(x + B) / Γ(x) - B log(x + 16)."""
     y = x + _SHIFT
     below = sum(np.log((x + step) / (x + step + b)) for step in range(_SHIFT))
     return below + (y + b - 0.5) * np.log1p(b / y) - b + _stirling(y + b) - _stirling(y)
@@ -65,33 +67,49 @@ def _stirling(z: FloatArray) -> FloatArray:
     return (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * z**2)) / z**2) / z**2) / z
 
 
+def log_failures(mean: FloatArray, concentration: float, most: int) -> FloatArray:
+    """Returns log E[(1 - p)^B] for B = 0 .. most: (J,) → (J, most + 1), with p ~ Beta(κm, κ(1 - m)).
+
+    Rollout t + 1 fails after t failures with chance 1 - m / (1 + t/κ), so this is a cumulative sum of logs. `mean` (J,)
+    lies in [0, 1]; at m = 1 every B above 0 gives -inf. κ may be infinite.
+    """
+    table = np.zeros((len(mean), most + 1))
+    with np.errstate(divide="ignore"):
+        steps = np.log1p(-mean[:, None] / (1 + np.arange(most) / concentration))
+    steps.cumsum(axis=1, out=table[:, 1:])
+    return table
+
+
+# Rollouts of a direction
+
+
 def sharing(concentration: float, correlation: float) -> tuple[float, float]:
-    """κ_j of what the members of a direction share, and τ of what each has of its own.
+    """Returns (κ_j, τ): the concentration of what the members of a direction share, and of what each has alone.
 
     With p_j ~ Beta(κ_j m, κ_j(1 - m)) and p_i | p_j ~ Beta(τ p_j, τ(1 - p_j)), every p_i has mean m and variance
-    m(1 - m) / (κ + 1), and two of a direction correlate by ρ, where κ_j + 1 = (κ + 1) / ρ and τ = κ / (1 - ρ). The
-    first two moments are those of Beta(κm, κ(1 - m)); for ρ < 1 the distribution of p_i is not exactly that Beta.
+    m(1 - m) / (κ + 1), and two members of a direction correlate by ρ, if κ_j + 1 = (κ + 1) / ρ and τ = κ / (1 - ρ).
+    These two moments are those of Beta(κm, κ(1 - m)); for ρ < 1 the distribution of p_i is not exactly that Beta.
     """
     own = math.inf if correlation == 1 else concentration / (1 - correlation)
     return (concentration + 1 - correlation) / correlation, own
 
 
 class _Shared:
-    """The failure of rollouts of one direction, as they are added.
+    """The chance that all rollouts of one direction fail, updated as rollouts are added.
 
-    A member's rollout number s + 1 fails with chance (τu + s) / (τ + s) after s failures, u = 1 - p_j: that is
-    (1 - π) + πu with π = τ / (τ + s). It is a fresh draw of u with chance π, and certain to fail else, as in Pólya's
-    urn. So the failure of all is Σ_n P(n are fresh) E[u^n]: positive terms, of which each has a closed form.
+    Rollout s + 1 of a member fails with chance (τu + s) / (τ + s) after s failures, where u = 1 - p_j. That is
+    (1 - π) + πu with π = τ / (τ + s): with chance π it is a fresh draw of u, otherwise it is certain to fail, as in
+    Pólya's urn. So the chance that all fail is Σ_n P(n are fresh) E[u^n], a sum of positive terms with closed forms.
     """
 
     def __init__(self, mean: float, concentration: float, correlation: float) -> None:
-        self.mean = mean
+        self.mean = np.array([mean])
         self.common, self.own = sharing(concentration, correlation)
-        self.first, self.chances = 0, np.zeros(1)  # log P(first + index are fresh)
+        self.first, self.chances = 0, np.zeros(1)  # chances[index] is log P(first + index are fresh)
         self.moments = self._log_moments(16)
 
     def add(self, before: int) -> None:
-        """One more rollout of a member that had so many before."""
+        """Adds a rollout of a member that has had `before` rollouts."""
         if before / self.own == 0:
             self.first += 1
         else:
@@ -102,6 +120,7 @@ class _Shared:
             self._trim()
 
     def log_failure(self) -> float:
+        """Returns the log chance that all rollouts added so far fail."""
         terms = self._terms()
         largest = float(terms.max())
         return largest if largest == -math.inf else largest + math.log(float(np.exp(terms - largest).sum()))
@@ -113,13 +132,11 @@ class _Shared:
         return self.chances + self.moments[self.first : end]
 
     def _log_moments(self, count: int) -> FloatArray:
-        """Log E[u^n] for n below `count`: that of n + 1 is that of n plus log(1 - κ_j m / (κ_j + n))."""
-        with np.errstate(divide="ignore"):
-            steps = np.log1p(-self.mean / (1 + np.arange(count - 1) / self.common))
-        return np.append(0.0, np.cumsum(steps))
+        """Returns log E[u^n] for n = 0 .. count - 1."""
+        return log_failures(self.mean, self.common, count - 1)[0]
 
     def _trim(self) -> None:
-        """Leave out the ends that weigh nothing, neither now nor in the limit where E[u^n] no longer tells n apart."""
+        """Drops the ends that weigh nothing, neither now nor in the limit in which E[u^n] is the same for every n."""
         terms = self._terms()
         heavy = (terms > terms.max() - _NEGLIGIBLE) | (self.chances > self.chances.max() - _NEGLIGIBLE)
         ends = np.flatnonzero(heavy)
@@ -128,16 +145,16 @@ class _Shared:
 
 
 def shared_log_failures(mean: float, concentration: float, correlation: float, spent: Sequence[int]) -> Iterator[float]:
-    """The log chance that all of S = 0, 1, 2, … rollouts of one direction fail, without end, each time the next rollout
-    going to a member that had the fewest, which is best among exchangeable members.
+    """Yields the log chance that all of S = 0, 1, 2, … rollouts of one direction fail, without end.
 
-    `spent` (k,) are the rollouts that each member has had already: what is yielded is given that those failed. The
-    members share p_j as in `sharing`; ρ = 1 is `log_expected_failure` of the total, ρ → 0 the sum of that of each.
-    The values fall and are convex in S. They are exact for every S; S of them take O(S^1.5) operations.
+    Each next rollout goes to a member that has had the fewest, which is best among exchangeable members. `spent` (k,)
+    counts the rollouts that each member has already had; the chances are given that those failed. The members share p_j
+    as in `sharing`: ρ = 1 gives `log_expected_failure` of the total, ρ → 0 the sum of that of each member. The values
+    fall and are convex in S. They are exact for every S; the first S values take O(S^1.5) operations.
     """
     failure = _Shared(mean, concentration, correlation)
-    for had in spent:
-        for before in range(had):
+    for rollouts in spent:
+        for before in range(rollouts):
             failure.add(before)
     levels = sorted(spent)
     past = failure.log_failure()

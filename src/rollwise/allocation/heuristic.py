@@ -1,4 +1,4 @@
-"""What the strategies of the literature do, one pure function each: candidates and a width → how many copies go on."""
+"""The strategies of the literature as pure functions: from the candidates and a width to how many copies go on."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy as np
 
 from rollwise.allocation.rounding import apportion, check_rounding, largest_remainder
 from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
-from rollwise.directions import contiguous_order, take, uniqueness
+from rollwise.directions import contiguous_order, kernel_groups, take, uniqueness
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator, softmax
 
 LARGEST = 10**8
-"""The largest width and the largest number of children a path."""
+"""The largest width, and the largest number of children of a path."""
 
 
 def require_at_least(name: str, value: float, least: float) -> None:
-    """Raises InputError unless an option is at least that."""
+    """Raises InputError if the value of the option `name` is below `least`."""
     if not value >= least:
         raise InputError(f"{name} has to be at least {least:g}, not {value}")
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """This strategy has no options."""
+    """The options of a strategy that has none."""
 
 
 @dataclass(frozen=True)
 class TreeOptions:
-    """Beam and DVTS: how many children each kept path has (the paper's M)."""
+    """The options of beam and DVTS: how many children each kept path gets (the paper's M)."""
 
     beam_width: int = 4
 
@@ -41,7 +41,7 @@ class TreeOptions:
 
 @dataclass(frozen=True)
 class RebaseOptions:
-    """REBASE: the temperature T_b of the softmax over rewards, and how shares become counts."""
+    """The options of REBASE: the temperature T_b of the softmax over rewards, and how shares become counts."""
 
     reward_temperature: float = 0.1
     rounding: str = "largest_remainder"
@@ -53,9 +53,10 @@ class RebaseOptions:
 
 @dataclass(frozen=True)
 class DoraOptions:
-    """DORA: T_b over rewards, T_s over similarity, and how shares become counts.
+    """The options of DORA: the temperatures T_b over rewards and T_s over similarity, and how shares become counts.
 
-    `size_exponent` α in [0, 1] pays a direction of k members k^α times what DORA does: 0 is DORA, 1 REBASE.
+    With `size_exponent` α in [0, 1], a direction of k members gets k^α times the weight that DORA gives it: 0 is DORA,
+    1 is REBASE.
     """
 
     reward_temperature: float = 0.1
@@ -72,15 +73,15 @@ class DoraOptions:
 
 
 def temperature(candidates: Candidates, width: int, options: NoOptions) -> Allocation:
-    """One rollout each; a width other than k is spread evenly. Plain sampling, the baseline of every table."""
+    """Gives every candidate one rollout, or an even share of a width other than k: plain sampling, the baseline."""
     weights = np.full(len(candidates), 1 / len(candidates))
     return Allocation(largest_remainder(weights * width, width), weights)
 
 
 def beam(candidates: Candidates, width: int, options: TreeOptions) -> Allocation:
-    """M rollouts to each of the ⌈width / M⌉ best rewards, the last of them what remains (Snell et al., 2408.03314).
+    """Gives M rollouts to each of the ⌈width / M⌉ best rewards (Snell et al., 2408.03314); the last gets the rest.
 
-    Where fewer candidates than that exist, the width is spread evenly over all of them.
+    If there are fewer candidates than that, the width is spread evenly over all of them.
     """
     kept = -(-width // options.beam_width)
     counts = np.zeros(len(candidates), dtype=np.int64)
@@ -94,9 +95,10 @@ def beam(candidates: Candidates, width: int, options: TreeOptions) -> Allocation
 
 
 def dvts(candidates: Candidates, width: int, options: TreeOptions) -> Allocation:
-    """Subtree = root index // M; each subtree's remaining rollouts go to its best path (Beeching et al., 2024).
+    """Gives each subtree's remaining rollouts to its best path (Beeching et al., 2024); subtree = root index // M.
 
-    A subtree's remaining rollouts are its active paths; a width other than k is spread over subtrees in proportion.
+    A subtree has as many rollouts left as it has active paths. A width other than k is divided among the subtrees in
+    that proportion.
     """
     assert candidates.lineage is not None
     trees, members = np.unique(candidates.lineage // options.beam_width, return_inverse=True)
@@ -110,8 +112,9 @@ def dvts(candidates: Candidates, width: int, options: TreeOptions) -> Allocation
 
 
 def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Allocation:
-    """Shares softmax(R / T_b) of the width (REBASE, Wu et al., arXiv 2408.00724, section 3). Reads no directions: the
-    cumulative roundings go along the paths' keys.
+    """Gives shares softmax(R / T_b) of the width (REBASE, Wu et al., arXiv 2408.00724, section 3).
+
+    It reads no directions: the cumulative roundings follow the order of the paths' keys.
     """
     weights = softmax(candidates.rewards, options.reward_temperature)
     counts = apportion(weights, width, options.rounding, np.arange(len(weights)), lambda: _generator(candidates))
@@ -119,20 +122,22 @@ def rebase(candidates: Candidates, width: int, options: RebaseOptions) -> Alloca
 
 
 def dora(candidates: Candidates, width: int, options: DoraOptions) -> Allocation:
-    """Shares w·γ / Σw·γ, w = softmax(R / T_b), γ the uniqueness of each candidate's direction (DORA, Wang et al.,
-    arXiv 2506.15707, section 4), so that a direction is paid for its quality and not for its size.
+    """Gives shares w·γ / Σw·γ of the width (DORA, Wang et al., arXiv 2506.15707, section 4).
+
+    w = softmax(R / T_b), and γ is the uniqueness of each candidate. So a direction is paid for its quality and not for
+    its size.
     """
-    unique, weights = _paid(candidates, options)
+    unique, weights = _unique_and_weights(candidates, options)
     order = contiguous_order(candidates.directions, len(candidates))
     counts = apportion(weights, width, options.rounding, order, lambda: _generator(candidates))
-    return Allocation(counts, weights, unique)
+    return Allocation(counts, weights, unique, directions=_groups(candidates, options))
 
 
 def dora_two_stage(candidates: Candidates, width: int, options: DoraOptions) -> Allocation:
-    """What DORA's released code does instead of the paper: REBASE's counts prune first, then DORA's weights, with the
-    softmax and the uniqueness taken anew among the survivors.
+    """Does what DORA's released code does instead of the paper: prunes with REBASE's counts, then applies DORA.
 
-    With rounding "paper" the first counts are rounded half to even as there; otherwise by largest remainder.
+    The second stage computes the softmax and the uniqueness among the survivors alone. With rounding "paper", the first
+    counts are rounded half to even as in that code; otherwise by largest remainder.
     """
     shares = softmax(candidates.rewards, options.reward_temperature) * width
     first = np.round(shares).astype(np.int64) if options.rounding == "paper" else largest_remainder(shares, width)
@@ -141,15 +146,21 @@ def dora_two_stage(candidates: Candidates, width: int, options: DoraOptions) -> 
     counts, weights, unique = np.zeros_like(first), np.zeros(len(first)), np.zeros(len(first))
     counts[survivors], weights[survivors] = second.counts, second.weights
     unique[survivors] = second.uniqueness
-    return Allocation(counts, weights, unique, first_counts=first)
+    return Allocation(counts, weights, unique, first_counts=first, directions=_groups(candidates, options))
 
 
-def _paid(candidates: Candidates, options: DoraOptions) -> tuple[FloatArray, FloatArray]:
-    """How much each candidate (k,) stands for its direction alone, and its share of the width."""
+def _groups(candidates: Candidates, options: DoraOptions) -> IntArray | None:
+    """Returns the direction (k,) that DORA's kernel puts each candidate in."""
+    assert candidates.directions is not None
+    return kernel_groups(candidates.directions, options.similarity_temperature)
+
+
+def _unique_and_weights(candidates: Candidates, options: DoraOptions) -> tuple[FloatArray, FloatArray]:
+    """Returns the uniqueness (k,) and the share of the width (k,) of each candidate."""
     assert candidates.directions is not None
     unique = uniqueness(candidates.directions, options.similarity_temperature)
-    kept = unique if options.size_exponent == 0 else unique ** (1 - options.size_exponent)
-    weights = softmax(candidates.rewards, options.reward_temperature) * kept
+    factors = unique if options.size_exponent == 0 else unique ** (1 - options.size_exponent)
+    weights = softmax(candidates.rewards, options.reward_temperature) * factors
     return unique, weights / weights.sum()
 
 
@@ -158,7 +169,7 @@ def _best_first(rewards: FloatArray) -> IntArray:
 
 
 def shares_of(counts: IntArray) -> FloatArray:
-    """Counts (k,) as shares of their sum; zeros where that is 0."""
+    """Returns counts (k,) as shares of their sum; zeros if the sum is 0."""
     return counts / max(1, int(counts.sum()))
 
 
@@ -167,7 +178,7 @@ def _generator(candidates: Candidates) -> np.random.Generator:
 
 
 def subset(candidates: Candidates, order: IntArray) -> Candidates:
-    """Some candidates with all that is known of them, in the order of their indices."""
+    """Returns the candidates at the indices `order`, in that order, with all their evidence."""
     return Candidates(
         paths=tuple(map(candidates.paths.__getitem__, order.tolist())),
         rewards=candidates.rewards[order],
@@ -176,10 +187,10 @@ def subset(candidates: Candidates, order: IntArray) -> Candidates:
         depth=None if candidates.depth is None else candidates.depth[order],
         question=candidates.question,
         seed=candidates.seed,
-        belief=None if candidates.belief is None else _believed(candidates.belief, order),
+        belief=None if candidates.belief is None else _subset_of_belief(candidates.belief, order),
     )
 
 
-def _believed(belief: Belief, order: IntArray) -> Belief:
+def _subset_of_belief(belief: Belief, order: IntArray) -> Belief:
     spent = None if belief.spent is None else belief.spent[order]
     return Belief(belief.mean[order], belief.concentration[order], belief.correlation, spent, belief.size_exponent)

@@ -1,4 +1,4 @@
-"""Labels of strategies with their settings, as they stand in tables and on the command line."""
+"""Parses labels of strategies with their settings, as tables and command lines write them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from rollwise.errors import InputError
 
 
 def key_values(pairs: Sequence[str]) -> dict[str, Any]:
-    """`name=value` pairs as a dictionary; a value that reads as JSON is taken as that, else as text."""
+    """Returns `name=value` pairs as a dictionary. A value that is valid JSON is parsed; any other value stays text.
+
+    Raises InputError for a pair without `=`.
+    """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
@@ -24,21 +27,21 @@ def key_values(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")
+_COMMA = re.compile(r",(?![^()\[\]]*[)\]])")  # outside of brackets
 _COMMA_BETWEEN_VARIANTS = re.compile(_COMMA.pattern + r"(?!\s*\w+=)")
 _VARIANT = re.compile(r"(?P<strategy>.+?)(?::(?P<settings>\w+=.*))?", re.DOTALL)
 
 
 def split_variants(text: str) -> list[str]:
-    """The labels in a list such as `temperature, rebase:reward_temperature=0.2,reward=dial(0.5,1), dora`.
+    """Returns the labels in a list such as `temperature, rebase:reward_temperature=0.2,reward=dial(0.5,1), dora`.
 
-    Commas separate, but for those in brackets; what reads name=value belongs to the strategy before it.
+    Commas separate labels, except in brackets. A part that reads name=value belongs to the label before it.
     """
     return [label.strip() for label in _COMMA_BETWEEN_VARIANTS.split(text) if label.strip()]
 
 
 def split_settings(label: str) -> tuple[str, dict[str, Any]]:
-    """The strategy and the settings of a label, `strategy` or `strategy:name=value,...`."""
+    """Returns the strategy and the settings of a label, `strategy` or `strategy:name=value,...`."""
     match = _VARIANT.fullmatch(label)
     assert match is not None
     return match["strategy"], key_values(

@@ -1,4 +1,4 @@
-"""The strategies that read a belief: the counts that make the chance of no right answer least."""
+"""The strategies that read a belief: their counts minimise the chance that no answer is right."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from rollwise.allocation.heuristic import require_at_least, shares_of
 from rollwise.core import Allocation, Belief, Candidates, FloatArray, IntArray
 from rollwise.directions import check_cut, hard_labels, pool
 from rollwise.errors import InputError
+from rollwise.numerics import shift_log_odds
 
 
 @dataclass(frozen=True)
 class OptimalOptions:
-    """The least and the most rollouts that any path may get; a cap of 0 is none."""
+    """The options of `optimal`: the fewest and the most rollouts that a path may get. A cap of 0 means no cap."""
 
     floor: int = 0
     cap: int = 0
@@ -30,12 +31,13 @@ class OptimalOptions:
 
 @dataclass(frozen=True)
 class OptimalDirectionsOptions:
-    """How directions share one chance to be right; what is None is the belief's.
+    """The options of `optimal_directions`: how the paths of a direction share one chance to end right.
 
-    `correlation` ρ in (0, 1] is the members' common part of the doubt. `size_exponent` α adds α (log k - the mean of
-    log k over the directions) to the log-odds of a direction of k members: that the policy goes there more often than
-    elsewhere is evidence too, which a mean calibrated path by path may not hold. Below 0 crowds are held against. `cut`
-    makes clusters of a similarity.
+    `correlation` ρ in (0, 1] is the part of the doubt that the members share. `size_exponent` α adds α (log k - the
+    mean of log k over the directions) to the log-odds of a direction of k members: that the policy goes there more
+    often than elsewhere is evidence too, which a mean calibrated path by path may lack. An α below 0 counts against
+    crowds. If ρ or α is None, the belief's value is used. `cut` is the cosine distance up to which a similarity is
+    joined into clusters.
     """
 
     correlation: float | None = None
@@ -51,62 +53,81 @@ class OptimalDirectionsOptions:
 
 
 def optimal(candidates: Candidates, width: int, options: OptimalOptions) -> Allocation:
-    """The exact least of Π E[(1 - p_i)^B_i] over counts, the paths' p_i ~ Beta(κm, κ(1 - m)) independent: the chance
-    that no rollout ends right. See `optimal_counts`; `weights` are the shares where rollouts can be divided.
+    """Gives the counts B that minimise Π E[(1 - p_i)^B_i] exactly: the chance that no rollout ends right.
+
+    The paths' chances p_i ~ Beta(κm, κ(1 - m)) are independent; see `optimal_counts`. `weights` are the shares if
+    rollouts could be divided.
     """
     belief = _belief(candidates)
     floors = np.full(len(candidates), options.floor, dtype=np.int64) if options.floor else None
     caps = np.full(len(candidates), options.cap, dtype=np.int64) if options.cap else None
-    told = belief.mean, belief.concentration, width, floors, caps, belief.spent
-    relaxed = relaxed_counts(*told)
-    return Allocation(optimal_counts(*told, relaxed), _normalised(relaxed))
+    problem = belief.mean, belief.concentration, width, floors, caps, belief.spent
+    relaxed = relaxed_counts(*problem)
+    return Allocation(optimal_counts(*problem, relaxed), _normalised(relaxed))
 
 
 def optimal_directions(candidates: Candidates, width: int, options: OptimalDirectionsOptions) -> Allocation:
-    """The exact least of Π_j E[failure of the S_j rollouts of direction j] over the directions' totals S_j, where the
-    members of a direction share their chance to end right, wholly (ρ = 1) or in part (see `sharing`).
+    """Gives the totals S_j of the directions that minimise Π_j E[all S_j rollouts of direction j fail] exactly.
 
-    A direction has one mean and one κ, pooled from its members. Its rollouts go to them as `optimal` would hand them
-    out: evenly, with those each has had already, where their beliefs are alike, which is best for ρ < 1 and of no
-    matter to the objective for ρ = 1; and where their beliefs differ to the better ones, since then the direction may
-    be none. `weights` are the directions' shares, spread evenly: where rollouts can be divided for ρ = 1, those of the
-    totals for ρ < 1, where there is no such form. `uniqueness` is 1 / size.
+    The members of a direction share their chance to end right, wholly (ρ = 1) or in part (see `sharing`). A direction
+    has one mean and one κ, pooled from its members. Its total goes to its members as `optimal` would hand it out:
+    - If their beliefs are equal, evenly, counting the rollouts that each has already had. For ρ < 1 that is best; for
+      ρ = 1 the objective does not depend on it.
+    - If their beliefs differ, to the better members, since then they may not be one direction.
+
+    `weights` are the directions' shares, spread evenly over their members: for ρ = 1 those of rollouts that can be
+    divided, for ρ < 1 those of the totals, since there is no divisible form. `uniqueness` is 1 / size.
     """
     assert candidates.directions is not None
     belief = _belief(candidates)
     labels = hard_labels(candidates.directions, options.cut)
     sizes = np.bincount(labels)
+    spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
     mean, concentration = pool(belief.mean, belief.concentration, labels)
     exponent = belief.size_exponent if options.size_exponent is None else options.size_exponent
     if exponent:
-        mean = _shifted(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
-    spent = np.zeros(len(candidates), dtype=np.int64) if belief.spent is None else belief.spent
+        mean = shift_log_odds(mean, exponent * (np.log(sizes) - np.log(sizes).mean()))
     correlation = belief.correlation if options.correlation is None else options.correlation
     if correlation == 1:
-        had = np.bincount(labels, spent).astype(np.int64)
-        relaxed = relaxed_counts(mean, concentration, width, spent=had)
-        totals = optimal_counts(mean, concentration, width, spent=had, relaxed=relaxed)
-        shares = _normalised(relaxed)
+        totals, shares = _wholly_shared(mean, concentration, width, np.bincount(labels, spent).astype(np.int64))
     else:
-        _refuse_many(width + int(spent.sum()))
-        members = [spent[labels == label].tolist() for label in range(len(sizes))]
-        told = zip(mean.tolist(), concentration.tolist(), members, strict=True)
-        totals = greedy_counts([shared_log_failures(m, k, correlation, had) for m, k, had in told], width)
+        members_spent = [spent[labels == label].tolist() for label in range(len(sizes))]
+        totals = _partly_shared(mean, concentration, correlation, width, members_spent)
         shares = shares_of(totals)
     counts = _handed_down(totals, labels, belief, spent)
-    return Allocation(counts, (shares / sizes)[labels], (1 / sizes)[labels])
+    return Allocation(counts, (shares / sizes)[labels], (1 / sizes)[labels], directions=labels)
+
+
+def _wholly_shared(
+    mean: FloatArray, concentration: FloatArray, width: int, spent: IntArray
+) -> tuple[IntArray, FloatArray]:
+    """Returns the best totals (J,) of directions with one chance each, and the shares (J,) of divisible rollouts."""
+    relaxed = relaxed_counts(mean, concentration, width, spent=spent)
+    totals = optimal_counts(mean, concentration, width, spent=spent, relaxed=relaxed)
+    return totals, _normalised(relaxed)
 
 
 LARGEST_SHARED = 10**6
-"""The most rollouts, had and to come, that directions may share in part: they are gone through one by one."""
+"""The most rollouts, spent and to come, for directions that share in part; each of them takes time."""
 
 
-def _refuse_many(rollouts: int) -> None:
+def _partly_shared(
+    mean: FloatArray, concentration: FloatArray, correlation: float, width: int, members_spent: list[list[int]]
+) -> IntArray:
+    """Returns the best totals (J,) of directions whose members share in part; `members_spent` is by direction."""
+    rollouts = width + sum(map(sum, members_spent))
     if rollouts > LARGEST_SHARED:
         raise InputError(
             f"a correlation below 1 takes time for each of {rollouts:,} rollouts and is computed for up to "
             f"{LARGEST_SHARED:,}; set correlation to 1, or lower the width and what is spent"
         )
+    failures = [
+        shared_log_failures(direction_mean, direction_concentration, correlation, spent)
+        for direction_mean, direction_concentration, spent in zip(
+            mean.tolist(), concentration.tolist(), members_spent, strict=True
+        )
+    ]
+    return greedy_counts(failures, width)
 
 
 def _belief(candidates: Candidates) -> Belief:
@@ -119,50 +140,46 @@ def _normalised(counts: FloatArray) -> FloatArray:
     return counts / total if total > 0 else counts
 
 
-def _shifted(mean: FloatArray, log_odds: FloatArray) -> FloatArray:
-    """The mean with so much added to its log-odds; 0 and 1 stay."""
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        shifted = 1 / (1 + (1 - mean) / mean * np.exp(-log_odds))
-    return np.where((log_odds == 0) | (mean == 0) | (mean == 1), mean, shifted)
-
-
 def _handed_down(totals: IntArray, labels: IntArray, belief: Belief, spent: IntArray) -> IntArray:
-    """Each direction's total over its members (k,): by their own beliefs where these differ, else evenly."""
+    """Returns counts (k,) that divide each direction's total evenly, or by the members' own beliefs if they differ."""
     counts = _spread(totals, labels, belief.mean, spent)
     mean, concentration = belief.mean, belief.concentration
     first = np.zeros(len(totals), dtype=np.int64)
-    first[labels[::-1]] = np.arange(len(labels))[::-1]  # of several members the last that is assigned stays
-    alike = first[labels]
-    differ = ((mean != mean[alike]) | (concentration != concentration[alike])) & (totals[labels] > 0)
+    first[labels[::-1]] = np.arange(len(labels))[::-1]  # the last assignment wins, so this is the first member
+    reference = first[labels]
+    differ = ((mean != mean[reference]) | (concentration != concentration[reference])) & (totals[labels] > 0)
     for label in set(labels[differ].tolist()):
         members = np.flatnonzero(labels == label)
-        told = mean[members], concentration[members], int(totals[label])
-        counts[members] = optimal_counts(*told, spent=spent[members])
+        counts[members] = optimal_counts(
+            mean[members], concentration[members], int(totals[label]), spent=spent[members]
+        )
     return counts
 
 
 def _spread(totals: IntArray, labels: IntArray, mean: FloatArray, spent: IntArray) -> IntArray:
-    """Each direction's total over its members: the fewest had first, then the better mean, then the earlier.
+    """Returns counts (k,) that divide each direction's total evenly, counting what is spent.
 
-    In the order of what they had, a direction's first n members take part, those that its total can raise to what the
-    n-th had; together they reach an equal level, and the best of them one more where rollouts are left.
+    Members with the fewest spent rollouts come first, then those with the better mean, then the earlier ones. In order
+    of what they have spent, the first n members of a direction take part: those that the total can raise to what the
+    n-th has spent. Together they reach an equal level, and the best of them get one more if rollouts are left.
     """
     order = np.lexsort((-mean, spent, labels))
-    label, had = labels[order], spent[order]
+    label, ordered_spent = labels[order], spent[order]
     sizes = np.bincount(labels)
     starts = sizes.cumsum() - sizes
     counts = np.zeros(len(labels), dtype=np.int64)
     rank = np.arange(len(order)) - starts[label]
-    if not had.any():
+    if not ordered_spent.any():
         level, left = np.divmod(totals, sizes)
         counts[order] = level[label] + (rank < left[label])
         return counts
-    before = np.cumsum(had) - had
+    before = np.cumsum(ordered_spent) - ordered_spent
     before -= before[starts][label]
-    takes_part = rank * had - before <= totals[label]
+    takes_part = rank * ordered_spent - before <= totals[label]
     members = np.bincount(label, takes_part).astype(np.int64)
-    level, left = np.divmod(totals + np.bincount(label, had * takes_part).astype(np.int64), members)
-    counts[order] = np.where(takes_part, level[label] - had, 0)
+    raised = totals + np.bincount(label, ordered_spent * takes_part).astype(np.int64)
+    level, left = np.divmod(raised, members)
+    counts[order] = np.where(takes_part, level[label] - ordered_spent, 0)
     best = np.lexsort((-mean, ~takes_part[np.argsort(order)], labels))
     counts[best] += rank < left[label]
     return counts

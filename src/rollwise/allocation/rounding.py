@@ -1,7 +1,7 @@
-"""Apportionment: shares become whole counts that sum to the width.
+"""Apportionment turns shares into whole counts that sum to the width.
 
-`shares` (k,) are non-negative and sum to the width. Position is the last tie-break, so callers sort the candidates by a
-stable key first.
+`shares` (k,) are non-negative and sum to the width. The last tie-break is the position, so callers first sort the
+candidates by a stable key.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 from rollwise.core import FloatArray, IntArray
 from rollwise.errors import InputError
 
-_EDGE = 1e-9  # shares come from floating point: 2.5 - 1e-16 has to round as 2.5 does
+_EDGE = 1e-9  # shares carry rounding errors: 2.5 - 1e-16 has to round as 2.5 does
 
 
 def largest_remainder(shares: FloatArray, width: int) -> IntArray:
-    """Hamilton's method: every share rounded down, what is left over to the largest remainders.
+    """Returns the counts (k,) of Hamilton's method: shares rounded down, then one more for the largest remainders.
 
     |count - share| < 1, and a heavier share never gets less. Ties go to the heavier share, then the earlier position.
     """
@@ -33,11 +33,11 @@ def largest_remainder(shares: FloatArray, width: int) -> IntArray:
 
 
 def cumulative(shares: FloatArray, width: int, order: IntArray, offset: float = 0.5) -> IntArray:
-    """Differences of ⌊cumulative share + offset⌋ along `order`.
+    """Returns the counts (k,) that are differences of ⌊cumulative share + offset⌋ along `order` (k,).
 
-    Every entry, and every contiguous run of entries, is within 1 of its share: a direction whose members each deserve
-    less than one rollout still gets what they deserve together. With one uniform `offset` in [0, 1) this is systematic
-    resampling, which is unbiased.
+    Every entry, and every contiguous run of entries, is within 1 of its share. So a direction gets what its members
+    deserve together, even if each deserves less than one rollout. With one uniform `offset` in [0, 1) this is
+    systematic resampling, which is unbiased.
     """
     total = shares[order].cumsum()
     total *= width / total[-1] if total[-1] > 0 else 0.0
@@ -50,11 +50,11 @@ def cumulative(shares: FloatArray, width: int, order: IntArray, offset: float = 
 
 
 def divisor(shares: FloatArray, width: int, offset: float) -> IntArray:
-    """Divisor method with signposts s + offset: the next rollout goes to the largest share / (count + offset).
+    """Returns the counts (k,) of the divisor method with signposts s + offset.
 
-    Offset 0 is Adams, 1/2 Webster, 1 D'Hondt (Balinski and Young, Fair Representation, 1982). A common factor λ is
-    bisected to just below the width, and a heap hands out the rest, ties to the heavier share, then
-    the earlier position. Entries with no share get nothing.
+    The next rollout goes to the largest share / (count + offset). Offset 0 is Adams, 1/2 Webster, 1 D'Hondt (Balinski
+    and Young, Fair Representation, 1982). A bisection brings a common factor to just below the width, and a heap hands
+    out the rest. Ties go to the heavier share, then to the earlier position. Entries with a share of 0 get nothing.
     """
     counts = np.zeros(len(shares), dtype=np.int64)
     live = np.flatnonzero(shares > 0)
@@ -87,9 +87,10 @@ def divisor(shares: FloatArray, width: int, offset: float) -> IntArray:
 
 
 def paper_rounding(shares: FloatArray, width: int) -> IntArray:
-    """What the paper's released code does, for reproduction only: round half to even, list the copies in order, cut the
-    list's tail where it is too long, repeat its front where it is too short. Where every share rounds to nothing, the
-    candidates themselves are the list.
+    """Returns the counts (k,) of the paper's released code, for reproduction only.
+
+    Shares are rounded half to even, and the copies are listed in order. If the list is too long its tail is cut; if it
+    is too short its front is repeated. If every share rounds to 0, the candidates themselves are the list.
     """
     copies = np.repeat(np.arange(len(shares)), np.round(shares).astype(np.int64))
     if not len(copies):
@@ -98,15 +99,15 @@ def paper_rounding(shares: FloatArray, width: int) -> IntArray:
 
 
 _DIVISOR = re.compile(r"divisor\((\d*\.?\d+)\)")
-
-
-ROUNDINGS = ("cumulative", "largest_remainder", "systematic", "divisor(OFFSET)", "paper")
+_NAMED = ("cumulative", "largest_remainder", "systematic", "paper")
+ROUNDINGS = (*_NAMED, "divisor(OFFSET)")
+"""The roundings by name; OFFSET stands for a number."""
 
 
 def check_rounding(name: str) -> None:
-    """Raises InputError unless `name` is a rounding: see ROUNDINGS."""
+    """Raises InputError unless `name` is one of ROUNDINGS."""
     match = _DIVISOR.fullmatch(name)
-    if match is None and name not in ROUNDINGS[:3] + ROUNDINGS[4:]:
+    if match is None and name not in _NAMED:
         raise InputError(f"no rounding is called {name!r}; there are: {', '.join(ROUNDINGS)}, e.g. divisor(0.5)")
     if match is not None and not 0 <= float(match[1]) <= 1:
         raise InputError(f"{name}: the offset of a divisor method lies in [0, 1]: 0 Adams, 0.5 Webster, 1 D'Hondt")
@@ -119,10 +120,10 @@ def apportion(
     order: IntArray,
     generator: Callable[[], np.random.Generator] | None = None,
 ) -> IntArray:
-    """Integer counts (k,) that sum to `width`, near width · weights / Σweights.
+    """Returns integer counts (k,) that sum to `width` and are close to width · weights / Σweights.
 
-    `rounding` is one of ROUNDINGS; `order` (k,) lists the candidates with those of one direction side by side, and is
-    read by the cumulative kinds; `generator` makes the generator that draws the offset of "systematic". Raises
+    `rounding` is one of ROUNDINGS. `order` (k,) lists the candidates with those of one direction side by side; only the
+    cumulative roundings read it. `generator` makes the generator that draws the offset of "systematic". Raises
     InputError for an unknown rounding.
     """
     check_rounding(rounding)

@@ -1,4 +1,4 @@
-"""The exact value of an arithmetic expression, and the numbers that it uses."""
+"""Evaluates arithmetic on whole numbers exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rollwise.errors import InputError
 
 LONGEST_EXPRESSION = 500
 DEEPEST = 100
-"""How many brackets may stand within each other."""
+"""How deeply brackets may be nested."""
 
 _ARITHMETIC = re.compile(r"[\d\s()+*/-]*", re.ASCII)
 _TOKEN = re.compile(r"\d+|[()+*/-]", re.ASCII)
@@ -17,30 +17,33 @@ _SPELLINGS = (("−", "-"), ("×", "*"), ("÷", "/"), (r"\times", "*"), (r"\cdot
 
 
 def evaluate(expression: str) -> tuple[Fraction, tuple[int, ...]]:
-    """The exact value of an expression and the sorted numbers it uses.
+    """The exact value of an expression, and the sorted numbers that it uses.
 
-    Reads + − × ÷ in their ASCII and LaTeX spellings too. Raises InputError for anything but arithmetic on whole
-    numbers.
+    Reads + − × ÷, also in their ASCII and LaTeX spellings. Raises InputError if the text is anything but arithmetic on
+    whole numbers, or longer than LONGEST_EXPRESSION characters.
     """
     plain = expression
     for spelled, sign in _SPELLINGS:
         plain = plain.replace(spelled, sign)
     if len(plain) > LONGEST_EXPRESSION or not _ARITHMETIC.fullmatch(plain):
-        raise InputError(f"not an arithmetic expression of whole numbers: {expression[:80]!r}")
+        raise InputError(
+            f"this is not arithmetic on whole numbers: {expression[:80]!r}; use digits, + − × ÷ and brackets"
+        )
     reader = _Reader(_TOKEN.findall(plain))
     try:
         value = reader.sum()
+        reader.finish()
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"cannot be evaluated: {expression[:80]!r}") from error
-    if reader.next is not None:
-        raise InputError(f"cannot be evaluated: {expression[:80]!r}")
+        raise InputError(
+            f"this expression cannot be evaluated: {expression[:80]!r}; check its operators, brackets and divisions"
+        ) from error
     return value, tuple(sorted(reader.used))
 
 
 class _Reader:
-    """Reads tokens from left to right, a method for each level of the grammar. Raises ValueError where they do not fit.
+    """Reads tokens from left to right, with one method per level of the grammar. Raises ValueError if they do not fit.
 
-    Not `ast.parse`: in CPython 3.11 it may raise SystemError while any other thread compiles.
+    It does not use `ast.parse`, which in CPython 3.11 may raise SystemError while another thread compiles.
     """
 
     def __init__(self, tokens: list[str]) -> None:
@@ -76,10 +79,14 @@ class _Reader:
             self.used.append(int(token))
             return Fraction(self.used[-1])
         if token != "(" or self.depth == DEEPEST:
-            raise ValueError(f"a number or a bracket is wanted, not {token}")
+            raise ValueError(f"expected a number or an opening bracket, not {token}")
         self.depth += 1
         value = self.sum()
         if self.take() != ")":
             raise ValueError("a bracket is not closed")
         self.depth -= 1
         return value
+
+    def finish(self) -> None:
+        if self.next is not None:
+            raise ValueError(f"the expression goes on after its end, at {self.next}")

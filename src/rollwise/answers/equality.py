@@ -1,7 +1,7 @@
-"""Taking an answer out of a solution, and telling which answers are the same mathematics.
+"""Decides which answers are the same mathematics.
 
-Comparing can hang (a computer algebra system is asked), so it runs in a worker process that is killed at a time limit;
-it may be called from any thread.
+A computer algebra system may hang on an answer. Therefore comparisons run in a worker process
+(`rollwise.answers.worker`), which is killed at a time limit. The functions may be called from any thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path as FilePath
 from typing import Any
@@ -30,34 +30,37 @@ _SPELLINGS = str.maketrans({"−": "-", "–": "-", "×": r" \times ", "÷": r" 
 
 
 def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
-    """Whether two answers are the same mathematics (math-verify, gold first). False where that takes longer than
-    `seconds`, not counting the wait for the one worker.
+    """Whether two answers are the same mathematics. math-verify compares them, gold first.
+
+    Returns False if the comparison takes longer than `seconds`. Waiting for the single worker does not count.
     """
-    one, other = _plain(gold), _plain(answer)
-    if one == other:
+    plain_gold, plain_answer = _plain(gold), _plain(answer)
+    if plain_gold == plain_answer:
         return True
-    values = _value(one), _value(other)
-    if None not in values:
-        return values[0] == values[1]
-    return bool(_worker.call("same", one, other, seconds=seconds))
+    gold_value, answer_value = _value(plain_gold), _value(plain_answer)
+    if gold_value is not None and answer_value is not None:
+        return gold_value == answer_value
+    return bool(_worker.call("same", plain_gold, plain_answer, seconds=seconds))
 
 
 def group(
     answers: Sequence[str | None], compare: str = "mathematics", seconds: float = 10.0, pair_seconds: float = 2.0
 ) -> IntArray:
-    """Labels (n,), equal for answers that are the same mathematics, numbered in order of appearance; -1 for None.
+    """Labels (n,): equal for answers that are the same mathematics, numbered in order of appearance, -1 for None.
 
-    With compare="text" only spelling counts, for answers that are checked one by one anyway. Arithmetic on whole
-    numbers is compared by its exact value. Where there is anything else, one answer of each value and all others go to
-    the worker at once; where that outlasts `seconds`, they go one by one, and a pair that outlasts `pair_seconds`
-    counts as different.
+    With compare="text" only the spelling counts; this is enough for answers that are checked one by one anyway.
+    Arithmetic on whole numbers is compared by its exact value. If any answer is something else, the worker compares
+    all texts in one call, with one text for each arithmetic value. If that call takes longer than `seconds`, the worker
+    compares pair by pair, and a pair that takes longer than `pair_seconds` counts as different.
+
+    Raises InputError if `compare` is unknown.
     """
     if compare not in ("mathematics", "text"):
-        raise InputError(f"no comparison is called {compare!r}; there are: mathematics, text")
+        raise InputError(f"no comparison is called {compare!r}; choose mathematics or text")
     texts = list(dict.fromkeys(_plain(answer) for answer in answers if answer is not None))
     leaders = list(range(len(texts)))
     if compare == "mathematics" and len(texts) > 1:
-        leaders = _leaders_in(texts, seconds, pair_seconds)
+        leaders = _leaders_among(texts, seconds, pair_seconds)
     label_of_leader: dict[int, int] = {}
     label_of_text = {}
     for text, leader in zip(texts, leaders, strict=True):
@@ -65,25 +68,27 @@ def group(
     return np.array([-1 if answer is None else label_of_text[_plain(answer)] for answer in answers], dtype=np.int64)
 
 
-def _leaders_in(texts: Sequence[str], seconds: float, pair_seconds: float) -> list[int]:
-    """For each text the first one that is the same mathematics."""
+def _leaders_among(texts: Sequence[str], seconds: float, pair_seconds: float) -> list[int]:
+    """For each text, the index of the first text that is the same mathematics."""
     values = list(map(_value, texts))
-    first_of: dict[Fraction | str, int] = {}
+    first_of_value: dict[Fraction | str, int] = {}
     firsts = [
-        first_of.setdefault(text if value is None else value, index)
+        first_of_value.setdefault(text if value is None else value, index)
         for index, (text, value) in enumerate(zip(texts, values, strict=True))
     ]
-    if len(first_of) == 1 or None not in values:
+    if len(first_of_value) == 1 or None not in values:
         return firsts
-    left = list(first_of.values())
-    asked = [texts[index] for index in left]
-    told = _worker.call("leaders", asked, seconds=seconds)
-    found = dict(zip(left, _group_slowly(asked, pair_seconds) if told is None else told, strict=True))
-    return [left[found[first]] for first in firsts]
+    compared = list(first_of_value.values())
+    compared_texts = [texts[index] for index in compared]
+    positions = _worker.call("leaders", compared_texts, seconds=seconds)
+    if positions is None:
+        positions = _leaders_pair_by_pair(compared_texts, pair_seconds)
+    leader_of = {index: compared[position] for index, position in zip(compared, positions, strict=True)}
+    return [leader_of[first] for first in firsts]
 
 
 def _value(text: str) -> Fraction | None:
-    """What a whole number or arithmetic on them comes to; None for everything else."""
+    """The exact value of a whole number or of arithmetic on whole numbers; None for every other text."""
     if _WHOLE.fullmatch(text):
         return Fraction(text)
     try:
@@ -93,67 +98,24 @@ def _value(text: str) -> Fraction | None:
 
 
 def _plain(answer: str) -> str:
+    """The answer with uniform signs and single spaces."""
     return " ".join(answer.translate(_SPELLINGS).split())
 
 
-def _group_slowly(texts: Sequence[str], seconds: float) -> list[int]:
+def _leaders_pair_by_pair(texts: Sequence[str], seconds: float) -> list[int]:
     leaders: list[int] = []
     for index, text in enumerate(texts):
         earlier = dict.fromkeys(leaders)
-        same = (one for one in earlier if _worker.call("same", texts[one], text, seconds=seconds))
-        leaders.append(next(same, index))
+        equal = (leader for leader in earlier if _worker.call("same", texts[leader], text, seconds=seconds))
+        leaders.append(next(equal, index))
     return leaders
-
-
-# The worker process, `python -m rollwise.answers.equality`, reads one JSON request a line and writes one reply a line.
-
-
-def _parsed(text: str) -> list[Any]:
-    from math_verify import parse
-
-    return parse(f"${text}$", parsing_timeout=None)
-
-
-def _same(gold: str, answer: str) -> bool:
-    from math_verify import verify
-
-    return verify(_parsed(gold), _parsed(answer), timeout_seconds=None)
-
-
-def _leaders(texts: Sequence[str]) -> list[int]:
-    """For each text the first text that it equals; its own index where it equals none before it."""
-    from math_verify import verify
-
-    parsed = [_parsed(text) for text in texts]
-    leaders: list[int] = []
-    for index in range(len(texts)):
-        earlier = dict.fromkeys(leaders)
-        same = (one for one in earlier if parsed[one] and verify(parsed[one], parsed[index], timeout_seconds=None))
-        leaders.append(next(same, index) if parsed[index] else index)
-    return leaders
-
-
-_TASKS: dict[str, Callable[..., Any]] = {"same": _same, "leaders": _leaders}
-
-
-def _serve() -> None:
-    import logging
-
-    import math_verify  # noqa: F401, loaded before the first time limit starts
-
-    logging.disable()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        task, *arguments = json.loads(line)
-        try:
-            reply = _TASKS[task](*arguments)
-        except Exception:  # whatever broke inside a parser, the answers were not shown to be the same
-            reply = None
-        print(json.dumps(reply), flush=True)
 
 
 class _Worker:
-    """The worker process, started at first use, killed at a time limit and then started anew; one call at a time."""
+    """A handle on the worker process, which handles one call at a time.
+
+    The process starts on first use. It is killed at a time limit, and the next call starts a new one.
+    """
 
     START_SECONDS = 120.0
 
@@ -163,7 +125,7 @@ class _Worker:
         self._replies: queue.Queue[str] = queue.Queue()
 
     def call(self, task: str, *arguments: Any, seconds: float) -> Any:
-        """The task's result; None where it failed or took longer than `seconds`."""
+        """The task's result; None if it failed or took longer than `seconds`."""
         with self._lock:
             process = self._started()
             assert process.stdin is not None
@@ -174,16 +136,17 @@ class _Worker:
             except (queue.Empty, OSError):
                 self.stop()
                 return None
-            except BaseException:  # interrupted: the reply to come belongs to nobody
+            except BaseException:  # interrupted: nobody waits for the reply that is still to come
                 self.stop()
                 raise
 
     def _started(self) -> subprocess.Popen[str]:
+        """The running process. Raises EngineError if it does not start."""
         if self._process is not None and self._process.poll() is None:
             return self._process
         paths = [str(FilePath(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "rollwise.answers.equality"]
+        command = [sys.executable, "-m", "rollwise.answers.worker"]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
         self._process, self._replies = process, queue.Queue()
@@ -194,7 +157,10 @@ class _Worker:
             ready = False
         if not ready:
             self.stop()
-            raise EngineError("the process that compares answers did not start; is math-verify installed?")
+            raise EngineError(
+                "the process that compares answers did not start; check that math-verify is installed: "
+                "python -c 'import math_verify'"
+            )
         return process
 
     def _read(self, process: subprocess.Popen[str], replies: queue.Queue[str]) -> None:
@@ -213,9 +179,3 @@ class _Worker:
 
 _worker = _Worker()
 atexit.register(_worker.stop)
-
-if __name__ == "__main__":
-    try:
-        _serve()
-    except BrokenPipeError:  # whoever asked was ended and reads nothing more, not at the interpreter's end either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,37 +1,30 @@
-"""Taking an answer out of a solution."""
+r"""Reads the answer out of a solution's text: the content of its last \boxed{…}."""
 
 from __future__ import annotations
 
 import re
 
-from rollwise.core import Path, Problem, World, whole_steps
+from rollwise.core import Path
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands inside the last balanced \boxed{…} or \fbox{…} of a text; None where there is none.
+    r"""The content of the last balanced \boxed{…} or \fbox{…} of a text; None if there is none.
 
-    A box that was cut off before its closing brace does not count, nor does an empty one.
+    A box that is cut off before its closing brace does not count, nor does an empty box.
     """
-    insides = (_balanced(text, box.end()) for box in reversed(list(_BOX.finditer(text))))
-    return next((inside.strip() for inside in insides if inside is not None and inside.strip()), None)
+    contents = (_balanced(text, box.end()) for box in reversed(list(_BOX.finditer(text))))
+    return next((content.strip() for content in contents if content is not None and content.strip()), None)
 
 
 def answer_of(path: Path) -> str | None:
-    """What a path answers; None where it did not end by itself or boxed nothing."""
+    """A path's boxed answer; None if the path did not end by itself or contains no box."""
     return last_boxed(path.text) if path.ended else None
 
 
-def on_course(world: World, problem: Problem, path: Path) -> bool:
-    """The truth about a path: whether its answer is right, or, before its end, whether a right one is within reach."""
-    if path.ended:
-        answer = answer_of(path)
-        return answer is not None and world.is_right(problem, answer)
-    return world.reachable(problem, whole_steps(path.text, world.separator))
-
-
 def _balanced(text: str, start: int) -> str | None:
+    """The text from `start` to the closing brace of the group that is open there; None if the group never closes."""
     depth, escaped = 1, False
     for position in range(start, len(text)):
         character = text[position]

@@ -1,4 +1,4 @@
-"""From answer labels and weights to a winner. Grouping answers by equality is `rollwise.answers.equality`' work."""
+"""Votes: they turn answer labels and weights into a winner. `rollwise.answers.equality` makes the labels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from rollwise.core import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Verdict:
-    """The winning voter (its index, the heaviest of the winning group), the group's label and its share of the vote.
+    """The result of a vote.
 
-    `voter` and `label` are None where nobody had an answer, or where `verified` found no right one; then `attempt` is
-    the heaviest voter with an answer, if there is any.
+    `voter` is the index of the heaviest voter for the winning answer, `label` the label of that answer, and `support`
+    its share of the vote. `voter` and `label` are None if nobody has an answer, or if `verified` found no right answer.
+    `attempt` is the winner; if `verified` found no right answer, it is the heaviest voter who has an answer, or None.
     """
 
     voter: int | None
@@ -25,36 +26,43 @@ class Verdict:
 
 
 def _elect(labels: IntArray, votes: FloatArray, weights: FloatArray) -> Verdict:
-    """The label with most votes; ties to more weight, then to the earlier voter. Label -1 is no answer."""
+    """The label with the most votes. Ties go to the larger weight, then to the earlier voter.
+
+    `labels`, `votes` and `weights` are (n,); the label -1 stands for no answer.
+    """
     voters = np.flatnonzero(labels >= 0)
     if not len(voters):
         return Verdict(None, None, 0.0)
     if votes[voters].sum() <= 0:
         votes = np.ones_like(votes)
-    totals = np.bincount(labels[voters], votes[voters])
-    heavy = np.bincount(labels[voters], weights[voters])
-    first = {int(label): -int(index) for index, label in reversed(list(enumerate(labels))) if label >= 0}
-    label = max(first, key=lambda one: (round(float(totals[one]), 12), round(float(heavy[one]), 12), first[one]))
-    members = voters[labels[voters] == label]
+    vote_sums = np.bincount(labels[voters], votes[voters])
+    weight_sums = np.bincount(labels[voters], weights[voters])
+    first_voters = {int(labels[voter]): int(voter) for voter in reversed(voters)}
+
+    def rank(label: int) -> tuple[float, float, int]:
+        return round(float(vote_sums[label]), 12), round(float(weight_sums[label]), 12), -first_voters[label]
+
+    winner = max(first_voters, key=rank)
+    members = voters[labels[voters] == winner]
     voter = int(members[np.argmax(weights[members])])
-    return Verdict(voter, label, float(totals[label] / totals.sum()), voter)
+    return Verdict(voter, winner, float(vote_sums[winner] / vote_sums.sum()), voter)
 
 
 def weighted_majority(labels: IntArray, weights: FloatArray) -> Verdict:
-    """The answer whose voters weigh most together. Support is their share of the weight of all who answered.
+    """The answer with the largest sum of weights. Support is its share of the weight of all voters with an answer.
 
-    Where nobody weighs anything, every voter counts alike.
+    If no voter has any weight, all voters count the same.
     """
     return _elect(labels, weights, weights)
 
 
 def majority(labels: IntArray, weights: FloatArray) -> Verdict:
-    """The answer with most voters; weights break ties only."""
+    """The answer with the most voters; weights only break ties."""
     return _elect(labels, np.ones(len(labels)), weights)
 
 
 def best_of_n(labels: IntArray, weights: FloatArray) -> Verdict:
-    """The answer of the heaviest voter. Support is the share of those who answered alike."""
+    """The answer of the heaviest voter. Support is the share of voters with the same answer."""
     voters = np.flatnonzero(labels >= 0)
     if not len(voters):
         return Verdict(None, None, 0.0)
@@ -64,16 +72,16 @@ def best_of_n(labels: IntArray, weights: FloatArray) -> Verdict:
 
 
 def verified(labels: IntArray, weights: FloatArray, right: IntArray) -> Verdict:
-    """The heaviest voter among those whose answer was checked to be right; none where nobody's was.
+    """The heaviest voter whose answer was checked to be right; no winner if no answer is right.
 
-    Support is the share of right answers among those who answered.
+    `right` (n,) is above 0 for right answers. Support is the share of right answers among voters with an answer.
     """
     attempt = best_of_n(labels, weights).voter
-    good = np.flatnonzero((labels >= 0) & (right > 0))
-    if not len(good):
+    right_voters = np.flatnonzero((labels >= 0) & (right > 0))
+    if not len(right_voters):
         return Verdict(None, None, 0.0, attempt)
-    voter = int(good[np.argmax(weights[good])])
-    return Verdict(voter, int(labels[voter]), len(good) / int(np.sum(labels >= 0)), voter)
+    voter = int(right_voters[np.argmax(weights[right_voters])])
+    return Verdict(voter, int(labels[voter]), len(right_voters) / int(np.sum(labels >= 0)), voter)
 
 
 BELIEVED = "believed_majority"
@@ -83,6 +91,7 @@ VOTES: dict[str, Callable[[IntArray, FloatArray], Verdict]] = {
     "majority": majority,
     "best_of_n": best_of_n,
 }
-"""The votes that need labels and weights only; `verified` needs the world's word too. A path weighs its reward, in a
-vote that is BELIEVED the chance to be right that a belief sees in it.
+"""The votes that need only labels and weights; `verified` also needs the world's check of each answer.
+
+A path's weight is its reward. In the vote BELIEVED, its weight is the chance that it is right according to a belief.
 """

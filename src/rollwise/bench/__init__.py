@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from rollwise import exports
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
-    from rollwise.bench.grid import Bench, Found, plain_text, read, run_in_jobs
+    from rollwise.bench.grid import Grid
+    from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
     from rollwise.bench.store import Outcome
     from rollwise.bench.summary import Difference, Measure, Row, Summary
 
@@ -13,23 +14,31 @@ __all__ = [
     "Bench",
     "Difference",
     "Found",
+    "Grid",
     "Measure",
     "Outcome",
     "Row",
     "Summary",
+    "begin",
+    "begun",
     "plain_text",
     "read",
+    "resume",
     "run_in_jobs",
 ]
 
 __getattr__ = exports(
     __name__,
     {
-        "Bench": "grid",
-        "Found": "grid",
-        "plain_text": "grid",
-        "read": "grid",
-        "run_in_jobs": "grid",
+        "Grid": "grid",
+        "Bench": "run",
+        "begin": "run",
+        "begun": "run",
+        "resume": "run",
+        "Found": "run",
+        "plain_text": "run",
+        "read": "run",
+        "run_in_jobs": "run",
         "Outcome": "store",
         "Difference": "summary",
         "Measure": "summary",

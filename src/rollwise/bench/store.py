@@ -1,7 +1,7 @@
-"""Runs in a database: an experiment, its cells and problems, and what became of each problem in each cell.
+"""Stores experiments in a database: their cells, their problems, and the result of each problem in each cell.
 
-SQLite by SQLAlchemy. A result is written in one transaction when its problem is done, and once: a kill loses at most
-what was in flight, and writing a result again changes nothing.
+The database is SQLite, used through SQLAlchemy. A result is written in a single transaction when its problem is done.
+So a killed process loses only the searches that were running, and writing a result again changes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rollwise.bench.grid import Cell
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError, MissingExtraError
 from rollwise.search import ROLES, Solution, unplaced_reasons
@@ -32,11 +33,11 @@ _ATTEMPTS = 100
 
 
 class Base(DeclarativeBase):
-    """The tables. A change of them raises SCHEMA."""
+    """The base class of all tables. A change to the tables requires a higher SCHEMA."""
 
 
 class ExperimentRow(Base):
-    """One grid of runs: the frozen config, and all else that decides its results."""
+    """A grid of runs: its frozen config, and everything else that determines its results."""
 
     __tablename__ = "experiments"
 
@@ -50,7 +51,7 @@ class ExperimentRow(Base):
 
 
 class CellRow(Base):
-    """One strategy at one budget under one seed, with the whole config of its searches."""
+    """A strategy at a budget under a seed, with the complete config of its searches."""
 
     __tablename__ = "cells"
     __table_args__ = (UniqueConstraint("experiment_id", "label", "budget", "seed"),)
@@ -64,7 +65,7 @@ class CellRow(Base):
 
 
 class ProblemRow(Base):
-    """One problem of an experiment."""
+    """A problem of an experiment."""
 
     __tablename__ = "problems"
     __table_args__ = (UniqueConstraint("experiment_id", "name"),)
@@ -79,7 +80,7 @@ class ProblemRow(Base):
 
 
 class ResultRow(Base):
-    """What became of one problem in one cell. `error` is the text of what was raised; then nothing was solved."""
+    """The result of a problem in a cell. `error` is the text of a raised exception; then the problem is not solved."""
 
     __tablename__ = "results"
     __table_args__ = (UniqueConstraint("cell_id", "problem_id"),)
@@ -105,7 +106,7 @@ class ResultRow(Base):
 
 
 class UsageRow(Base):
-    """The tokens of one role in one result."""
+    """The tokens of a role in a result."""
 
     __tablename__ = "usages"
 
@@ -118,7 +119,7 @@ class UsageRow(Base):
 
 
 class EventsRow(Base):
-    """The events of one result, kept apart so that reading results stays quick."""
+    """The events of a result, in a table of their own so that reading results stays fast."""
 
     __tablename__ = "events"
 
@@ -128,7 +129,7 @@ class EventsRow(Base):
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as it was begun."""
+    """An experiment as it was started."""
 
     id: int
     created: str
@@ -139,21 +140,13 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One strategy at one budget under one seed, by the label that its tables carry."""
-
-    label: str
-    budget: int
-    seed: int
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What became of one problem: `right` is the voted answer, `covered` any path, `right_paths` how many,
-    `votes` whether further votes were right.
+    """The result of a problem.
 
-    `finished` and `failed` count rollouts, `unplaced` paths that went on as directions of their own, since theirs could
-    not be told. A problem that raised has an `error` and solved nothing.
+    `right` says whether the voted answer is right, `covered` whether any path is right, and `right_paths` counts the
+    right paths. `votes` says for each further vote whether its answer is right. `finished` and `failed` count rollouts.
+    `unplaced` counts paths whose direction could not be found, and which continued as directions of their own. If the
+    search raised, `error` is set and the problem is not solved.
     """
 
     right: bool = False
@@ -173,7 +166,7 @@ class Outcome:
 
     @classmethod
     def of(cls, solution: Solution) -> Outcome:
-        """The outcome of a search that ended."""
+        """The outcome of a finished search."""
         ledger = solution.ledger
         return cls(
             right=bool(solution.right),
@@ -194,7 +187,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Result:
-    """One stored result: where it belongs and what became of it."""
+    """A stored result: its cell, its problem and its outcome."""
 
     cell: Cell
     problem: str
@@ -207,7 +200,7 @@ _COUNTS = tuple(Usage.__dataclass_fields__)
 
 
 class Store:
-    """A database file of experiments. Raises InputError where the file cannot be used."""
+    """A database file of experiments. Raises InputError if the file cannot be used."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -216,14 +209,16 @@ class Store:
         if self._version() == 0:
             self._create()
         if self._version() != SCHEMA:
-            raise InputError(f"{file} was written by another version of rollwise; read it with that, or move it away")
+            raise InputError(
+                f"{file} was written by another version of rollwise; use that version, or move the file away"
+            )
 
     def _version(self) -> int:
         with self._session() as session:
             return session.connection().exec_driver_sql("PRAGMA user_version").scalar_one()
 
     def _create(self) -> None:
-        """Make the tables, with the file locked from before the look: another process may be at it too."""
+        """Make the tables. The file is locked first, because another process may be creating the tables too."""
         with self._session() as session:
             connection = session.connection()
             connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -232,7 +227,7 @@ class Store:
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
-        """One transaction."""
+        """A session with a single transaction. Raises InputError for errors of the database."""
         try:
             with Session(self._engine) as session, session.begin():
                 yield session
@@ -240,7 +235,7 @@ class Store:
             raise InputError(f"{self.file} cannot be used as a store: {error.orig}; give another folder") from error
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the connections to the file."""
         self._engine.dispose()
 
     def begin(
@@ -253,9 +248,9 @@ class Store:
         sources: Mapping[str, str] | None = None,
         environment: Mapping[str, Any] | None = None,
     ) -> Experiment:
-        """Enter an experiment: its config, its cells with the config of each, and its problems.
+        """Store a new experiment: its config, its cells with their configs, and its problems.
 
-        `sources` are digests of the files that decide its results, by name; `environment` what it runs on.
+        `sources` maps names to digests of the files that determine its results; `environment` describes the machine.
         """
         with self._session() as session:
             row = ExperimentRow(
@@ -275,7 +270,7 @@ class Store:
             return _experiment(row)
 
     def latest(self) -> Experiment | None:
-        """The experiment begun last, if there is one."""
+        """The experiment that was started last; None if there is none."""
         with self._session() as session:
             row = session.scalar(select(ExperimentRow).order_by(ExperimentRow.id.desc()).limit(1))
             return None if row is None else _experiment(row)
@@ -288,7 +283,7 @@ class Store:
         outcome: Outcome,
         events: Sequence[dict[str, Any]] | None = None,
     ) -> bool:
-        """Write what became of a problem; False where that was known already, which then stays as it was."""
+        """Write the outcome of a problem. Returns False if a result is already stored, which then does not change."""
         with self._session() as session:
             values = {name: getattr(outcome, name) for name in _FIGURES} | {
                 "cell_id": session.scalars(_cell_id(experiment, cell)).one(),
@@ -306,7 +301,7 @@ class Store:
             return True
 
     def held(self, experiment: int) -> set[tuple[Cell, str]]:
-        """The (cell, problem) pairs whose result is known."""
+        """The (cell, problem) pairs that have a stored result."""
         wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
             ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id, CellRow.experiment_id == experiment
         )
@@ -314,7 +309,7 @@ class Store:
             return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
 
     def counts(self, experiment: int) -> tuple[int, int]:
-        """How many results are known, and how many of them are errors."""
+        """The number of stored results, and how many of them are errors."""
         wanted = select(func.count(), func.count(ResultRow.error)).where(
             ResultRow.cell_id == CellRow.id, CellRow.experiment_id == experiment
         )
@@ -323,7 +318,7 @@ class Store:
         return held, raised
 
     def results(self, experiment: int) -> list[Result]:
-        """All results in the order of the cells and problems, whenever they came in."""
+        """All results, in the order of the cells and problems, not in the order of writing."""
         wanted = (
             select(ResultRow, CellRow, ProblemRow.name, ProblemRow.level)
             .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
@@ -337,7 +332,7 @@ class Store:
             ]
 
     def events(self, experiment: int, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
-        """The events of a result as plain values, if they were kept."""
+        """The events of a result as plain values; None if they were not stored."""
         wanted = select(EventsRow.events).join(ResultRow, ResultRow.id == EventsRow.result_id)
         wanted = wanted.where(ResultRow.cell_id == _cell_id(experiment, cell).scalar_subquery())
         wanted = wanted.where(ResultRow.problem_id == _problem_id(experiment, problem).scalar_subquery())
@@ -346,13 +341,13 @@ class Store:
 
 
 def _configure(connection: Any, _: Any) -> None:
-    """Write-ahead log, so that a reader never waits; a writer waits a while for another."""
+    """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
     for attempt in range(_ATTEMPTS):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:  # SQLite does not wait here where another connection is at the same switch
+        except sqlite3.OperationalError:  # SQLite does not wait here if another connection makes the same switch
             if attempt == _ATTEMPTS - 1:
                 raise
             time.sleep(0.05)
@@ -377,5 +372,5 @@ def _experiment(row: ExperimentRow) -> Experiment:
 
 
 def _outcome(row: ResultRow) -> Outcome:
-    usage = {one.role: Usage(**{name: getattr(one, name) for name in _COUNTS}) for one in row.usages}
+    usage = {each.role: Usage(**{name: getattr(each, name) for name in _COUNTS}) for each in row.usages}
     return Outcome(**{name: getattr(row, name) for name in _FIGURES}, usage=usage)

@@ -1,4 +1,4 @@
-"""What a bench found: a row for each strategy and budget, with paired differences to a baseline."""
+"""Summarises a bench: a row for each strategy and budget, with paired differences to a baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rollwise.bench.store import Result
 
 Trial = tuple[str, int]
-"""A problem and a seed: what two strategies are compared on."""
+"""(problem, seed): two strategies are compared on the same trials."""
 MeasureOf = Callable[["Result"], float]
 
 MEASURES: dict[str, MeasureOf] = {
@@ -24,11 +24,11 @@ MEASURES: dict[str, MeasureOf] = {
     "coverage": lambda result: float(result.outcome.covered),
     "pass_rate": lambda result: result.outcome.right_paths / result.cell.budget,
 }
-"""The voted answer is right; any path is right; the share of right paths in the budget, finished or not."""
+"""Whether the voted answer is right, whether any path is right, and right paths as a share of the budget."""
 
 
 def measures_of(results: Iterable[Result]) -> dict[str, MeasureOf]:
-    """MEASURES, and whether each further vote was right that was asked for in any of the results."""
+    """MEASURES, and for each further vote in any of the results whether its answer was right."""
 
     def right_by(vote: str) -> MeasureOf:
         return lambda result: float(result.outcome.votes.get(vote, False))
@@ -38,8 +38,10 @@ def measures_of(results: Iterable[Result]) -> dict[str, MeasureOf]:
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure minus the baseline's, paired by question: the mean, its 95 % bootstrap interval, and the true
-    difference that so many questions would show with a chance of 80 % (None where it cannot be told).
+    """The difference of a measure to the baseline, paired by question: the mean, and its 95 % bootstrap interval.
+
+    `detectable` is the true difference that this number of questions would detect with a chance of 80 %; None if it
+    cannot be computed.
     """
 
     mean: float
@@ -60,10 +62,10 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy at one budget, over all levels or one: the measures, and the mean cost of a search.
+    """The measures of a strategy at a budget and the mean cost of a search, over all levels or at a single level.
 
-    `results` counts problems × seeds, `errors` those that raised; they count as not solved and have no cost. `failed`
-    counts the rollouts that were lost in all others, `unplaced` their paths whose direction could not be told.
+    `results` counts problems × seeds. `errors` counts searches that raised; these count as not solved and have no cost.
+    In the other searches, `failed` counts lost rollouts and `unplaced` counts paths whose direction could not be found.
     """
 
     strategy: str
@@ -83,7 +85,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """All rows of a bench, those by level apart; the latter are empty where there is one level only."""
+    """All rows of a bench: over all levels, and by level. `by_level` is empty if there is only a single level."""
 
     baseline: str
     planned: int
@@ -98,19 +100,17 @@ class Summary:
 
 
 def summarise(results: Sequence[Result], baseline: str, planned: int | None = None) -> Summary:
-    """The summary of results, compared with the strategy labelled `baseline`; `planned` is how many are to come in all.
+    """The summary of results, with differences to the strategy labelled `baseline`.
 
-    A question's value is the mean over its seeds; questions are what is resampled. A difference is taken on the
-    problems and seeds that both have. Accuracy and coverage have Wilson's interval with the questions as trials, the
-    pass rate a bootstrap interval.
+    `planned` is the planned number of results. A question's value is the mean over its seeds, and bootstraps resample
+    questions. A difference uses the problems and seeds that both strategies have. Accuracy and coverage have Wilson
+    intervals with the questions as trials; the pass rate has a bootstrap interval.
     """
     levels = sorted({result.level for result in results if result.level is not None})
     measures = measures_of(results)
-    by_level = [
-        row
-        for level in levels
-        for row in _rows([one for one in results if one.level == level], measures, baseline, level)
-    ]
+    by_level: list[Row] = []
+    for level in levels:
+        by_level += _rows([result for result in results if result.level == level], measures, baseline, level)
     errors = dict.fromkeys(result.outcome.error for result in results if result.outcome.error is not None)
     return Summary(
         baseline=baseline,
@@ -142,7 +142,7 @@ def _row(
     measures: Mapping[str, MeasureOf],
 ) -> Row:
     ran = [result.outcome for result in group.values() if result.outcome.error is None]
-    roles = [role for role in ROLES if any(role in one.usage for one in ran)]
+    roles = [role for role in ROLES if any(role in outcome.usage for outcome in ran)]
     return Row(
         strategy=label,
         budget=budget,
@@ -150,13 +150,13 @@ def _row(
         questions=len({problem for problem, _ in group}),
         results=len(group),
         errors=len(group) - len(ran),
-        failed=sum(one.failed for one in ran),
-        unplaced=sum(one.unplaced for one in ran),
+        failed=sum(outcome.failed for outcome in ran),
+        unplaced=sum(outcome.unplaced for outcome in ran),
         measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
-        tokens={role: _mean_usage([one.usage.get(role, Usage()) for one in ran]) for role in roles},
-        flops=_mean([one.flops for one in ran]),
-        rounds=_mean([one.rounds for one in ran]),
-        seconds=_mean([one.seconds for one in ran]),
+        tokens={role: _mean_usage([outcome.usage.get(role, Usage()) for outcome in ran]) for role in roles},
+        flops=_mean([outcome.flops for outcome in ran]),
+        rounds=_mean([outcome.rounds for outcome in ran]),
+        seconds=_mean([outcome.seconds for outcome in ran]),
     )
 
 
@@ -177,7 +177,7 @@ def _difference(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping
 
 
 def _by_question(values: Mapping[Trial, float]) -> FloatArray:
-    """The mean over seeds of each problem's values."""
+    """For each problem, the mean of its values over the seeds."""
     problems: dict[str, list[float]] = {}
     for (problem, _), value in values.items():
         problems.setdefault(problem, []).append(value)

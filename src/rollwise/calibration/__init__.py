@@ -1,49 +1,52 @@
-"""What a reward is worth: completes sampled prefixes, and fits beliefs to how they ended."""
+"""Measures how far a reward can be trusted: it completes sampled prefixes and fits beliefs to how they ended."""
 
-from rollwise.calibration.estimators import LARGEST, area_under_curve, calibration_error, isotonic
+from rollwise.calibration.estimators import LARGEST_CONCENTRATION, area_under_curve, calibration_error, isotonic
 from rollwise.calibration.file import mismatches, read_belief, source_of
 from rollwise.calibration.fit import calibrate
+from rollwise.calibration.observations import Observations
 from rollwise.calibration.prefixes import Prefix, collect_prefixes, load_prefixes, prefix_source
-from rollwise.calibration.record import Calibration, DepthFit, Estimate, Method, Reliability, Source
-from rollwise.calibration.rollouts import Rollout, collect, label_rollout, load
+from rollwise.calibration.record import Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source
+from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts
 from rollwise.calibration.scoring import (
-    Scored,
-    by_ending,
-    observations,
+    ScoredPrefixes,
+    observe_prefixes,
+    observe_votes,
+    recorded_rewards,
     score_prefixes,
-    scored_already,
-    scored_by,
-    votes,
+    score_problems,
+    split_by_ending,
 )
 
 __all__ = [
-    "LARGEST",
+    "LARGEST_CONCENTRATION",
     "Calibration",
     "DepthFit",
+    "Ended",
     "Estimate",
     "Method",
+    "Observations",
     "Prefix",
     "Reliability",
     "Rollout",
-    "Scored",
+    "ScoredPrefixes",
     "Source",
     "area_under_curve",
-    "by_ending",
     "calibrate",
     "calibration_error",
-    "collect",
     "collect_prefixes",
+    "collect_rollouts",
     "isotonic",
     "label_rollout",
-    "load",
     "load_prefixes",
+    "load_rollouts",
     "mismatches",
-    "observations",
+    "observe_prefixes",
+    "observe_votes",
     "prefix_source",
     "read_belief",
+    "recorded_rewards",
     "score_prefixes",
-    "scored_already",
-    "scored_by",
+    "score_problems",
     "source_of",
-    "votes",
+    "split_by_ending",
 ]

@@ -1,7 +1,7 @@
-"""What completed prefixes say: how rewards map to chances, how much a reward is worth, what a direction has in common.
+"""Estimates from completed prefixes: the chance for each reward, its concentration κ, and correlations in a direction.
 
-Everything is an estimate from counts: of n completions of a prefix c ended right. A prefix of reward R is taken to end
-right with chance p of mean m(R) and variance m(1 - m) / (κ + 1); p is shared in part by the prefixes of a direction.
+All estimates use counts: c of the n completions of a prefix ended right. The model: a prefix with reward R ends right
+with a chance p of mean m(R) and variance m(1 - m) / (κ + 1), and the prefixes of a direction share part of p.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollwise.calibration.observations import Observations, levels_of
-from rollwise.core import BoolArray, FloatArray, IntArray
+from rollwise.core import BoolArray, FloatArray
 from rollwise.errors import InputError
 
-SMALLEST, LARGEST = 0.01, 1000.0
-"""The bounds of an estimated κ. Where prefixes differ no more than chance makes them, κ is LARGEST."""
+SMALLEST_CONCENTRATION, LARGEST_CONCENTRATION = 0.01, 1000.0
+"""The bounds of an estimated κ. If prefixes of equal reward differ no more than chance explains, κ is the largest."""
 SMALLEST_CORRELATION = 0.01
-"""What an estimated correlation of 0 or below becomes: a belief's lies in (0, 1]."""
+"""The value that replaces an estimated correlation of 0 or below, because a belief's correlation lies in (0, 1]."""
 PRIOR_PREFIXES = 0.25
-"""A calibrated mean is drawn towards the overall share right by so many prefixes' completions. Of 1/64 to 2, a quarter
-did well on held-out problems of every bundled world; 1 pulls the few high pools of a hard world too far down.
+"""The weight, in prefixes' completions, that draws a calibrated mean towards the overall share of right completions.
+
+Of the values tried from 1/64 to 2, a quarter did well on held-out problems of every bundled world; 1 pulls the few high
+pools of a hard world down too far.
 """
-_LEAST = 1e-6  # a precision that only keeps outcomes which are told apart wholly from leaving no curvature
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A non-decreasing map from reward to chance: linear between the knots `rewards`, constant beyond them."""
+    """A non-decreasing map from reward to chance. It is linear between the knots `rewards` and constant beyond them."""
 
     rewards: tuple[float, ...]
     means: tuple[float, ...]
@@ -41,282 +42,176 @@ class Curve:
 
 
 def isotonic(scores: FloatArray, truths: FloatArray, weights: FloatArray, prior: float = 0.0) -> Curve:
-    """The non-decreasing map from score to truth of least weighted squared error (pool adjacent violators).
+    """The non-decreasing map from score to truth with the least weighted squared error (pool adjacent violators).
 
-    `truths` (k,) are shares in [0, 1]. With a `prior` weight a, a pool of weight w and mean y becomes (wy + ag) /
-    (w + a), g = (Σ weights · truths + ½) / (Σ weights + 1) the overall share, and the pools are made non-decreasing
-    again by weights w + a: so that nothing is taken to be impossible or certain. A pool has a knot at either end.
+    `scores`, `truths` and `weights` are (k,); truths are shares in [0, 1]. With a `prior` weight a, a pool of weight w
+    and mean y gets the mean (wy + ag) / (w + a), with the overall share g = (Σ weights · truths + ½) / (Σ weights + 1).
+    Then the pools are made non-decreasing again, with the weights w + a. So no chance becomes 0 or 1. The map has a
+    knot at each end of a pool.
     """
     from scipy.optimize import isotonic_regression
 
-    seen, place = np.unique(scores, return_inverse=True)
-    heavy, good = np.bincount(place, weights), np.bincount(place, weights * truths)
-    blocks = isotonic_regression(good / heavy, weights=heavy).blocks
+    distinct, place = np.unique(scores, return_inverse=True)
+    weight, right = np.bincount(place, weights), np.bincount(place, weights * truths)
+    blocks = isotonic_regression(right / weight, weights=weight).blocks
     starts, ends = blocks[:-1], blocks[1:] - 1
-    held, means = np.add.reduceat(heavy, starts), np.add.reduceat(good, starts)
-    overall = (good.sum() + 0.5) / (heavy.sum() + 1)
-    means = (means + prior * overall) / (held + prior)
+    pool_weight, pool_right = np.add.reduceat(weight, starts), np.add.reduceat(right, starts)
+    overall = (right.sum() + 0.5) / (weight.sum() + 1)
+    means = (pool_right + prior * overall) / (pool_weight + prior)
     if prior:
-        means = isotonic_regression(means, weights=held + prior).x
-    knots = np.column_stack([seen[starts], seen[ends]]).ravel()
+        means = isotonic_regression(means, weights=pool_weight + prior).x
+    knots = np.column_stack([distinct[starts], distinct[ends]]).ravel()
     kept = np.append(True, np.diff(knots) > 0)
     return Curve(tuple(knots[kept].tolist()), tuple(np.repeat(means, 2)[kept].tolist()))
 
 
-def mean_curve(seen: Observations) -> Curve:
-    """The calibrated mean m(R): isotonic regression of right / completions on the raw reward, weighted by completions,
-    with a prior of PRIOR_PREFIXES prefixes' completions.
+def mean_curve(observed: Observations) -> Curve:
+    """The calibrated mean m(R): isotonic regression of right / completions on the raw reward.
+
+    The weights are the completions; the prior weighs as much as the completions of PRIOR_PREFIXES prefixes.
     """
-    shares, weights = seen.right / seen.completions, seen.completions.astype(np.float64)
-    return isotonic(seen.reward, shares, weights, PRIOR_PREFIXES * float(weights.mean()))
+    shares, weights = observed.right / observed.completions, observed.completions.astype(np.float64)
+    return isotonic(observed.reward, shares, weights, PRIOR_PREFIXES * float(weights.mean()))
 
 
-def held_out_means(seen: Observations, folds: int = 5) -> FloatArray:
-    """The mean m at each prefix (k,), fitted on the problems of the other folds: their number in order, modulo `folds`.
+def held_out_means(observed: Observations, folds: int = 5) -> FloatArray:
+    """The mean m at each prefix (k,), fitted on the problems of the other folds.
 
-    Raises InputError where all prefixes are of one problem.
+    A problem's fold is its place among the problems, modulo `folds`. Raises InputError if all prefixes belong to the
+    same problem.
     """
-    _, number = np.unique(seen.problem, return_inverse=True)
+    _, number = np.unique(observed.problem, return_inverse=True)
     if number.max() == 0:
-        raise InputError("the prefixes come from one problem; a calibration needs several, at best dozens")
+        raise InputError(
+            "all prefixes come from the same problem: complete prefixes of several problems, at best dozens"
+        )
     fold = number % min(folds, int(number.max()) + 1)
-    means = np.empty(len(seen))
-    for one in np.unique(fold):
-        means[fold == one] = mean_curve(seen.take(fold != one))(seen.reward[fold == one])
+    means = np.empty(len(observed))
+    for held_out in np.unique(fold):
+        curve = mean_curve(observed.take(fold != held_out))
+        means[fold == held_out] = curve(observed.reward[fold == held_out])
     return means
 
 
 def concentration_of(excess: NDArray[Any], scale: NDArray[Any]) -> FloatArray:
-    """κ = 1 / ρ̂ - 1 with ρ̂ = excess / scale, within [SMALLEST, LARGEST]; LARGEST where ρ̂ ≤ 0 or nothing is known."""
+    """κ = 1 / ρ̂ - 1 with ρ̂ = excess / scale, clipped to its bounds; the largest κ if ρ̂ ≤ 0 or scale is 0."""
     share = np.divide(excess, scale, out=np.zeros(np.shape(scale)), where=np.asarray(scale) > 0)
-    return np.clip(1 / np.maximum(share, 1e-9) - 1, SMALLEST, LARGEST)
+    return np.clip(1 / np.maximum(share, 1e-9) - 1, SMALLEST_CONCENTRATION, LARGEST_CONCENTRATION)
 
 
-def moment_sums(seen: Observations, means: FloatArray) -> FloatArray:
-    """By problem (in their order) Σ (c - nm)² - nm(1 - m) and Σ n(n - 1)m(1 - m), (problems, 2), whose ratio is
-    ρ̂ = 1 / (κ + 1).
+def moment_sums(observed: Observations, means: FloatArray) -> FloatArray:
+    """For each problem in order, Σ (c - nm)² - nm(1 - m) and Σ n(n - 1)m(1 - m): (problems, 2).
+
+    The ratio of their totals is ρ̂ = 1 / (κ + 1).
     """
-    n, v = seen.completions, means * (1 - means)
-    _, number = np.unique(seen.problem, return_inverse=True)
-    excess, scale = (seen.right - n * means) ** 2 - n * v, n * (n - 1) * v
+    n, v = observed.completions, means * (1 - means)
+    _, number = np.unique(observed.problem, return_inverse=True)
+    excess, scale = (observed.right - n * means) ** 2 - n * v, n * (n - 1) * v
     return np.column_stack([np.bincount(number, excess), np.bincount(number, scale)])
 
 
-def sharing_sums(seen: Observations, means: FloatArray) -> FloatArray:
-    """By problem (in their order) what two correlations are ratios of, (problems, 4).
+def sharing_sums(observed: Observations, means: FloatArray) -> FloatArray:
+    """For each problem in order, the sums (problems, 4) from which two correlations are computed as ratios.
 
-    0, 1: Σ e_i ē_i and Σ u_i over prefixes i with others in their direction; e = c/n - m, ē_i the mean e of these
-    others, u = c(c - 1)/(n(n - 1)) - 2mc/n + m², whose mean is (p - m)² whatever m: so the ratio is 1 where directions
-    share p and m. 2, 3: the same with the prefixes of other directions of the same problem and depth as the others.
+    For a prefix i, e_i = c/n - m is its residual, ē_i the mean residual of the other prefixes of its group, and
+    u_i = c(c - 1)/(n(n - 1)) - 2mc/n + m², which has the mean (p - m)² for any m.
+
+    - Columns 0 and 1: Σ e_i ē_i and Σ u_i over the prefixes i that have others in their direction. The ratio is 1 if
+      the prefixes of each direction share p and m.
+    - Columns 2 and 3: the same sums, where the others are the prefixes of other directions of the same problem and
+      depth.
     """
-    n, c, m = seen.completions, seen.right, means
-    problem, number = np.unique(seen.problem, return_inverse=True)
-    known = seen.direction >= 0
+    n, c, m = observed.completions, observed.right, means
+    problem, number = np.unique(observed.problem, return_inverse=True)
+    known = observed.direction >= 0
     share = (c / n)[known]
-    error = share - m[known]
+    residual = share - m[known]
     square = (c * (c - 1) / (n * (n - 1)))[known] - 2 * m[known] * share + m[known] ** 2
-    direction = np.unique(seen.direction[known], return_inverse=True)[1]
-    level = levels_of(seen)[known]
-    inside, around = (np.bincount(group, error)[group] for group in (direction, level))
-    members, neighbours = (np.bincount(group)[group] for group in (direction, level))
+    direction = np.unique(observed.direction[known], return_inverse=True)[1]
+    level = levels_of(observed)[known]
+    direction_sum, level_sum = (np.bincount(group, residual)[group] for group in (direction, level))
+    direction_size, level_size = (np.bincount(group)[group] for group in (direction, level))
     columns = []
-    for others, count in ((inside - error, members - 1), (around - inside, neighbours - members)):
-        held = count > 0
-        products = np.divide(error * others, count, out=np.zeros(len(error)), where=held)
-        columns += [np.bincount(number[known], each, minlength=len(problem)) for each in (products, square * held)]
+    for others, count in (
+        (direction_sum - residual, direction_size - 1),
+        (level_sum - direction_sum, level_size - direction_size),
+    ):
+        paired = count > 0
+        products = np.divide(residual * others, count, out=np.zeros(len(residual)), where=paired)
+        columns += [np.bincount(number[known], each, minlength=len(problem)) for each in (products, square * paired)]
     return np.column_stack(columns)
 
 
-GRID = np.geomspace(SMALLEST, LARGEST, 140)
+GRID = np.geomspace(SMALLEST_CONCENTRATION, LARGEST_CONCENTRATION, 140)
+"""The values of κ at which the likelihood is computed."""
 
 
-def likelihood_sums(seen: Observations, means: FloatArray) -> FloatArray:
-    """By problem (in their order) the beta-binomial log-likelihood (problems, len(GRID)) of each κ of the GRID, less
-    what does not depend on κ.
+def likelihood_sums(observed: Observations, means: FloatArray) -> FloatArray:
+    """For each problem in order, the beta-binomial log-likelihood of each κ of the GRID: (problems, len(GRID)).
+
+    Terms that do not depend on κ are left out.
     """
     from scipy.special import betaln
 
-    _, number = np.unique(seen.problem, return_inverse=True)
-    wrong = seen.completions - seen.right
+    _, number = np.unique(observed.problem, return_inverse=True)
+    wrong = observed.completions - observed.right
     columns = []
     for concentration in GRID:
         a, b = concentration * means, concentration * (1 - means)
-        columns.append(np.bincount(number, betaln(seen.right + a, wrong + b) - betaln(a, b)))
+        columns.append(np.bincount(number, betaln(observed.right + a, wrong + b) - betaln(a, b)))
     return np.column_stack(columns)
 
 
-def most_likely(sums: FloatArray) -> FloatArray:
-    """The κ at the peak of each row of log-likelihoods over the GRID: of the parabola through the three highest, in
-    log κ; a bound where the likelihood still rises there.
+def most_likely_concentration(sums: FloatArray) -> FloatArray:
+    """The κ at the peak of each row of log-likelihoods (…, len(GRID)).
+
+    The peak is that of the parabola in log κ through the highest point and its neighbours. If the likelihood still
+    rises at an end of the GRID, κ is that bound.
     """
     best = np.clip(sums.argmax(axis=-1), 1, len(GRID) - 2)[..., None]
     low, middle, high = (np.take_along_axis(sums, best + step, axis=-1)[..., 0] for step in (-1, 0, 1))
-    bend = low - 2 * middle + high
-    shift = np.divide(low - high, 2 * bend, out=np.zeros_like(bend), where=bend < 0)
-    edge = np.where(low > middle, -1.0, np.where(high > middle, 1.0, np.clip(shift, -1, 1)))
-    return np.exp(np.log(GRID[best[..., 0]]) + edge * np.log(GRID[1] / GRID[0]))
+    curvature = low - 2 * middle + high
+    peak = np.divide(low - high, 2 * curvature, out=np.zeros_like(curvature), where=curvature < 0)
+    shift = np.where(high > middle, 1.0, np.clip(peak, -1, 1))  # in steps of the GRID from the middle
+    shift = np.where(low > middle, -1.0, shift)
+    return np.exp(np.log(GRID[best[..., 0]]) + shift * np.log(GRID[1] / GRID[0]))
 
 
-def log_odds(chances: FloatArray) -> FloatArray:
-    """ℓ = log(p / (1 - p)), of chances nearer than 1e-6 to 0 or 1 that of 1e-6 from there."""
-    inside = np.clip(chances, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(inside / (1 - inside)), dtype=np.float64)
-
-
-def average_of(odds: FloatArray, groups: IntArray, weights: NDArray[Any]) -> FloatArray:
-    """ℓ̄ (k,): the average of the log-odds of each one's group, by `weights`."""
-    return (np.bincount(groups, weights * odds) / np.bincount(groups, weights))[groups]
-
-
-@dataclass(frozen=True)
-class Within:
-    """How much of a difference in log-odds holds among the prefixes of one problem and depth, as `fit_within` finds it:
-    logit P(right) = shifts[run] + level · ℓ̄ + share · (ℓ - ℓ̄). `free` is the share without its bounds; `gradients` and
-    `informations` are by problem, at that, the prior among them in equal parts, for `one_step`.
-    """
-
-    share: float
-    free: float
-    level: float
-    shifts: FloatArray
-    gradients: FloatArray
-    informations: FloatArray
-
-
-def fit_within(seen: Observations, odds: FloatArray, run: IntArray, most: float) -> Within | None:
-    """The `Within` of greatest likelihood for log-odds ℓ (k,), of a share in 0 to `most`; ℓ̄ is the average over the
-    problem's prefixes at a depth, each as often as it was sampled.
-
-    A reward that tells hard problems from easy ones and nothing of the paths of one has share 0, though its curve fits
-    overall. The level is at least 0; level and share have a normal prior of mean 1 and deviation 1: where ℓ hardly
-    varies, outcomes say nothing of them. None where no two prefixes of a problem and depth differ.
-    """
-    around = average_of(odds, levels_of(seen), seen.size)
-    if np.ptp(odds - around) < 1e-9:
-        return None
-    runs = np.unique(run, return_inverse=True)[1]
-    shifts = np.eye(int(runs.max()) + 1)[runs]
-    parts = np.column_stack([around, odds - around])
-    design = np.column_stack([shifts, parts])
-    counts = seen.right, seen.completions, np.ones(len(seen))
-    prior = np.append(np.full(shifts.shape[1], _LEAST), [1.0, 1.0])
-    unbound = found, gradient, information = _newton(design, odds, *counts, prior)
-    slopes, free, bounds = np.ones(2), np.ones(2, dtype=bool), np.array([np.inf, most])
-    while True:
-        wanted = 1 + found[shifts.shape[1] :]
-        slopes[free] = np.clip(wanted, 0, bounds[free])
-        if np.array_equal(slopes[free], wanted):
-            break
-        free[free] = slopes[free] == wanted
-        chosen = np.append(np.ones(shifts.shape[1], dtype=bool), free)
-        found = _newton(design[:, chosen], parts @ np.where(free, 1, slopes), *counts, prior[chosen])[0]
-    number = np.unique(seen.problem, return_inverse=True)[1]
-    count = int(number.max()) + 1
-    gradients = _sums_by(number, gradient, count) - prior * unbound[0] / count
-    informations = _sums_by(number, information, count) + np.diag(prior) / count
-    level, share = slopes.tolist()
-    return Within(share, 1 + float(unbound[0][-1]), level, found[: shifts.shape[1]], gradients, informations)
-
-
-def _sums_by(number: IntArray, rows: FloatArray, count: int) -> FloatArray:
-    """Sums of rows (k, …) by their number below `count`, (count, …)."""
-    sums = np.zeros((count, *rows.shape[1:]))
-    np.add.at(sums, number, rows)
-    return sums
-
-
-def size_effect(seen: Observations, means: FloatArray, run: IntArray) -> tuple[float, FloatArray, FloatArray] | None:
-    """How a direction's size bears on its success given its members' rewards: (α, gradients, informations), the latter
-    by problem, (problems, d) and (problems, d, d), at the fit, for `one_step`; α is the last of the d.
-
-    logit P(right) = logit m + a_run + b · (mean log size of the problem's directions at this depth) + α · log size, by
-    maximum likelihood, each direction counting once. The a, one a run of depths, and b take out what depths and
-    problems differ by: easy problems have few directions, and large ones. So α compares directions of one problem and
-    depth. None where no two of these differ in size.
-    """
-    known = seen.direction >= 0
-    if not known.any():
-        return None
-    number = np.unique(seen.problem, return_inverse=True)[1]
-    direction, runs = (np.unique(each[known], return_inverse=True)[1] for each in (seen.direction, run))
-    logs, weights = np.log(np.bincount(direction, seen.size[known]))[direction], 1 / np.bincount(direction)[direction]
-    level = levels_of(seen.take(known))
-    around = (np.bincount(level, weights * logs) / np.bincount(level, weights))[level]
-    design = np.column_stack([np.eye(runs.max() + 1)[runs], around, logs])
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        return None
-    offset = log_odds(means[known])
-    least = np.full(design.shape[1], _LEAST)
-    answer, gradient, information = _newton(design, offset, seen.right[known], seen.completions[known], weights, least)
-    count = int(number.max()) + 1
-    return float(answer[-1]), _sums_by(number[known], gradient, count), _sums_by(number[known], information, count)
-
-
-def _newton(
-    design: FloatArray,
-    offset: FloatArray,
-    right: IntArray,
-    completions: IntArray,
-    weights: FloatArray,
-    prior: FloatArray,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Logistic regression with an offset: the coefficients (d,), gradient (k, d) and information (k, d, d) by row.
-
-    `prior` (d,) are the precisions of normal priors with mean 0 on the coefficients.
-    """
-    answer = np.zeros(design.shape[1])
-    for _ in range(100):
-        chance = 1 / (1 + np.exp(-(offset + design @ answer)))
-        gradient = design * (weights * (right - completions * chance))[:, None]
-        curving = design * (weights * completions * chance * (1 - chance))[:, None]
-        downhill = gradient.sum(axis=0) - prior * answer
-        step = np.linalg.solve(design.T @ curving + np.diag(prior), downhill)
-        longest = np.abs(step).max()
-        if longest < 1e-8:
-            break
-        answer += step / max(1, longest)
-    return answer, gradient, design[:, :, None] * curving[:, None, :]
-
-
-def one_step(estimate: float, gradients: FloatArray, informations: FloatArray, drawn: FloatArray) -> FloatArray:
-    """The last coefficient in each resample: `drawn` (b, problems), by one Newton step from the fit."""
-    information = np.tensordot(drawn, informations, axes=1)
-    steps = np.linalg.solve(information + 1e-9 * np.eye(information.shape[-1]), (drawn @ gradients)[..., None])
-    return np.asarray(estimate + steps[:, -1, 0], dtype=np.float64)
-
-
-def resamples(problems: int, generator: np.random.Generator, count: int = 1000) -> FloatArray:
-    """How often each problem is drawn in each bootstrap resample: (count, problems)."""
+def bootstrap_counts(problems: int, generator: np.random.Generator, count: int = 1000) -> FloatArray:
+    """How often each bootstrap resample draws each problem: (count, problems)."""
     return generator.multinomial(problems, np.full(problems, 1 / problems), size=count).astype(np.float64)
 
 
-def interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of resampled estimates."""
+def percentile_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float]:
+    """The central interval that contains this share of the resampled estimates."""
     low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 
 def area_under_curve(scores: FloatArray, truths: NDArray[Any], weights: FloatArray | None = None) -> float:
-    """The chance that a true one scores above a false one, ties counting half; NaN where one kind is missing.
+    """The chance that a true entry scores above a false entry; ties count half. NaN if all entries are true or false.
 
-    `truths` (n,) may be shares in [0, 1]: then each entry counts as that much true and the rest false. `weights` (n,).
+    `scores`, `truths` and `weights` are (n,). Truths may be shares in [0, 1]: then an entry counts as true by that
+    share and as false by the rest.
     """
-    heavy = np.ones(len(scores)) if weights is None else weights
+    entry_weights = np.ones(len(scores)) if weights is None else weights
     _, place = np.unique(scores, return_inverse=True)
-    true = np.bincount(place, heavy * truths)
-    false = np.bincount(place, heavy * (1 - truths))
+    true = np.bincount(place, entry_weights * truths)
+    false = np.bincount(place, entry_weights * (1 - truths))
     total = true.sum() * false.sum()
     below = np.cumsum(false) - false
     return float((true * (below + false / 2)).sum() / total) if total > 0 else float("nan")
 
 
 def calibration_error(scores: FloatArray, truths: NDArray[Any], bins: int = 10) -> float:
-    """Expected calibration error: over equal bins of the score, the mean gap between score and truth, by size."""
+    """Expected calibration error: the gap between mean score and mean truth in equal bins of the score, averaged with
+    the bins' sizes as weights.
+    """
     gaps = [abs(float((scores - truths)[inside].sum())) for inside in score_bins(scores, bins)]
     return sum(gaps) / len(scores)
 
 
 def score_bins(scores: FloatArray, bins: int = 10) -> Iterator[BoolArray]:
-    """Which scores (n,) fall in each of so many equal bins of [0, 1]; 1 falls in the last."""
+    """For each of `bins` equal bins of [0, 1], which scores (n,) lie in it. A score of 1 lies in the last bin."""
     place = np.minimum((scores * bins).astype(np.int64), bins - 1)
-    yield from (place == one for one in range(bins))
+    yield from (place == number for number in range(bins))

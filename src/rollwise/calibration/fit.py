@@ -1,4 +1,4 @@
-"""Fitting a calibration on completed prefixes."""
+"""Fits a calibration on completed prefixes."""
 
 from __future__ import annotations
 
@@ -11,112 +11,134 @@ from rollwise.calibration.estimators import (
     SMALLEST_CORRELATION,
     Curve,
     area_under_curve,
-    average_of,
+    bootstrap_counts,
     calibration_error,
     concentration_of,
-    fit_within,
     held_out_means,
-    interval,
     likelihood_sums,
-    log_odds,
     mean_curve,
     moment_sums,
-    most_likely,
-    one_step,
-    resamples,
+    most_likely_concentration,
+    percentile_interval,
     score_bins,
     sharing_sums,
-    size_effect,
 )
 from rollwise.calibration.observations import Observations, depth_runs, levels_of
 from rollwise.calibration.record import Bin, Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source, Within
+from rollwise.calibration.regression import fit_within, group_average, log_odds, one_newton_step, size_effect
 from rollwise.core import BoolArray, FloatArray, IntArray
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 
 NOTHING_KNOWN = Source()
+PROBLEMS_PER_RUN = 10
+"""How many problems a run of depths should hold prefixes of."""
 
 
 def calibrate(
-    seen: Observations,
+    observed: Observations,
     source: Source = NOTHING_KNOWN,
     least: int = 100,
     method: Method = "likelihood",
     seed: int = 0,
     ended: Observations | None = None,
 ) -> Calibration:
-    """Fit a Calibration on completed prefixes; those of finished solutions come apart, as `ended`.
+    """The Calibration fitted on completed prefixes; finished solutions are given apart, as `ended`.
 
-    By runs of depths that hold at least `least` prefixes of 10 problems (fewer where there are fewer): the mean by
-    isotonic regression, κ by moments, ρ̂ = Σ[(c - nm)² - nm(1 - m)] / Σ[n(n - 1)m(1 - m)], κ = 1 / ρ̂ - 1, and by
-    beta-binomial likelihood, both with means fitted on other problems; what holds within a problem by logistic
-    regression, as for finished solutions, and all after it with means drawn in accordingly; the correlation from
-    products of residuals in a direction; α by logistic regression on log size. `method` says which κ a belief takes.
-    Intervals resample the problems, keyed by `seed`; the means are not fitted anew. Raises InputError where there is
-    nothing to fit κ on.
+    Depths are fitted in runs that hold at least `least` prefixes of PROBLEMS_PER_RUN problems, or all there are. The
+    steps, each of which uses means fitted on other problems (`held_out_means`):
+
+    1. the mean, by isotonic regression (`mean_curve`);
+    2. how much holds within a problem, by logistic regression (`fit_within`); the next steps use the means that result;
+    3. κ by moments, ρ̂ = Σ[(c - nm)² - nm(1 - m)] / Σ[n(n - 1)m(1 - m)] and κ = 1 / ρ̂ - 1, and κ by beta-binomial
+       likelihood; `method` chooses the κ that beliefs use;
+    4. the correlation, from products of residuals in a direction (`sharing_sums`);
+    5. α, by logistic regression on the log size of directions (`size_effect`);
+    6. the share that holds among finished solutions, as in step 2.
+
+    Intervals resample the problems, keyed by `seed`, without fitting the means again. Raises InputError if κ cannot be
+    fitted: there are fewer than 2 problems, or no prefix has 2 completions.
     """
-    problems = len(np.unique(seen.problem))
-    if problems < 2:
-        raise InputError(f"{problems} problems tell nothing of others: complete prefixes of several, at best dozens")
-    if not np.any(seen.completions >= 2):
-        raise InputError(
-            "κ needs at least 2 completions of a prefix, better 8: make the prefixes again with more completions, e.g. "
-            "rollwise world rollouts --completions 8"
-        )
-    seen = seen.take(seen.completions >= 2)
-    runs = depth_runs(seen, min(least, len(seen)), min(10, problems))
-    run = np.searchsorted([first for first, _ in runs], seen.depth, side="right") - 1
-    means = np.empty(len(seen))
+    observed = _with_repeated_completions(observed)
+    problems = len(np.unique(observed.problem))
+    runs = depth_runs(observed, min(least, len(observed)), min(PROBLEMS_PER_RUN, problems))
+    run = np.searchsorted([first for first, _ in runs], observed.depth, side="right") - 1
+    means = np.empty(len(observed))
     for index in range(len(runs)):
-        means[run == index] = held_out_means(seen.take(run == index))
-    drawn = resamples(problems, keyed_generator(seed, "calibration"))
+        means[run == index] = held_out_means(observed.take(run == index))
+    drawn = bootstrap_counts(problems, keyed_generator(seed, "calibration"))
     odds = log_odds(means)
-    within = _within(seen, odds, run, drawn, 1.0)
+    within = _within(observed, odds, run, drawn, 1.0)
     if within is not None:
-        means = within.chances(odds, average_of(odds, levels_of(seen), seen.size), run)
-    shared = sharing_sums(seen, means)
-    fits = tuple(_fit_depth(seen, means, run == index, runs[index], drawn, method) for index in range(len(runs)))
-    truths = seen.right / seen.completions
+        means = within.chances(odds, group_average(odds, levels_of(observed), observed.size), run)
+    shared = sharing_sums(observed, means)
+    truths = observed.right / observed.completions
     return Calibration(
-        depths=fits,
+        depths=tuple(
+            _fit_depth(observed, means, run == index, runs[index], drawn, method) for index in range(len(runs))
+        ),
         method=method,
         within=within,
         ended=None if ended is None else _ended(ended, seed),
         correlation=_correlation(shared[:, 0], shared[:, 1], drawn, SMALLEST_CORRELATION),
         correlation_across=_correlation(shared[:, 2], shared[:, 3], drawn, -1.0),
-        size_exponent=_size_exponent(seen, means, run, drawn),
-        before=_reliability(seen.reward, truths, seen.completions),
-        after=_reliability(means, truths, seen.completions),
+        size_exponent=_size_exponent(observed, means, run, drawn),
+        before=_reliability(observed.reward, truths, observed.completions),
+        after=_reliability(means, truths, observed.completions),
         source=source,
     )
 
 
+def _with_repeated_completions(observed: Observations) -> Observations:
+    """The prefixes with at least 2 completions. Raises InputError if they belong to fewer than 2 problems."""
+    repeated = observed.take(observed.completions >= 2)
+    if not len(repeated):
+        raise InputError(
+            "κ needs at least 2 completions of a prefix, better 8: make the prefixes again with more completions, e.g. "
+            "rollwise world rollouts --completions 8"
+        )
+    problems = len(np.unique(repeated.problem))
+    if problems < 2:
+        raise InputError(
+            f"the prefixes with 2 completions or more belong to {problems} problem, which says nothing about others: "
+            "complete prefixes of several problems, at best dozens"
+        )
+    return repeated
+
+
 def _by_problem(
-    sums_of: Callable[[Observations, FloatArray], FloatArray], seen: Observations, means: FloatArray, inside: BoolArray
+    sums_of: Callable[[Observations, FloatArray], FloatArray],
+    observed: Observations,
+    means: FloatArray,
+    inside: BoolArray,
 ) -> FloatArray:
-    """Sums of some prefixes, with a row of zeros for each problem that has none among them."""
-    names = np.unique(seen.problem)
-    some = sums_of(seen.take(inside), means[inside])
-    result = np.zeros((len(names), some.shape[1]))
-    result[np.isin(names, seen.problem[inside])] = some
+    """The sums of the prefixes `inside`, a row per problem; zeros for a problem that has none of them."""
+    problems = np.unique(observed.problem)
+    sums = sums_of(observed.take(inside), means[inside])
+    result = np.zeros((len(problems), sums.shape[1]))
+    result[np.isin(problems, observed.problem[inside])] = sums
     return result
 
 
 def _fit_depth(
-    seen: Observations,
+    observed: Observations,
     means: FloatArray,
     inside: BoolArray,
     depths: tuple[int, int],
     drawn: FloatArray,
     method: Method,
 ) -> DepthFit:
-    here = seen.take(inside)
-    likely, sums = (_by_problem(each, seen, means, inside) for each in (likelihood_sums, moment_sums))
-    excess, scale = sums.T
+    """The fit of the prefixes `inside`, whose depths are `depths` (first, last)."""
+    here = observed.take(inside)
+    log_likelihoods = _by_problem(likelihood_sums, observed, means, inside)
+    excess, scale = _by_problem(moment_sums, observed, means, inside).T
     moments = _estimate(
         float(concentration_of(excess.sum(), scale.sum())), concentration_of(drawn @ excess, drawn @ scale)
     )
-    likelihood = _estimate(float(most_likely(likely.sum(axis=0))), most_likely(drawn @ likely))
+    likelihood = _estimate(
+        float(most_likely_concentration(log_likelihoods.sum(axis=0))),
+        most_likely_concentration(drawn @ log_likelihoods),
+    )
     return DepthFit(
         first=depths[0],
         last=depths[1],
@@ -130,49 +152,60 @@ def _fit_depth(
 
 
 def _correlation(products: FloatArray, squares: FloatArray, drawn: FloatArray, least: float) -> Estimate | None:
-    """A correlation from its sums by problem (problems,); None where there are no pairs whose chances vary."""
+    """A correlation from its sums by problem (problems,), at least `least`; None if no pairs have chances that vary."""
     if squares.sum() <= 0:
         return None
-    reach = drawn @ squares
-    resampled = (drawn @ products)[reach > 0] / reach[reach > 0]
+    resampled_squares = drawn @ squares
+    usable = resampled_squares > 0
+    resampled = (drawn @ products)[usable] / resampled_squares[usable]
     return _estimate(float(np.clip(products.sum() / squares.sum(), least, 1)), np.clip(resampled, least, 1))
 
 
-def _within(seen: Observations, odds: FloatArray, run: IntArray, drawn: FloatArray, most: float) -> Within | None:
-    """What holds within a problem: a share up to `most`, or none where the interval of an estimate reaches 0, since
-    rollouts or votes that follow noise lose more than a little knowledge unused is worth.
+def _within(observed: Observations, odds: FloatArray, run: IntArray, drawn: FloatArray, most: float) -> Within | None:
+    """What holds within a problem, a share up to `most`; None if nothing varies within a problem.
+
+    The share is 0 if the interval of its estimate reaches 0. Rollouts or votes that follow noise lose more than a
+    little unused knowledge costs.
     """
-    found = fit_within(seen, odds, run, most)
-    if found is None:
+    fitted = fit_within(observed, odds, run, most)
+    if fitted is None:
         return None
-    resampled = one_step(found.free, found.gradients, found.informations, drawn)
-    share = _estimate(found.share, np.clip(resampled, 0, most))
+    resampled = one_newton_step(fitted.free, fitted.gradients, fitted.informations, drawn)
+    share = _estimate(fitted.share, np.clip(resampled, 0, most))
     if share.low == 0:
-        found = fit_within(seen, odds, run, 0.0) or found
+        fitted = fit_within(observed, odds, run, 0.0) or fitted
         share = replace(share, value=0.0)
-    return Within(share, _rounded((found.level,))[0], _rounded(found.shifts.tolist()))
+    return Within(share, _rounded((fitted.level,))[0], _rounded(fitted.shifts.tolist()))
 
 
-def _ended(seen: Observations, seed: int) -> Ended | None:
-    """Of finished solutions, each as often as it was sampled; None where they are of one problem or all alike."""
-    problems = len(np.unique(seen.problem))
+def _ended(observed: Observations, seed: int) -> Ended | None:
+    """The fit of finished solutions, each counted as often as it was sampled.
+
+    None if they belong to fewer than 2 problems, or if the rewards of each problem are all the same.
+    """
+    problems = len(np.unique(observed.problem))
     if problems < 2:
         return None
-    drawn = resamples(problems, keyed_generator(seed, "ended"))
-    within = _within(seen, log_odds(seen.reward), np.zeros(len(seen), dtype=np.int64), drawn, np.inf)
-    return None if within is None else Ended(int(seen.completions.sum()), problems, within)
+    drawn = bootstrap_counts(problems, keyed_generator(seed, "ended"))
+    single_run = np.zeros(len(observed), dtype=np.int64)
+    within = _within(observed, log_odds(observed.reward), single_run, drawn, np.inf)
+    return None if within is None else Ended(int(observed.completions.sum()), problems, within)
 
 
-def _size_exponent(seen: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:
-    found = size_effect(seen, means, run)
-    return None if found is None else _estimate(found[0], one_step(*found, drawn))
+def _size_exponent(observed: Observations, means: FloatArray, run: IntArray, drawn: FloatArray) -> Estimate | None:
+    effect = size_effect(observed, means, run)
+    return None if effect is None else _estimate(effect.exponent, one_newton_step(*effect, drawn))
 
 
 def _estimate(value: float, resampled: FloatArray) -> Estimate:
-    return Estimate(*_rounded((value, *interval(resampled))))
+    return Estimate(*_rounded((value, *percentile_interval(resampled))))
 
 
 def _reliability(scores: FloatArray, truths: FloatArray, completions: IntArray) -> Reliability:
+    """How well scores (k,) agree with the shares `truths` (k,) of right completions.
+
+    The Brier score of a completion is (s - t)² + t(1 - t) for a prefix with score s and share t.
+    """
     squares = (scores - truths) ** 2 + truths * (1 - truths)
     area = area_under_curve(scores, truths, completions.astype(np.float64))
     bins = tuple(
@@ -185,13 +218,12 @@ def _reliability(scores: FloatArray, truths: FloatArray, completions: IntArray) 
 
 
 def _rounded_curve(curve: Curve) -> Curve:
-    """The curve with rounded knots, of those that become equal the last; no chance is rounded to 0 or 1."""
-    knots = dict(
-        zip(_rounded(curve.rewards), _rounded([min(max(mean, 1e-6), 1 - 1e-6) for mean in curve.means]), strict=True)
-    )
-    return Curve(tuple(knots), tuple(knots.values()))
+    """The curve with rounded knots. Of knots that become equal the last stays, and no chance is rounded to 0 or 1."""
+    means = _rounded([min(max(mean, 1e-6), 1 - 1e-6) for mean in curve.means])
+    mean_of_knot = dict(zip(_rounded(curve.rewards), means, strict=True))
+    return Curve(tuple(mean_of_knot), tuple(mean_of_knot.values()))
 
 
 def _rounded(values: Sequence[float]) -> tuple[float, ...]:
-    """To six significant digits, so that files stay small."""
+    """The values with six significant digits, which keeps files small."""
     return tuple(float(f"{value:.6g}") for value in values)

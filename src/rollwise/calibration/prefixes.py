@@ -1,29 +1,31 @@
-"""Prefixes of a policy's solutions with fresh completions of each: what a partial solution is truly worth.
+"""Completed prefixes: partial solutions of a policy, with the share of fresh completions of each that ended right.
 
-Kept as JSON lines, one a problem. A file may come from any model and any checker, as long as it holds these fields.
+They are stored as JSON lines, one per problem. A file may come from any model and any checker if it has these fields.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
 from typing import Any
 
-from rollwise.answers import on_course
 from rollwise.calibration.rollouts import collect_lines, grow_to_end, load_lines, load_source, sample_solutions
 from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
 from rollwise.errors import InputError
+from rollwise.worlds import on_course
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """A partial solution: its steps as generated; `size`, how many of the sampled paths stood at it; of `completions`
-    fresh completions how many ended right; its true state; whether all its steps are valid; whether a right answer is
-    still within reach. One that `ended` is its own only completion. `reward` is what a reward model said of it, if one
-    was asked.
+    """A partial solution with the outcomes of its completions.
+
+    `steps` are the texts as generated, and `size` counts the sampled paths that passed through it. Of `completions`
+    fresh completions, `right` ended right. `state` is its true direction, `valid` says whether all its steps are valid,
+    and `reachable` whether a right answer can still be reached. A prefix that `ended` is its own single completion.
+    `reward` is its reward from a reward model, or None if no reward model scored it.
     """
 
     steps: tuple[str, ...]
@@ -43,16 +45,17 @@ class Prefix:
 
     @property
     def depth(self) -> int:
-        """How many steps it has."""
+        """The number of its steps."""
         return len(self.steps)
 
 
 async def complete_prefixes(
     world: World, policy: Policy, problem: Problem, paths: int, completions: int, sampling: Sampling
 ) -> list[Prefix]:
-    """The distinct prefixes of `paths` plain samples of a problem, each unfinished one completed `completions` times.
+    """The distinct prefixes of `paths` plain samples of a problem, with `completions` completions of each.
 
-    A completion descends from copies 1, 2, … of its prefix and a plain sample from copy 0, so that all are independent.
+    A finished prefix is not completed. Completions start from the copies 1, 2, … of their prefix, and the plain samples
+    continue copy 0, so all are independent.
     """
     solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
     prefixes = [
@@ -61,7 +64,7 @@ async def complete_prefixes(
     sizes = Counter(map(_identity, prefixes))
     distinct = {_identity(prefix): prefix for prefix in reversed(prefixes)}
 
-    async def completed(prefix: Path) -> Prefix:
+    async def complete(prefix: Path) -> Prefix:
         ends = [prefix]
         if not prefix.ended:
             starts = [prefix.copy(1 + index) for index in range(completions)]
@@ -78,7 +81,7 @@ async def complete_prefixes(
             ended=prefix.ended,
         )
 
-    return list(await asyncio.gather(*map(completed, distinct.values())))
+    return list(await asyncio.gather(*map(complete, distinct.values())))
 
 
 def _identity(path: Path) -> tuple[tuple[str, ...], bool]:
@@ -96,34 +99,37 @@ def collect_prefixes(
     progress: Callable[[int, int], None],
     name: str = "",
 ) -> None:
-    """Write the completed prefixes of every problem to `file`; a stopped run goes on where it was.
+    """Write the completed prefixes of every problem to `file`. A stopped run continues if it is started again.
 
-    `name` is the policy's. Raises InputError where the file holds prefixes that were made otherwise.
+    `name` is the policy's name. Raises InputError if the file holds prefixes that were made with other settings.
     """
 
-    async def made(problem: Problem) -> list[Prefix]:
+    async def complete(problem: Problem) -> list[Prefix]:
         return await complete_prefixes(world, policy, problem, paths, completions, sampling)
 
     source = {"world": world.name, "policy": name, "paths": paths, "completions": completions, **asdict(sampling)}
-    collect_lines(problems, made, "prefixes", source, file, progress)
+    collect_lines(problems, complete, "prefixes", source, file, progress)
 
 
 def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
-    """The problems of a file with their prefixes. Raises InputError where fields are missing or numbers amiss."""
-    known = {field.name for field in fields(Prefix)} - {"reward"}
+    """The problems of a file with their prefixes.
+
+    Raises InputError if a prefix lacks a field, has an unknown field, or has a number that makes no sense.
+    """
     for problem, records in load_lines(file, "prefixes"):
-        if any(set(record) - {"reward"} != known for record in records):
-            raise InputError(
-                f"{file}: a prefix of {problem.id!r} has to hold exactly {', '.join(sorted(known))}, "
-                "and may hold reward"
-            )
-        if any(not 0 <= record["right"] <= record["completions"] or record["completions"] < 1 for record in records):
-            raise InputError(
-                f"{file}: a prefix of {problem.id!r} needs at least 1 completion, and right ones among those"
-            )
-        if not all(_is_reward(record.get("reward")) for record in records):
-            raise InputError(f"{file}: the reward of a prefix of {problem.id!r} has to be a number in [0, 1]")
+        for record in records:
+            _check_record(record, f"{file}: a prefix of {problem.id!r}")
         yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]
+
+
+def _check_record(record: Mapping[str, Any], subject: str) -> None:
+    required = {field.name for field in fields(Prefix)} - {"reward"}
+    if set(record) - {"reward"} != required:
+        raise InputError(f"{subject} has to hold exactly {', '.join(sorted(required))}, and may hold reward")
+    if not 0 <= record["right"] <= record["completions"] or record["completions"] < 1:
+        raise InputError(f"{subject} needs at least 1 completion, and right counts some of its completions")
+    if not _is_reward(record.get("reward")):
+        raise InputError(f"{subject} has the reward {record['reward']!r:.60}; it has to be a number in [0, 1]")
 
 
 def _is_reward(value: Any) -> bool:
@@ -131,8 +137,8 @@ def _is_reward(value: Any) -> bool:
 
 
 def prefix_source(file: FilePath) -> dict[str, Any]:
-    """What the prefixes of a file were made from, as its first line tells: world, policy, counts and sampling.
+    """The source of a file's prefixes according to its first line: world, policy, counts and sampling.
 
-    Empty where the file does not tell.
+    Empty if the first line has no source.
     """
     return load_source(file, "prefixes")

@@ -1,28 +1,28 @@
-"""What a reward is believed to say: the record of a fit, which turns rewards into beliefs, as a file can hold it."""
+"""The record of a fitted calibration: it turns rewards into beliefs, and a file can hold it."""
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 
-from rollwise.calibration.estimators import Curve, average_of, log_odds
-from rollwise.core import Belief, FloatArray, IntArray
+from rollwise.calibration.estimators import Curve
+from rollwise.calibration.regression import group_average, log_odds
+from rollwise.core import Belief, FloatArray, IntArray, read_fields
 from rollwise.errors import InputError
 
 VERSION = 3
 INDEPENDENT = 1e-6
-"""The correlation of candidates that share nothing; a belief's lies above 0."""
+"""The correlation of independent candidates; a belief's correlation has to lie above 0."""
 Method = Literal["moments", "likelihood"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, by bootstrap over problems."""
+    """A number with its 95 % interval from a bootstrap over problems."""
 
     value: float
     low: float
@@ -31,8 +31,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DepthFit:
-    """What is believed of prefixes with `first` to `last` steps: the mean's curve, and the concentration κ by moments
-    and by beta-binomial likelihood, of which `concentration` is the one in use.
+    """The fit for prefixes with `first` to `last` steps.
+
+    `curve` maps a reward to the mean chance. `moments` and `likelihood` estimate the concentration κ in two ways;
+    `concentration` is the value in use. `prefixes` and `problems` count the data. Raises InputError if the values
+    make no sense.
     """
 
     first: int
@@ -49,18 +52,21 @@ class DepthFit:
         rising = all(a < b for a, b in pairwise(knots)) and all(a <= b for a, b in pairwise(means))
         if not knots or len(knots) != len(means) or not rising or not all(0 < mean < 1 for mean in means):
             raise InputError(
-                f"depth {self.first}: a curve rises with the reward, between 0 and 1, a mean for each reward"
+                f"depth {self.first}: a curve needs a mean between 0 and 1 for each reward, and its means have to rise "
+                "with the reward"
             )
         if not self.first <= self.last:
-            raise InputError(f"depths run from the first to the last, not from {self.first} to {self.last}")
+            raise InputError(f"a fit covers depths from the first to the last, not from {self.first} to {self.last}")
         if not self.concentration > 0:
-            raise InputError(f"depth {self.first}: a concentration is above 0, not {self.concentration}")
+            raise InputError(f"depth {self.first}: the concentration has to be above 0, not {self.concentration}")
 
 
 @dataclass(frozen=True)
 class Within:
-    """What holds among candidates of one problem: their log-odds ℓ become shift + level · ℓ̄ + share · (ℓ - ℓ̄), ℓ̄ the
-    average of those at hand. The `shifts` belong to the runs of depths.
+    """How much of a difference in log-odds holds among candidates of one problem.
+
+    Log-odds ℓ become shift + level · ℓ̄ + share · (ℓ - ℓ̄), where ℓ̄ is the average over the candidates at hand. There is
+    one shift for each run of depths.
     """
 
     share: Estimate
@@ -68,28 +74,34 @@ class Within:
     shifts: tuple[float, ...]
 
     def chances(self, odds: FloatArray, around: FloatArray, run: IntArray) -> FloatArray:
-        """The chances (k,) that ℓ (k,) become, by ℓ̄ (k,) and the number of each one's run of depths (k,)."""
-        drawn = np.array(self.shifts)[run] + self.level * around + self.share.value * (odds - around)
-        return np.asarray(1 / (1 + np.exp(-drawn)), dtype=np.float64)
+        """The chances (k,), given ℓ as `odds` (k,) and ℓ̄ as `around` (k,).
+
+        `run` (k,) numbers the run of depths of each candidate.
+        """
+        adjusted = np.array(self.shifts)[run] + self.level * around + self.share.value * (odds - around)
+        return np.asarray(1 / (1 + np.exp(-adjusted)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """What a finished path's reward says of its answer: `within` of the log-odds of the reward itself, for a vote."""
+    """How a finished path's reward predicts that its answer is right, for a vote.
+
+    `within` applies to the log-odds of the reward itself. `solutions` and `problems` count the data.
+    """
 
     solutions: int
     problems: int
     within: Within
 
     def chances(self, rewards: FloatArray) -> FloatArray:
-        """The chance to be right of each finished path (k,) of one problem, by their rewards in [0, 1]."""
-        odds, all_alike = log_odds(rewards), np.zeros(len(rewards), dtype=np.int64)
-        return self.within.chances(odds, average_of(odds, all_alike, np.ones(len(odds))), all_alike)
+        """The chance that each finished path (k,) of one problem is right, given their rewards (k,) in [0, 1]."""
+        odds, one_group = log_odds(rewards), np.zeros(len(rewards), dtype=np.int64)
+        return self.within.chances(odds, group_average(odds, one_group, np.ones(len(odds))), one_group)
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Prefixes whose score lies in one tenth of [0, 1]: how many, their mean score, the share of completions right."""
+    """Prefixes whose score lies in one tenth of [0, 1]: their number, mean score, and share of right completions."""
 
     prefixes: int
     score: float
@@ -98,8 +110,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How well scores are chances: expected calibration error, area under the curve against the outcome of completions
-    (None where all end alike), the Brier score of a completion, and the bins behind them.
+    """How well scores agree with chances.
+
+    `error` is the expected calibration error, `area` the area under the ROC curve against the outcomes of completions
+    (None if all completions end the same way), `brier` the Brier score of a completion. `bins` show the same by score.
     """
 
     error: float
@@ -110,7 +124,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class Source:
-    """What a calibration was fitted on: names and digests of the parts ("" where unknown), counts, and the command."""
+    """What a calibration was fitted on: names and digests of the parts ("" if unknown), counts, and the command."""
 
     world: str = ""
     policy: str = ""
@@ -127,32 +141,37 @@ class Source:
 
 
 def remarks_on(fitted: Source, used: Source) -> list[str]:
-    """Where a belief was fitted on something else than what a search uses, as far as both are known.
+    """A remark for each part in which a belief's source differs from what a search uses, as far as both are known.
 
-    Models that are the same file by file are the same under any name.
+    Models with equal digests are the same model under any name.
     """
-    told = []
-    for name in ("world", "policy", "reward", "temperature"):
-        before, now = getattr(fitted, name), getattr(used, name)
-        marks = [getattr(one, f"{name}_digest", "") for one in (fitted, used)]
-        if before in ("", None) or now in ("", None) or (marks[0] and marks[0] == marks[1]):
+    remarks = []
+    for part in ("world", "policy", "reward", "temperature"):
+        before, now = getattr(fitted, part), getattr(used, part)
+        digest_before, digest_now = (getattr(source, f"{part}_digest", "") for source in (fitted, used))
+        unknown = before in ("", None) or now in ("", None)
+        if unknown or (digest_before and digest_before == digest_now):
             continue
         if before != now:
-            told.append(f"the belief was fitted for the {name} {before}, the search uses {now}")
-        elif all(marks):
-            told.append(f"the belief was fitted for another {name} that was called {before} too")
-    return told
+            remarks.append(f"the belief was fitted for the {part} {before}, but the search uses {now}")
+        elif digest_before and digest_now:
+            remarks.append(f"the belief was fitted for another {part} of the same name, {before}")
+    return remarks
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A belief for any reward at any depth, with how it was fitted.
+    """A fitted calibration: it gives a belief for any reward at any depth, and records how it was fitted.
 
-    `within` says how much of a difference in log-odds holds among paths of one problem, a share in [0, 1]: the curves
-    are of all problems, some harder than others. `ended` is about finished paths, for votes. `correlation` ρ is the
-    share of the doubt that prefixes of one direction have in common, `correlation_across` the same for different
-    directions of one problem and depth; `size_exponent` α is how much a direction's log-odds rise with the log of its
-    size among those of one problem and depth, given the rewards. They are None where the prefixes do not tell.
+    - `within` says how much of a difference in log-odds holds among the paths of one problem, as a share in [0, 1]. It
+      is needed because the curves are fitted over all problems, and some problems are harder than others.
+    - `ended` applies to finished paths, for votes.
+    - `correlation` ρ is the share of the uncertainty that the prefixes of one direction have in common.
+      `correlation_across` is the same for different directions of one problem and depth.
+    - `size_exponent` α says how much a direction's log-odds rise with the log of its size, given the rewards, among the
+      directions of one problem and depth.
+
+    Fields are None if the prefixes say nothing about them. Raises InputError if the values make no sense.
     """
 
     depths: tuple[DepthFit, ...]
@@ -169,37 +188,47 @@ class Calibration:
 
     def __post_init__(self) -> None:
         if not self.depths or any(a.last >= b.first for a, b in pairwise(self.depths)):
-            raise InputError("a calibration needs depths, shallowest first and none twice")
+            raise InputError("a calibration needs at least one fit, in order of depth and without overlap")
         if self.within is not None and not 0 <= self.within.share.value <= 1:
-            raise InputError(f"the share that holds within a problem lies in 0 to 1, not at {self.within.share.value}")
+            raise InputError(
+                f"the share that holds within a problem has to lie in [0, 1], not {self.within.share.value}"
+            )
         if self.ended is not None and not self.ended.within.share.value >= 0:
-            raise InputError(f"the share that holds in a vote is at least 0, not {self.ended.within.share.value}")
+            raise InputError(
+                f"the share that holds in a vote has to be at least 0, not {self.ended.within.share.value}"
+            )
         of_ended = None if self.ended is None else self.ended.within
-        for told, count in ((self.within, len(self.depths)), (of_ended, 1)):
-            if told is not None and len(told.shifts) != count:
-                raise InputError(f"{len(told.shifts)} shifts are told where {count} are wanted, one a run of depths")
+        for within, runs in ((self.within, len(self.depths)), (of_ended, 1)):
+            if within is not None and len(within.shifts) != runs:
+                raise InputError(
+                    f"the number of shifts has to be {runs}, one per run of depths, not {len(within.shifts)}"
+                )
         if self.correlation is not None and not 0 < self.correlation.value <= 1:
-            raise InputError(f"a correlation lies above 0 and up to 1, not {self.correlation.value}")
+            raise InputError(f"a correlation has to lie above 0 and at most at 1, not {self.correlation.value}")
 
     def belief(self, rewards: FloatArray, depths: IntArray) -> Belief:
-        """The belief about candidates of one problem, of these rewards (k,) in [0, 1] and depths (k,) in steps.
+        """The belief about candidates of one problem, given their rewards (k,) in [0, 1] and depths (k,) in steps.
 
-        A depth takes the fit that holds it, else the one below; before the first it is the first, beyond the last the
-        last. The means' log-odds are drawn in as `Within` says, with the average of those of their depth. Where nothing
-        holds within a problem, or its prefixes never differed, candidates are independent too, whatever the correlation
-        found, so that rollouts go evenly over paths and not over directions: crowded directions are the better ones
-        by more than a size exponent says. Where no correlation was fitted it is 1 (paths of one direction share their
-        chance), where no size exponent was it is 0 (their number says nothing).
+        A depth uses the fit that covers it. A depth between two fits uses the shallower fit. Depths before the first
+        fit use the first, and depths beyond the last fit use the last. `within` adjusts the log-odds of the means
+        towards the average of their depth.
+
+        If nothing holds within a problem, or if its prefixes never differed, candidates are independent whatever the
+        fitted correlation is. Then rollouts go evenly over paths and not over directions, because crowded directions
+        are better by more than a size exponent says.
+
+        If no correlation was fitted it is 1: paths of one direction share their chance. If no size exponent was fitted
+        it is 0: the number of paths says nothing.
         """
-        firsts = [one.first for one in self.depths]
+        firsts = [fit.first for fit in self.depths]
         place = np.maximum(np.searchsorted(firsts, depths, side="right") - 1, 0)
         means = np.empty(len(rewards))
         for index in np.unique(place):
             means[place == index] = self.depths[index].curve(rewards[place == index])
         if self.within is not None:
             odds, groups = log_odds(means), np.unique(depths, return_inverse=True)[1]
-            means = self.within.chances(odds, average_of(odds, groups, np.ones(len(odds))), place)
-        concentrations = np.array([one.concentration for one in self.depths])[place]
+            means = self.within.chances(odds, group_average(odds, groups, np.ones(len(odds))), place)
+        concentrations = np.array([fit.concentration for fit in self.depths])[place]
         if self.within is None or self.within.share.value == 0:
             return Belief(means, concentrations, INDEPENDENT)
         correlation = 1.0 if self.correlation is None else self.correlation.value
@@ -212,46 +241,15 @@ class Calibration:
 
     @classmethod
     def of(cls, values: Any) -> Calibration:
-        """A calibration of `as_dict`'s values. Raises InputError for a field that is missing, unknown or of the wrong
-        kind, and for another version.
+        """The calibration that `as_dict` gave as plain values.
+
+        Raises InputError if the version is another, or if a field is missing, unknown or of the wrong type.
         """
-        version = values.get("version") if isinstance(values, dict) else None
-        if version != VERSION:
+        if not isinstance(values, Mapping):
+            raise InputError(f"a belief is a JSON object, not {values!r:.60}")
+        if values.get("version") != VERSION:
             raise InputError(
-                f"this is no belief of version {VERSION}, but of {version!r}, which does not say all that is read "
-                "today: fit one on the same prefixes by rollwise calibrate"
+                f"this belief has version {values.get('version')!r}, but rollwise reads version {VERSION}, which has "
+                "other fields"
             )
-        made: Calibration = _read(cls, values, "belief")
-        return made
-
-
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """A value of JSON as a dataclass, a tuple, a number or a text, by its annotation."""
-    if is_dataclass(kind):
-        return _read_record(kind, value, where)
-    if get_origin(kind) is types.UnionType:
-        return None if value is None else _read(get_args(kind)[0], value, where)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: a list is wanted, not {value!r:.60}")
-        return tuple(_read(get_args(kind)[0], one, f"{where}[{index}]") for index, one in enumerate(value))
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise InputError(f"{where}: one of {', '.join(get_args(kind))} is wanted, not {value!r:.60}")
-        return value
-    wanted = {float: (int, float), int: (int,), str: (str,)}[kind]
-    if not isinstance(value, wanted) or isinstance(value, bool) or (kind is float and not np.isfinite(value)):
-        raise InputError(f"{where}: a {kind.__name__} is wanted, not {value!r:.60}")
-    return kind(value)
-
-
-def _read_record(kind: Any, value: Any, where: str) -> Any:
-    known = get_type_hints(kind)
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where}: an object with {', '.join(known)} is wanted, not {value!r:.60}")
-    for name in [*(name for name in value if name not in known), *(name for name in known if name not in value)]:
-        told = "is missing" if name in known else "is unknown"
-        raise InputError(
-            f"{where}: the field {name!r} {told}; there are: {', '.join(one.name for one in fields(kind))}"
-        )
-    return kind(**{name: _read(known[name], value[name], f"{where}.{name}") for name in known})
+        return read_fields(cls, values, "the belief", exact=True)

@@ -1,4 +1,4 @@
-"""Plain samples of a policy on a world's problems, each step labelled by the world's truth; kept as JSON lines."""
+"""Plain samples of a policy on a world's problems, with the truth about each step; stored as JSON lines."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from rollwise.answers import on_course
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
 from rollwise.errors import InputError
+from rollwise.worlds import on_course
 
 IN_FLIGHT = 16
+"""How many problems are sampled at the same time."""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One solution: its steps' texts as generated, whether the right answer could still be reached after each, and
-    whether the last step ended the text.
+    """A solution: the texts of its steps as generated, whether a right answer could still be reached after each step,
+    and whether the last step ended the text.
     """
 
     steps: tuple[str, ...]
@@ -36,14 +37,17 @@ class Rollout:
 async def sample_solutions(
     policy: Policy, problem: Problem, count: int, sampling: Sampling, longest: int
 ) -> list[Path]:
-    """`count` independent solutions of a problem, grown to their end or to `longest` steps."""
+    """`count` independent solutions of a problem, each grown to its end or to `longest` steps."""
     return await grow_to_end(policy, problem, [Path((index,)) for index in range(count)], sampling, longest)
 
 
 async def grow_to_end(
     policy: Policy, problem: Problem, starts: Sequence[Path], sampling: Sampling, longest: int
 ) -> list[Path]:
-    """Plain samples from where these paths wait to their end or `longest` steps, by key; a lost rollout is left out."""
+    """The `starts`, continued by plain sampling to their end or to `longest` steps, sorted by key.
+
+    A rollout that the policy fails on is left out.
+    """
     session = policy.open(problem, sampling)
     active = list(starts)
     done: list[Path] = []
@@ -59,13 +63,13 @@ async def grow_to_end(
 
 
 def label_rollout(world: World, problem: Problem, path: Path) -> Rollout:
-    """A path with the truth after each of its steps."""
+    """The rollout of a path, with the truth after each of its steps."""
     prefixes = [Path(path.key[:depth], path.steps[:depth]) for depth in range(1, len(path.steps) + 1)]
     truth = tuple(on_course(world, problem, prefix) for prefix in prefixes)
     return Rollout(tuple(step.text for step in path.steps), truth, path.ended)
 
 
-def collect(
+def collect_rollouts(
     world: World,
     policy: Policy,
     problems: Sequence[Problem],
@@ -74,14 +78,14 @@ def collect(
     file: FilePath,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write `count` labelled rollouts of every problem to `file`; a stopped run goes on where it was."""
+    """Write `count` labelled rollouts of every problem to `file`. A stopped run continues if it is started again."""
 
-    async def sampled(problem: Problem) -> list[Rollout]:
+    async def sample(problem: Problem) -> list[Rollout]:
         paths = await sample_solutions(policy, problem, count, sampling, world.curriculum.longest)
         return [label_rollout(world, problem, path) for path in paths]
 
     source = {"world": world.name, "samples": count, **asdict(sampling)}
-    collect_lines(problems, sampled, "rollouts", source, file, progress)
+    collect_lines(problems, sample, "rollouts", source, file, progress)
 
 
 def collect_lines(
@@ -92,93 +96,102 @@ def collect_lines(
     file: FilePath,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Write one JSON line a problem: the problem, under `name` the records that `make` gives for it, and the `source`
-    that decides them.
+    """Write one JSON line per problem: the problem, the records that `make` returns for it under `name`, and `source`.
 
-    Problems that the file already holds are skipped, and a last line that was cut off is written anew. Raises
-    InputError where a line of the file comes from another source.
+    `source` holds all settings that determine the records. Problems that the file already contains are skipped, and a
+    last line that was cut off is written again. Raises InputError if a line of the file has another source.
     """
-    if file.exists():
-        whole = file.read_bytes().rfind(b"\n") + 1
-        os.truncate(file, whole)
-    held = _held(file, name, source) if file.exists() else set()
-    missing = [problem for problem in problems if problem.id not in held]
+    _drop_incomplete_line(file)
+    stored = _stored_problems(file, name, source)
+    missing = [problem for problem in problems if problem.id not in stored]
 
-    async def work() -> None:
+    async def make_missing() -> None:
         gate = asyncio.Semaphore(IN_FLIGHT)
         written = len(problems) - len(missing)
 
-        async def one(problem: Problem) -> None:
+        async def make_line(problem: Problem) -> None:
             nonlocal written
             async with gate:
                 records = await make(problem)
-            line = {"problem": _plain(problem), name: [_plain(each) for each in records], "source": dict(source)}
+            line = {"problem": _as_dict(problem), name: list(map(_as_dict, records)), "source": dict(source)}
             out.write(json.dumps(line) + "\n")
             out.flush()
             written += 1
             progress(written, len(problems))
 
-        await asyncio.gather(*map(one, missing))
+        await asyncio.gather(*map(make_line, missing))
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as out:
-        asyncio.run(work())
+        asyncio.run(make_missing())
 
 
-def _held(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
-    """The ids of the problems in a file. Raises InputError where one was made from another source."""
-    held = set()
-    for problem, record in _records(file, name):
-        before = record.get("source", {})
+def _drop_incomplete_line(file: FilePath) -> None:
+    if file.exists():
+        os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
+
+
+def _stored_problems(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
+    """The ids of the problems in a file; none if it does not exist. Raises InputError if a line has another source."""
+    stored: set[str] = set()
+    if not file.exists():
+        return stored
+    for problem, line in _lines(file, name):
+        before = line.get("source", {})
         for key, value in source.items():
             if before.get(key) != value:
                 raise InputError(
-                    f"{file} was made otherwise: {key} was {before.get(key)} and is {value}; go on as it was, or write "
-                    "to another file"
+                    f"{file} was made with other settings: {key} was {before.get(key)} and is now {value}; use "
+                    "the same settings, or write to another file"
                 )
-        held.add(problem.id)
-    return held
+        stored.add(problem.id)
+    return stored
 
 
-def _plain(record: Any) -> dict[str, object]:
+def _as_dict(record: Any) -> dict[str, object]:
+    """The fields of a dataclass, without fields that are None."""
     values = {name: getattr(record, name) for name in record.__dataclass_fields__}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _records(file: FilePath, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
-    """The problems of a file with their whole records. A last line that was cut off is passed over.
+def _lines(file: FilePath, name: str) -> Iterator[tuple[Problem, dict[str, Any]]]:
+    """The problem and the whole JSON object of each line. A last line that was cut off is skipped.
 
-    Raises InputError for a line without a problem or without anything under `name`.
+    Raises InputError for a line that has no problem or no field `name`.
     """
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith("\n"):
+    with file.open(encoding="utf-8") as texts:
+        for number, text in enumerate(texts, 1):
+            if not text.endswith("\n"):
                 return
             try:
-                record = json.loads(line)
-                problem, _ = Problem(**record["problem"]), record[name]
+                line = json.loads(text)
+                problem, _ = Problem(**line["problem"]), line[name]
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
-                    f"{file}, line {number}: no JSON object of a problem and its {name}: {error}"
+                    f"{file}, line {number} is not a JSON object with a problem and its {name}: {error}; remove that "
+                    "line, or give another file"
                 ) from error
-            yield problem, record
+            yield problem, line
 
 
 def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:
-    """The problems of a file with what stands under `name`. Raises InputError for a line that has nothing there."""
-    for problem, record in _records(file, name):
-        yield problem, record[name]
+    """The problems of a file with their records under `name`. Raises InputError for a line without these fields."""
+    for problem, line in _lines(file, name):
+        yield problem, line[name]
 
 
 def load_source(file: FilePath, name: str) -> dict[str, Any]:
-    """The source of a file's first line, empty where there is none. Raises InputError as `load_lines` does."""
-    for _, record in _records(file, name):
-        source = record.get("source")
+    """The source of a file's first line; empty if the line has none. Raises InputError as `load_lines` does."""
+    for _, line in _lines(file, name):
+        source = line.get("source")
         return source if isinstance(source, dict) else {}
     return {}
 
 
-def load(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
+def load_rollouts(file: FilePath) -> Iterator[tuple[Problem, list[Rollout]]]:
     """The problems of a file of rollouts with their rollouts."""
     for problem, records in load_lines(file, "rollouts"):
-        yield problem, [Rollout(tuple(one["steps"]), tuple(one["reachable"]), one["ended"]) for one in records]
+        yield (
+            problem,
+            [Rollout(tuple(record["steps"]), tuple(record["reachable"]), record["ended"]) for record in records],
+        )

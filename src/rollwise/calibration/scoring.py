@@ -1,4 +1,4 @@
-"""Rewards of completed prefixes, and what a calibration is fitted on."""
+"""Scores completed prefixes with a reward model, and turns them into observations to fit a calibration on."""
 
 from __future__ import annotations
 
@@ -14,76 +14,87 @@ from rollwise.calibration.prefixes import Prefix
 from rollwise.core import Failure, IntArray, Judgement, Path, PathKey, Problem, RewardModel, Step, Stop
 from rollwise.errors import InputError
 
-Scored = tuple[Problem, Sequence[tuple[Prefix, float]]]
-"""A problem, and those of its prefixes that have a reward."""
+ScoredPrefixes = tuple[Problem, Sequence[tuple[Prefix, float]]]
+"""A problem with those of its prefixes that have a reward, each with its reward."""
 
 
-def by_ending(scored: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
-    """The unfinished prefixes and the finished ones, each with their problems; without problems that have none."""
+def split_by_ending(scored: Sequence[ScoredPrefixes]) -> tuple[list[ScoredPrefixes], list[ScoredPrefixes]]:
+    """The unfinished prefixes and the finished prefixes, each by problem. Problems without any are left out."""
 
-    def part(ended: bool) -> list[Scored]:
-        chosen = [(problem, [pair for pair in some if pair[0].ended == ended]) for problem, some in scored]
-        return [(problem, some) for problem, some in chosen if some]
+    def with_ending(ended: bool) -> list[ScoredPrefixes]:
+        chosen = [(problem, [pair for pair in pairs if pair[0].ended == ended]) for problem, pairs in scored]
+        return [(problem, pairs) for problem, pairs in chosen if pairs]
 
-    return part(False), part(True)
+    return with_ending(False), with_ending(True)
 
 
-def scored_by(
-    reward: RewardModel, many: Sequence[tuple[Problem, Sequence[Prefix]]], progress: Callable[[int, int], None]
-) -> list[Scored]:
-    """Every prefix with what a reward model says of it; those that it fails on are left out."""
-    scored: list[Scored] = []
-    for problem, prefixes in many:
-        values = asyncio.run(score_prefixes(reward, problem, prefixes))
-        pairs = zip(prefixes, values, strict=True)
+def score_problems(
+    reward: RewardModel,
+    problems: Sequence[tuple[Problem, Sequence[Prefix]]],
+    progress: Callable[[int, int], None],
+) -> list[ScoredPrefixes]:
+    """Every prefix with its reward from a reward model. A prefix that the reward model fails on is left out."""
+    scored: list[ScoredPrefixes] = []
+    for problem, prefixes in problems:
+        rewards = asyncio.run(score_prefixes(reward, problem, prefixes))
+        pairs = zip(prefixes, rewards, strict=True)
         scored.append((problem, [(prefix, float(value)) for prefix, value in pairs if not isinstance(value, Failure)]))
-        progress(len(scored), len(many))
+        progress(len(scored), len(problems))
     return scored
 
 
-def scored_already(many: Sequence[tuple[Problem, Sequence[Prefix]]]) -> list[Scored]:
-    """Every prefix with its own reward, finished ones only if they have one. Raises InputError where an unfinished one
-    has none.
+def recorded_rewards(problems: Sequence[tuple[Problem, Sequence[Prefix]]]) -> list[ScoredPrefixes]:
+    """Every prefix with the reward that it was stored with. A finished prefix without a reward is left out.
+
+    Raises InputError if an unfinished prefix has no reward.
     """
-    for problem, prefixes in many:
+    for problem, prefixes in problems:
         if any(prefix.reward is None and not prefix.ended for prefix in prefixes):
             raise InputError(
-                f"a prefix of {problem.id!r} has no reward: name a reward model by --reward, or give every prefix "
-                "of the file the field reward"
+                f"a prefix of {problem.id!r} has no reward: name a reward model with --reward, or give every prefix of "
+                "the file the field reward"
             )
-    return [(problem, [(one, one.reward) for one in prefixes if one.reward is not None]) for problem, prefixes in many]
+    return [
+        (problem, [(prefix, prefix.reward) for prefix in prefixes if prefix.reward is not None])
+        for problem, prefixes in problems
+    ]
 
 
-def observations(scored: Iterable[Scored]) -> Observations:
-    """What a calibration is fitted on. Prefixes of a problem share a direction where depth and state are equal; a state
-    of "" is no known direction.
+def observe_prefixes(scored: Iterable[ScoredPrefixes]) -> Observations:
+    """The observations that a calibration is fitted on.
+
+    Prefixes of a problem share a direction if their depths and states are equal. The state "" means that the direction
+    is not known.
     """
-    rows = [(number, prefix, reward) for number, (_, prefixes) in enumerate(scored) for prefix, reward in prefixes]
+    rows = [(number, prefix, reward) for number, (_, pairs) in enumerate(scored) for prefix, reward in pairs]
     labels: dict[Hashable, int] = {}
     for number, prefix, _ in rows:
         labels.setdefault((number, prefix.depth, prefix.state), len(labels))
 
-    def whole(values: Iterable[int]) -> IntArray:
+    def integers(values: Iterable[int]) -> IntArray:
         return np.array([*values], dtype=np.int64)
 
     return Observations(
         reward=np.array([reward for *_, reward in rows], dtype=np.float64),
-        depth=whole(prefix.depth for _, prefix, _ in rows),
-        right=whole(prefix.right for _, prefix, _ in rows),
-        completions=whole(prefix.completions for _, prefix, _ in rows),
-        problem=whole(number for number, *_ in rows),
-        direction=whole(
+        depth=integers(prefix.depth for _, prefix, _ in rows),
+        right=integers(prefix.right for _, prefix, _ in rows),
+        completions=integers(prefix.completions for _, prefix, _ in rows),
+        problem=integers(number for number, *_ in rows),
+        direction=integers(
             labels[number, prefix.depth, prefix.state] if prefix.state else -1 for number, prefix, _ in rows
         ),
-        size=whole(prefix.size for _, prefix, _ in rows),
+        size=integers(prefix.size for _, prefix, _ in rows),
     )
 
 
-def votes(finished: Iterable[Scored]) -> Observations:
-    """What is known of finished solutions as voters: each as often as it was sampled, all at one depth."""
-    seen = observations(finished)
+def observe_votes(finished: Iterable[ScoredPrefixes]) -> Observations:
+    """Finished solutions as observations for a vote: each counts as often as it was sampled, and all have depth 0."""
+    observed = observe_prefixes(finished)
     return replace(
-        seen, depth=np.zeros_like(seen.depth), right=seen.right * seen.size, completions=seen.completions * seen.size
+        observed,
+        depth=np.zeros_like(observed.depth),
+        right=observed.right * observed.size,
+        completions=observed.completions * observed.size,
     )
 
 
@@ -92,21 +103,21 @@ async def score_prefixes(
 ) -> list[float | Judgement | Failure]:
     """The reward after each prefix's last step, in the order given.
 
-    Asked for depth by depth, so that a prefix is read from where the one it grew from was kept.
+    The prefixes are scored depth by depth, so that the session can reuse its cache of the prefix that each grew from.
     """
     session = reward.open(problem, 0)
-    found: dict[int, float | Judgement | Failure] = {}
+    scores: dict[int, float | Judgement | Failure] = {}
     paths = sorted(enumerate(_as_paths(prefixes)), key=lambda pair: len(pair[1].steps))
     for _, group in groupby(paths, key=lambda pair: len(pair[1].steps)):
         places, level = zip(*group, strict=True)
-        found |= zip(places, await session.score(level), strict=True)
+        scores |= zip(places, await session.score(level), strict=True)
         session.retain({path.key for path in level})
     await session.close()
-    return [found[place] for place in range(len(prefixes))]
+    return [scores[place] for place in range(len(prefixes))]
 
 
 def _as_paths(prefixes: Sequence[Prefix]) -> list[Path]:
-    """Each prefix as a path whose key continues that of the prefix it grew from."""
+    """Each prefix as a path whose key extends the key of the prefix that it grew from."""
     keys: dict[tuple[tuple[str, ...], bool], PathKey] = {((), False): ()}
 
     def key_of(steps: tuple[str, ...], ended: bool) -> PathKey:
@@ -118,5 +129,6 @@ def _as_paths(prefixes: Sequence[Prefix]) -> list[Path]:
         return Step(prefix.steps[index], 0, Stop.END if prefix.ended and index == prefix.depth - 1 else Stop.STEP)
 
     return [
-        Path(key_of(one.steps, one.ended), tuple(step_of(one, index) for index in range(one.depth))) for one in prefixes
+        Path(key_of(prefix.steps, prefix.ended), tuple(step_of(prefix, index) for index in range(prefix.depth)))
+        for prefix in prefixes
     ]

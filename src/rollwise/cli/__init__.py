@@ -41,6 +41,7 @@ def _options(version: _Version = False) -> None:
 def build_app() -> typer.Typer:
     """The application with all its commands."""
     from rollwise.cli import allocate, bench, calibrate, doctor, serve, simulate, solve, world
+    from rollwise.cli.options import command
 
     app = typer.Typer(
         name="rollwise",
@@ -51,10 +52,10 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         callback=_options,
     )
-    app.command("solve")(solve.solve)
+    app.command("solve")(command(solve.SolveOptions, solve.solve))
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
-    app.command("bench")(bench.bench)
+    app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("calibrate")(calibrate.calibrate)
     app.command("simulate")(simulate.simulate)
     app.command("serve-model")(serve.serve_model)

@@ -1,4 +1,4 @@
-"""`rollwise allocate`: one allocation from JSON to JSON, for any language and any search of your own."""
+"""`rollwise allocate`: one allocation from JSON to JSON, so that a search in any language can use the strategies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rollwise.registry import find_strategy
 
 
 class Request(BaseModel):
-    """What `rollwise allocate` reads. Unknown fields are refused; evidence that a strategy does not need is allowed."""
+    """The request that `rollwise allocate` reads. Unknown fields are refused; unneeded evidence is allowed."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,16 +36,18 @@ class Request(BaseModel):
 
 
 def advise(request: Request) -> dict[str, Any]:
-    """The allocation that a request asks for, as plain values.
+    """The allocation for a request, as plain values.
 
-    `options.seed` keys the randomness of systematic rounding; the other options are the strategy's. The width is the
-    number of scores unless given. Strategies that need a belief take the scores for its means.
-    `uniqueness` is null where the request holds no evidence on directions.
+    `options.seed` keys the randomness of systematic rounding; all other options go to the strategy. The default width
+    is the number of scores. For a strategy that needs a belief, the scores are the belief's means. `uniqueness` is None
+    if the request holds no evidence on directions.
+
+    Raises InputError if the request is inconsistent.
     """
     options = dict(request.options)
     seed = options.pop("seed", 0)
     if not isinstance(seed, int) or isinstance(seed, bool):
-        raise InputError(f"option 'seed' is a whole number, not {seed!r}")
+        raise InputError(f"option 'seed' takes a whole number, not {seed!r}")
     count = len(request.scores)
     strategy = find_strategy(request.strategy)
     directions = _directions(request)
@@ -59,21 +61,22 @@ def advise(request: Request) -> dict[str, Any]:
     )
     if len(candidates.paths) != count:
         raise InputError(f"{count} scores need {count} paths, not {len(candidates.paths)}")
-    made = strategy.bind(options)(candidates, count if request.width is None else request.width)
-    return _reply(made, directions)
+    allocation = strategy.bind(options)(candidates, count if request.width is None else request.width)
+    return _reply(allocation, directions)
 
 
 def _belief(request: Request) -> Belief:
     if request.concentration is None:
         raise InputError(
-            f"strategy {request.strategy!r} takes scores for chances and needs their concentration: give a number, or "
-            "one for each score; it is how many completions a score is worth"
+            f"strategy {request.strategy!r} reads scores as chances and needs their concentration: give one number, or "
+            "a number for each score; it says how many completions a score is worth"
         )
     count, spent = len(request.scores), request.spent
-    known = request.concentration if isinstance(request.concentration, list) else [request.concentration] * count
+    given = request.concentration
+    concentrations = given if isinstance(given, list) else [given] * count
     return Belief(
         mean=np.array(request.scores, dtype=np.float64),
-        concentration=np.array(known, dtype=np.float64),
+        concentration=np.array(concentrations, dtype=np.float64),
         spent=None if spent is None else np.array(spent, dtype=np.int64),
     )
 
@@ -81,31 +84,31 @@ def _belief(request: Request) -> Belief:
 def _directions(request: Request) -> Directions | None:
     given = [name for name in ("embeddings", "similarity", "directions") if getattr(request, name) is not None]
     if len(given) > 1:
-        raise InputError(f"give one of embeddings, similarity and directions, not {' and '.join(given)}")
+        raise InputError(f"give only one of embeddings, similarity and directions, not {' and '.join(given)}")
     if request.embeddings is not None:
         rows = request.embeddings
         if len(rows) != len(request.scores) or len({len(row) for row in rows}) > 1 or not all(rows):
-            raise InputError(f"embeddings have to be {len(request.scores)} rows of equal length, one for each score")
+            raise InputError(f"embeddings need {len(request.scores)} rows of equal length, a row for each score")
         embeddings = np.array(rows, dtype=np.float64)
         if not np.all(np.isfinite(embeddings)):
-            raise InputError("an embedding is not a finite number; replace NaN and infinity")
+            raise InputError("an embedding contains NaN or infinity; replace these with finite numbers")
         return from_embeddings(embeddings)
     if request.similarity is not None:
         rows = request.similarity
         if len(rows) != len(request.scores) or any(len(row) != len(rows) for row in rows):
-            raise InputError(f"{len(request.scores)} scores need a square similarity of as many rows")
+            raise InputError(f"{len(request.scores)} scores need a square similarity matrix with as many rows")
         return Directions(similarity=np.array(rows, dtype=np.float64))
     return None if request.directions is None else from_labels(request.directions)
 
 
-def _reply(made: Allocation, directions: Directions | None) -> dict[str, Any]:
-    unique = made.uniqueness
+def _reply(allocation: Allocation, directions: Directions | None) -> dict[str, Any]:
+    unique = allocation.uniqueness
     if unique is None and directions is not None:
-        check_directions(directions, len(made.counts))
+        check_directions(directions, len(allocation.counts))
         unique = uniqueness(directions)
     return {
-        "counts": made.counts.tolist(),
-        "weights": made.weights.tolist(),
+        "counts": allocation.counts.tolist(),
+        "weights": allocation.weights.tolist(),
         "uniqueness": None if unique is None else unique.tolist(),
         "effective_directions": None if unique is None else float(unique.sum()),
     }
@@ -114,16 +117,17 @@ def _reply(made: Allocation, directions: Directions | None) -> dict[str, Any]:
 def allocate(
     file: Annotated[str, typer.Argument(help="A JSON file, or - for standard input.")],
 ) -> None:
-    """Read one allocation request as JSON, print the counts as JSON.
+    """Read an allocation request as JSON, and print the counts as JSON.
 
-    Fields: **strategy**, **scores**, one of **embeddings**, **similarity**, **directions** (labels), **lineage** (root
-    index of each path, for dvts), **paths** (keys that break ties), **width** (default: the number of scores),
+    Fields: **strategy**, **scores**, one of **embeddings**, **similarity** and **directions** (labels), **lineage**
+    (root index of each path, for dvts), **paths** (keys that break ties), **width** (default: the number of scores),
     **options** (reward_temperature 0.1, similarity_temperature 0.01, beam_width 4, rounding, seed; for dora also
     size_exponent).
 
-    **optimal** and **optimal_directions** take scores for calibrated chances to end right and need their
-    **concentration**: how many completions each is worth, one number or one for each score. **spent** are the rollouts
-    that each path has had already. Options: floor, cap; or correlation in (0, 1] (1), size_exponent, cut.
+    **optimal** and **optimal_directions** read scores as calibrated chances of ending right. They need
+    **concentration**: how many completions a score is worth, as one number or a number for each score. **spent** counts
+    the rollouts that each path has already had. Options of optimal: floor, cap. Options of optimal_directions:
+    correlation in (0, 1] (default 1), size_exponent, cut.
 
     Examples, with the request in request.json:
 
@@ -151,4 +155,4 @@ def _read(file: str) -> Request:
         hint = f"; the fields are: {known}" if first["type"] in ("extra_forbidden", "missing", "model_type") else ""
         raise InputError(f"{field}: {first['msg'].lower()}{hint}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not JSON to work with: {error}; see rollwise allocate --help") from None
+        raise InputError(f"{file} is not JSON that can be used: {error}; see rollwise allocate --help") from None

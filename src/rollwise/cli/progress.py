@@ -1,4 +1,4 @@
-"""Progress on standard error, the same for every command: bars on a terminal, now and then a line elsewhere."""
+"""Shows progress on standard error, in the same way for every command: bars on a terminal, and lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 Show = Callable[[str, int, int, str], None]
-LINE_EVERY = 30.0  # seconds
+"""(name, how many are done, of how many, note)."""
+LINE_EVERY = 30.0
+"""Seconds between two lines."""
 
 
 @contextmanager
 def progress_bars(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
-    """What shows progress on standard error, by name, how many are done, of how many, and a note."""
+    """A context whose value shows progress on standard error. `clock` gives the time in seconds."""
     console = Console(stderr=True)
     with _bars(console) if console.is_terminal else _lines(console, clock) as show:
         yield show
@@ -24,8 +26,9 @@ def progress_bars(clock: Callable[[], float] = time.monotonic) -> Iterator[Show]
 
 @contextmanager
 def _bars(console: Console) -> Iterator[Show]:
-    """A bar for each name that is reported. They, and their thread, begin with the first report, so that processes
-    which are forked before it are copies of one thread.
+    """One bar for each reported name.
+
+    The bars and their thread start with the first report, so that a process forked before it has a single thread.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bars = Progress(*columns, TextColumn("{task.fields[note]}"), console=console)
@@ -45,24 +48,24 @@ def _bars(console: Console) -> Iterator[Show]:
 
 @contextmanager
 def _lines(console: Console, clock: Callable[[], float]) -> Iterator[Show]:
-    """A line every `LINE_EVERY` seconds, and a last one for each name."""
-    begun: dict[str, tuple[float, int]] = {}
-    unsaid: dict[str, str] = {}
-    said = clock()
+    """A line every `LINE_EVERY` seconds, and a last line for each name."""
+    starts: dict[str, tuple[float, int]] = {}  # name → the time and the number done at the first report
+    pending: dict[str, str] = {}  # name → its latest line, if that was not printed
+    last_printed = clock()
 
     def show(name: str, done: int, total: int, note: str) -> None:
-        nonlocal said
+        nonlocal last_printed
         now = clock()
-        since, first = begun.setdefault(name, (now, done))
+        since, first = starts.setdefault(name, (now, done))
         left = (now - since) * (total - done) / (done - first) if done > first else 0.0
         remaining = f"{timedelta(seconds=round(left))} left" if left >= 1 else ""
-        unsaid[name] = ", ".join(filter(None, [f"{name}: {done} of {total}", remaining, note]))
-        if now - said >= LINE_EVERY:
-            said = now
-            console.print(unsaid.pop(name), markup=False, highlight=False, soft_wrap=True)
+        pending[name] = ", ".join(filter(None, [f"{name}: {done} of {total}", remaining, note]))
+        if now - last_printed >= LINE_EVERY:
+            last_printed = now
+            console.print(pending.pop(name), markup=False, highlight=False, soft_wrap=True)
 
     try:
         yield show
     finally:
-        for line in unsaid.values():
+        for line in pending.values():
             console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`rollwise world`: questions of the bundled worlds, and how their models are trained."""
+"""`rollwise world`: questions of the bundled worlds, and the training of their models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from rollwise.errors import InputError
 from rollwise.names import bundled
 from rollwise.registry import find_policy, find_world, model_folder
 
-app = typer.Typer(help="The bundled worlds: draw questions, train the models.", no_args_is_help=True)
+app = typer.Typer(help="The bundled worlds: draw questions, train and measure models.", no_args_is_help=True)
+
+_PARTS, _TRAINING, _COMPLETIONS = "What to train", "Training", "Completions for the reward models"
+_QUESTIONS, _SAMPLING = "Questions", "Sampling"
 
 
 @app.command()
@@ -23,10 +26,10 @@ def problem(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     level: Annotated[int, typer.Option(help="Level of the questions.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the first question.")] = 0,
-    count: Annotated[int, typer.Option(min=1, help="How many, of this seed and the next.")] = 1,
+    count: Annotated[int, typer.Option(min=1, help="Number of questions, with this seed and the next ones.")] = 1,
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
 ) -> None:
-    """Print questions, one a line."""
+    """Print questions, one per line."""
     for each in range(seed, seed + count):
         typer.echo(find_world(world).problem(level, each, split).question)
 
@@ -35,50 +38,80 @@ def problem(
 def train(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for checkpoints and the finished models; runs/WORLD if left out.")
+        Path | None, typer.Option(help="Folder for checkpoints and finished models.", show_default="runs/WORLD")
     ] = None,
     part: Annotated[
-        str, typer.Option(help="policy, completions (of its prefixes), reward, weak, or all of them in this order.")
+        str,
+        typer.Option(
+            help="policy, completions (of its prefixes), reward, weak, or all of these in this order.",
+            rich_help_panel=_PARTS,
+        ),
     ] = "all",
-    seed: Annotated[int, typer.Option(help="Seed of initialisation and data.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of initialisation and data.", rich_help_panel=_TRAINING)] = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Training steps of the policy or reward model; the weak one takes a tenth."),
+        typer.Option(
+            min=1,
+            help="Training steps of the policy or reward model; the weak reward model takes a tenth.",
+            show_default="7500 for a policy, 5000 for a reward model",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="About how many tokens a training step reads.", show_default="2048")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Approximate number of tokens per training step.",
+            show_default="2048",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="small, base or large policy: about 0.5, 2.4 or 5 million parameters. If left out base; and reward "
-            "models start from the largest there is, the weak one from the smallest."
+            help="Size of the policy: small, base or large, with about 0.5, 2.4 or 5 million parameters. A reward "
+            "model starts from the policy of this size.",
+            show_default="base; a reward model starts from the largest policy, the weak one from the smallest",
+            rich_help_panel=_PARTS,
         ),
     ] = None,
-    problems: Annotated[int, typer.Option(min=1, help="Training problems to complete prefixes of.")] = 1500,
-    paths: Annotated[int, typer.Option(min=1, help="Plain samples of each problem, whose prefixes are taken.")] = 8,
-    completions: Annotated[int, typer.Option(min=1, help="Fresh completions of each distinct prefix.")] = 8,
+    problems: Annotated[
+        int,
+        typer.Option(min=1, help="Training problems whose prefixes are completed.", rich_help_panel=_COMPLETIONS),
+    ] = 1500,
+    paths: Annotated[
+        int,
+        typer.Option(min=1, help="Plain samples per problem, which give the prefixes.", rich_help_panel=_COMPLETIONS),
+    ] = 8,
+    completions: Annotated[
+        int, typer.Option(min=1, help="Fresh completions per distinct prefix.", rich_help_panel=_COMPLETIONS)
+    ] = 8,
     prefixes: Annotated[
         Path | None,
-        typer.Option(help="A file of completed prefixes for the reward model, in place of the part completions."),
+        typer.Option(
+            help="File of completed prefixes for the reward model, instead of the part completions.",
+            rich_help_panel=_COMPLETIONS,
+        ),
     ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
-            help="Threads that torch computes with; its own choice if left out. Where other programs keep the cores "
-            "busy, 1 is several times faster: threads wait for each other."
+            help="Number of torch threads. If other programs keep the cores busy, 1 is several times faster, because "
+            "threads wait for each other.",
+            show_default="torch decides",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
 ) -> None:
-    """Train a world's models from nothing: policies, and reward models that learn what completions came to.
+    """Train a world's models from scratch: policies, and reward models that learn from the outcomes of completions.
 
-    Stopped with Ctrl-C, the same command goes on where it was. A base policy takes about twenty minutes on a core with
-    bfloat16 instructions, all parts of a world about an hour and a half. A GPU is used where there is one.
+    After Ctrl-C, the same command continues. A base policy takes about twenty minutes on one core with bfloat16
+    instructions, and all parts of a world take about an hour and a half. Training uses a GPU if there is one.
     """
     from rollwise.training import PARTS, Recipe, run_parts, use_threads
 
     if part not in (*PARTS, "all"):
-        raise InputError(f"no part is called {part!r}; there are: {', '.join(PARTS)}, all")
+        raise InputError(f"no part is called {part!r}; choose one of {', '.join(PARTS)}, all")
     chosen, folder = PARTS if part == "all" else (part,), out or Path("runs") / find_world(world).name
     check_folder(folder, "--out")
     if threads is not None:
@@ -92,23 +125,38 @@ def train(
 @app.command()
 def rollouts(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
-    out: Annotated[Path, typer.Option(help="The file to write, a line a problem.")] = Path("runs/prefixes.jsonl"),
+    out: Annotated[Path, typer.Option(help="The file to write, one line per problem.")] = Path("runs/prefixes.jsonl"),
     policy: Annotated[
         str,
-        typer.Option(help="trained, small, large, demonstrator (stories), or the folder of a causal language model."),
+        typer.Option(
+            help="trained, small, large, demonstrator (stories), or the folder of a causal language model.",
+            rich_help_panel=_SAMPLING,
+        ),
     ] = "trained",
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
-    levels: Annotated[str, typer.Option(help="Levels of the questions, e.g. 3,4,5; all of them if left out.")] = "",
-    questions: Annotated[int, typer.Option(help="Questions a level.", min=1)] = 20,
-    first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
-    paths: Annotated[int, typer.Option(help="Plain samples of each question, whose prefixes are taken.", min=1)] = 8,
-    completions: Annotated[int, typer.Option(help="Fresh completions of each distinct prefix.", min=1)] = 8,
-    temperature: Annotated[float, typer.Option(help="Sampling temperature.")] = 0.8,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    split: Annotated[str, typer.Option(help="train, validation or test.", rich_help_panel=_QUESTIONS)] = "validation",
+    levels: Annotated[
+        str,
+        typer.Option(
+            help="Levels of the questions, e.g. 3,4,5.", show_default="all levels", rich_help_panel=_QUESTIONS
+        ),
+    ] = "",
+    questions: Annotated[int, typer.Option(help="Questions per level.", min=1, rich_help_panel=_QUESTIONS)] = 20,
+    first_seed: Annotated[
+        int, typer.Option(help="Seed of the first question of each level.", rich_help_panel=_QUESTIONS)
+    ] = 0,
+    paths: Annotated[
+        int,
+        typer.Option(help="Plain samples per question, which give the prefixes.", min=1, rich_help_panel=_SAMPLING),
+    ] = 8,
+    completions: Annotated[
+        int, typer.Option(help="Fresh completions per distinct prefix.", min=1, rich_help_panel=_SAMPLING)
+    ] = 8,
+    temperature: Annotated[float, typer.Option(help="Sampling temperature.", rich_help_panel=_SAMPLING)] = 0.8,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.", rich_help_panel=_SAMPLING)] = 0,
 ) -> None:
-    """Sample solutions, complete each of their prefixes afresh, and write what every prefix is truly worth.
+    """Sample solutions, complete each of their prefixes, and write the share of right completions of every prefix.
 
-    Stopped with Ctrl-C, the same command goes on where it was; with other options, give another --out.
+    After Ctrl-C, the same command continues. For other options, give another --out.
     """
     from rollwise.calibration import collect_prefixes
 
@@ -130,23 +178,23 @@ def rollouts(
 def evaluate(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     models: Annotated[
-        Path | None, typer.Option(help="Folder with policies and reward models; the bundled ones if left out.")
+        Path | None, typer.Option(help="Folder of the policies and reward models.", show_default="the bundled models")
     ] = None,
-    split: Annotated[str, typer.Option(help="validation while you tune, test once at the end.")] = "validation",
-    first_seed: Annotated[int, typer.Option(help="Seed of each level's first question.")] = 0,
-    questions: Annotated[int, typer.Option(min=1, help="Questions a level.")] = 60,
+    split: Annotated[str, typer.Option(help="validation while you tune, and test once at the end.")] = "validation",
+    first_seed: Annotated[int, typer.Option(help="Seed of the first question of each level.")] = 0,
+    questions: Annotated[int, typer.Option(min=1, help="Questions per level.")] = 60,
     paths: Annotated[
-        int, typer.Option(min=1, help="Plain samples of each question, whose prefixes reward models judge.")
+        int, typer.Option(min=1, help="Plain samples per question; the reward models score their prefixes.")
     ] = 8,
     completions: Annotated[
-        int, typer.Option(min=1, help="Fresh completions of each prefix, which say its worth.")
+        int, typer.Option(min=1, help="Fresh completions per prefix, which measure its worth.")
     ] = 16,
-    out: Annotated[Path, typer.Option(help="Folder for what is sampled, from which a stopped run goes on.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for the samples; a stopped run continues from it.")] = Path(
         "runs/evaluation"
     ),
     card: Annotated[bool, typer.Option("--card", help="Write figures.json and README.md beside the models.")] = False,
 ) -> None:
-    """Measure a world's models on held-out questions: what each policy solves, how well each reward model tells."""
+    """Measure a world's models on held-out questions: how much each policy solves, and how well reward models score."""
     from rollwise.training import Questions, evaluate_models, write_card
 
     check_folder(out, "--out")
@@ -156,8 +204,8 @@ def evaluate(
         def progress(name: str, done: int, total: int) -> None:
             show(name, done, total, "")
 
-        asked = Questions(split, first_seed, questions, paths, completions)
-        figures = evaluate_models(find_world(world), folder, asked, out, progress)
+        chosen = Questions(split, first_seed, questions, paths, completions)
+        figures = evaluate_models(find_world(world), folder, chosen, out, progress)
     if card:
         write_card(find_world(world), folder, figures)
     typer.echo(json.dumps(figures, indent=2))
@@ -167,11 +215,13 @@ def evaluate(
 def export(
     world: Annotated[str, typer.Argument(help="The world.")] = "countdown",
     policy: Annotated[
-        str, typer.Option(help="trained, small, large, or the folder of one of its policies.")
+        str, typer.Option(help="trained, small, large, or the folder of one of the world's policies.")
     ] = "trained",
-    out: Annotated[Path | None, typer.Option(help="The file to write; WORLD.gguf here if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write.", show_default="WORLD.gguf in this folder")
+    ] = None,
 ) -> None:
-    """Write a world's policy as a GGUF file in float32, which llama.cpp's server takes."""
+    """Write a world's policy as a GGUF file in float32, for the server of llama.cpp."""
     from rollwise.training import write_gguf
 
     file = out or Path(f"{world}.gguf")

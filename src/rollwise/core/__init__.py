@@ -1,5 +1,6 @@
 """The records and protocols that a plug-in author reads. Records are frozen and hold no tensors."""
 
+from rollwise.core.fields import read_fields
 from rollwise.core.protocols import (
     Allocator,
     Believe,
@@ -9,6 +10,7 @@ from rollwise.core.protocols import (
     PolicySession,
     RewardModel,
     RewardSession,
+    completed,
 )
 from rollwise.core.records import (
     Allocation,
@@ -31,7 +33,7 @@ from rollwise.core.records import (
     key_text,
     whole_steps,
 )
-from rollwise.core.worlds import Curriculum, World
+from rollwise.core.worlds import CheckedProblems, Curriculum, Problems, World
 
 __all__ = [
     "Allocation",
@@ -40,6 +42,7 @@ __all__ = [
     "Believe",
     "BoolArray",
     "Candidates",
+    "CheckedProblems",
     "Curriculum",
     "DirectionFinder",
     "DirectionSession",
@@ -54,6 +57,7 @@ __all__ = [
     "Policy",
     "PolicySession",
     "Problem",
+    "Problems",
     "RewardModel",
     "RewardSession",
     "Sampling",
@@ -61,6 +65,8 @@ __all__ = [
     "Stop",
     "Usage",
     "World",
+    "completed",
     "key_text",
+    "read_fields",
     "whole_steps",
 ]

@@ -1,4 +1,4 @@
-"""The records and protocols that a plug-in's author reads. Records are frozen and hold no tensors."""
+"""The records that flow through a search. They are frozen and hold no tensors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 PathKey = tuple[int, ...]
-"""A path's name: the root copy it descends from, then which copy it was at each allocation.
+"""A path's name: the root copy it descends from, then its copy number at each allocation.
 
-A path that has grown d steps has a key of length d; while it waits to grow its next step, d + 1. The key never depends
-on the order in which replies arrive, so it seeds randomness and breaks ties.
+A path that has grown d steps has a key of length d, and of length d + 1 while it waits to grow its next step. The key
+never depends on the order in which replies arrive, so it seeds randomness and breaks ties.
 """
 
 
@@ -33,9 +33,9 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question, and what is known about it: the gold answer, the world and level it was drawn from.
+    """A question, and what is known about it: the gold answer, and the world and level it was drawn from.
 
-    `instruction` is what a policy is told beside the question, where it has to be told anything.
+    `instruction` goes to the policy together with the question.
     """
 
     id: str
@@ -48,13 +48,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One grown step: its text with the separator that closed it, its tokens, and why it stopped.
+    """One grown step: its text with the separator that closed it, the number of its tokens, and why it stopped.
 
-    `logprob` is the sum over the step of the log-probability under the policy at temperature 1; `ids` are the tokens
-    themselves where the policy tells them, an end-of-text token left out. `certainty` is the mean over the step's
-    tokens of how far the policy's next-token distribution was from uniform over its k likeliest tokens,
-    -1/k Σ log(k p), at or above 0, where the policy tells those: Kang et al.'s self-certainty (2502.18581) where k is
-    the whole vocabulary.
+    `logprob` is the step's total log-probability under the policy at temperature 1. `ids` are its tokens without an
+    end-of-text token, if the policy reports them. `certainty` is the mean over the tokens of -1/k Σ log(k p), p the
+    probabilities of the k likeliest next tokens: 0 for a uniform distribution, larger the more certain. With k the
+    whole vocabulary it is the self-certainty of Kang et al. (2502.18581). NaN stands for an unknown value.
     """
 
     text: str
@@ -102,8 +101,9 @@ class Path:
 
 
 def whole_steps(text: str, separator: str, ended: bool = False) -> list[str]:
-    """The steps of a solution so far, blank ones left out. What follows the last separator is a step only if the text
-    ended there; else it was cut off and its sense is not known yet.
+    """The steps of a solution so far, without blank steps.
+
+    The text after the last separator counts as a step only if the text ended there; otherwise it is cut off.
     """
     parts = text.split(separator)
     return [part for part in (parts if ended else parts[:-1]) if part.strip()]
@@ -123,10 +123,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a direction finder knows of one path: a label (equal label, same direction) or an embedding (d,).
+    """What a direction finder knows about a path: a label (equal label, same direction) or an embedding (d,).
 
-    `unplaced` says why there is neither, where nothing can be found out about this path, as of a text that no embedder
-    takes: it is then a direction of its own. A finder that breaks down gives a Failure.
+    If it can find out neither, as for a text that the embedder rejects, `unplaced` says why, and the path becomes a
+    direction of its own. A finder that fails returns a Failure instead.
     """
 
     label: Hashable = None
@@ -136,8 +136,8 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Directions:
-    """Who goes together among k candidates: hard labels (k,), a cosine similarity (k, k), or weights (k,) that stand
-    for 1 / (size of the direction). Exactly one is given; `rollwise.directions` turns each into uniqueness.
+    """Which of k candidates share a direction: labels (k,), a cosine similarity (k, k), or weights (k,) that stand for
+    1 / (size of the direction). Exactly one is given; `rollwise.directions` turns each into uniqueness.
     """
 
     labels: IntArray | None = None
@@ -147,13 +147,13 @@ class Directions:
 
 @dataclass(frozen=True)
 class Belief:
-    """What is believed of each candidate's chance p that one completion of it ends right: p ~ Beta(κm, κ(1 - m)).
+    """A belief about each candidate's chance p that one completion of it ends right: p ~ Beta(κm, κ(1 - m)).
 
-    `mean` m (k,) lies in [0, 1] and is calibrated: no share of anything; `concentration` κ (k,), above 0, is how much
-    that mean is worth, in completions seen. `correlation` ρ in (0, 1] is how much of the doubt about p is common to the
-    candidates of one direction: 1 where they share one p. `spent` (k,) are rollouts that a path has had already, none
-    of them known to be right; None where there are none. `size_exponent` α is how much a direction's log-odds rise with
-    the log of its size, among the directions at hand.
+    `mean` m (k,) in [0, 1] is a calibrated chance, not a share. `concentration` κ (k,) above 0 says how many
+    completions that mean is worth. `correlation` ρ in (0, 1] is the part of the doubt about p that the candidates of a
+    direction have in common; at 1 they share one p. `spent` (k,) counts rollouts that a path has had already, none
+    known to be right; None stands for zeros. `size_exponent` α says how much a direction's log-odds rise with the log
+    of its size, among the directions at hand.
     """
 
     mean: FloatArray
@@ -167,9 +167,9 @@ class Belief:
 class Candidates:
     """The k active paths that an allocator chooses among, and the evidence about them.
 
-    `rewards` (k,) are raw rewards in [0, 1]; `lineage` (k,) is the index of the root copy each path descends from;
-    `depth` (k,) counts grown steps. A field is None where nothing is known. `seed` is all the randomness there is.
-    `belief` is what a calibration makes of the rewards.
+    `rewards` (k,) are raw rewards in [0, 1]. `lineage` (k,) is the index of the root copy that each path descends from.
+    `depth` (k,) counts grown steps. `belief` is what a calibration makes of the rewards. A field is None if nothing is
+    known. `seed` is the only source of randomness.
     """
 
     paths: tuple[PathKey, ...]
@@ -189,25 +189,27 @@ class Candidates:
 class Allocation:
     """How many copies of each candidate go on: `counts` (k,) sum to the width.
 
-    `weights` (k,) are the shares before rounding and sum to 1 (all 0 where a width of 0 leaves none); `uniqueness` (k,)
-    is what the directions contributed, or None; `first_counts` (k,) are the counts before a second stage, where there
-    is one.
+    `weights` (k,) are the shares before rounding and sum to 1 (all 0 for a width of 0). `uniqueness` (k,) is what the
+    directions contributed. `directions` (k,) numbers the direction that the strategy put each candidate in. Both are
+    None for a strategy that reads no directions. `first_counts` (k,) are the counts of a two-stage strategy's first
+    stage.
     """
 
     counts: IntArray
     weights: FloatArray
     uniqueness: FloatArray | None = None
     first_counts: IntArray | None = None
+    directions: IntArray | None = None
 
     @property
     def effective_directions(self) -> float | None:
-        """Σγ: how many directions the candidates amount to."""
+        """Σγ: the effective number of directions."""
         return None if self.uniqueness is None else float(self.uniqueness.sum())
 
 
 @dataclass
 class Usage:
-    """Tokens of one role: generated anew, read anew, and served from a cache; and the calls that did it."""
+    """Tokens of one role (generated, read anew, and served from a cache) and the number of calls."""
 
     generated: int = 0
     prefilled: int = 0
@@ -215,10 +217,11 @@ class Usage:
     calls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sampling:
-    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path. `certainty`
-    says whether anybody reads a step's certainty; where nobody does, a policy may leave it unknown.
+    """How a policy samples: temperature 0 is greedy, `max_step_tokens` cuts a step, `max_tokens` a path.
+
+    `certainty` says whether a step's certainty will be read; if not, a policy may leave it unknown.
     """
 
     temperature: float = 0.8
@@ -231,17 +234,15 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
             raise InputError(
-                f"a temperature is 0 or above and top_p lies above 0 and up to 1, not {self.temperature}, {self.top_p}"
+                f"a temperature is at least 0 and top_p lies in (0, 1], not {self.temperature} and {self.top_p}"
             )
         if min(self.max_step_tokens, self.max_tokens) < 1:
-            raise InputError("a step and a path take at least 1 token: raise max_step_tokens and max_tokens")
+            raise InputError("a step and a path need at least 1 token: raise max_step_tokens and max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A reward in [0, 1] of a model that tells how sure it is: p ~ Beta(κm, κ(1 - m)), m the reward, κ its
-    concentration.
-    """
+    """A reward m in [0, 1] with its concentration κ, from a model that says how sure it is: p ~ Beta(κm, κ(1 - m))."""
 
     reward: float
     concentration: float

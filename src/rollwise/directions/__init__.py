@@ -1,11 +1,10 @@
-"""Which candidates share a reasoning direction, and what a policy, a world or an embedder knows about it."""
+"""Which candidates share a reasoning direction, and how a policy, a world or an embedder shows it."""
 
 from rollwise.directions.finders import (
     KNOWN,
     EmbeddingSession,
     EqualSteps,
     HiddenStates,
-    Lineage,
     MiniLM,
     TrueStates,
     embedded,
@@ -20,6 +19,7 @@ from rollwise.directions.kernel import (
     from_evidence,
     from_labels,
     hard_labels,
+    kernel_groups,
     pool,
     take,
     uniqueness,
@@ -30,7 +30,6 @@ __all__ = [
     "EmbeddingSession",
     "EqualSteps",
     "HiddenStates",
-    "Lineage",
     "MiniLM",
     "TrueStates",
     "check_cut",
@@ -41,6 +40,7 @@ __all__ = [
     "from_evidence",
     "from_labels",
     "hard_labels",
+    "kernel_groups",
     "pool",
     "step_label",
     "take",

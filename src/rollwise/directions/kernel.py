@@ -1,61 +1,46 @@
-"""Who goes together: from labels, cosine similarity or weights to uniqueness, and to an order for rounding."""
+"""Turns labels, cosine similarity or weights into uniqueness, clusters, and an order for rounding."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from rollwise.core import Directions, Evidence, FloatArray, IntArray, PathKey
+from rollwise.core import Directions, Evidence, FloatArray, IntArray
 from rollwise.errors import InputError
 from rollwise.numerics import cosine_similarity
 
 
 def from_labels(labels: Sequence[Hashable]) -> Directions:
-    """Hard directions: equal label, same direction. Labels are numbered in order of appearance."""
+    """Returns hard directions: equal labels, same direction. Labels are numbered in order of appearance."""
     return Directions(labels=_numbered(labels))
 
 
 def _numbered(labels: Iterable[Hashable]) -> IntArray:
-    """Labels as numbers from 0 on, in order of appearance; for up to some hundreds faster than np.unique."""
+    """Returns labels as numbers from 0 on, in order of appearance; faster than np.unique for a few hundred labels."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
 def from_embeddings(embeddings: FloatArray) -> Directions:
-    """Soft directions by the cosine of embeddings (k, d)."""
+    """Returns soft directions: the cosine of embeddings (k, d)."""
     return Directions(similarity=cosine_similarity(embeddings))
 
 
-def lineage_embeddings(paths: Sequence[PathKey]) -> FloatArray:
-    """Each path as the steps that it consists of, shared ones included: (k, number of distinct steps), entries 0 and 1.
-
-    Two paths share the steps up to where they part, so their cosine is (steps in common) / √(steps of one · of the
-    other): the kernel of the prefix tree. Read from the keys, it costs nothing, and says only who shares a past. With
-    this similarity a step in d is 1/d of the way: choose T_s or the cut accordingly, such as 0.5.
-    """
-    steps: dict[PathKey, int] = {}
-    columns = [[steps.setdefault(path[:length], len(steps)) for length in range(1, len(path) + 1)] for path in paths]
-    embeddings = np.zeros((len(paths), len(steps)))
-    for row, chosen in enumerate(columns):
-        embeddings[row, chosen] = 1.0
-    return embeddings
-
-
 def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
-    """Directions of the candidates that the evidence is about; None where there is none.
+    """Returns the directions of the candidates that the evidence (k) is about; None if all evidence is empty.
 
-    A path without evidence among labelled ones is a direction of its own; so is an unplaced one, of cosine 0 with
-    all others. Raises InputError where some paths have an embedding and others do not, or where embeddings differ in
-    length.
+    If some paths have a label, a path without a label is a direction of its own. An unplaced path is a direction of its
+    own too; its cosine with every other path is 0. Raises InputError if some paths have an embedding and others have
+    neither an embedding nor a reason to be unplaced, or if embeddings differ in length.
     """
     if all(item.embedding is None and item.label is None and item.unplaced is None for item in evidence):
         return None
     placed = [index for index, item in enumerate(evidence) if item.embedding is not None]
     if not placed:
-        return from_labels(
-            [("alone", index) if item.label is None else (item.label,) for index, item in enumerate(evidence)]
-        )
+        alone_or_label = [("alone", i) if item.label is None else (item.label,) for i, item in enumerate(evidence)]
+        return from_labels(alone_or_label)
     embeddings = [item.embedding for item in evidence if item.embedding is not None]
     unplaced = sum(item.embedding is None and item.unplaced is not None for item in evidence)
     if len(placed) + unplaced != len(evidence) or len({embedding.shape for embedding in embeddings}) > 1:
@@ -69,10 +54,10 @@ def from_evidence(evidence: Sequence[Evidence]) -> Directions | None:
 
 
 def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:
-    """Directions as labels (k,), numbered as they appear: labels as they are; for a similarity the clusters of average
-    linkage on 1 - S, where two clusters are one if their members' mean distance is at most `cut`.
+    """Returns the directions as labels (k,), numbered in order of appearance.
 
-    Raises InputError for directions given as weights, which do not say who goes together.
+    Labels keep their groups. A similarity is clustered by average linkage on 1 - S: two clusters are joined if the mean
+    distance of their members is at most `cut`. Raises InputError for weights, which name no groups.
     """
     if directions.weights is not None:
         raise InputError("direction weights do not say who goes together; give labels, embeddings or similarity")
@@ -80,6 +65,17 @@ def hard_labels(directions: Directions, cut: float = 0.05) -> IntArray:
     if labels is None:
         labels = _clusters(_similarity(directions), cut)
     return _numbered(labels.tolist())
+
+
+def kernel_groups(directions: Directions, similarity_temperature: float = 0.01) -> IntArray | None:
+    """The groups (k,) that a kernel with temperature T_s amounts to, numbered as they appear.
+
+    Labels stay as they are. For a similarity S, clusters of average linkage on 1 - S are joined up to the distance
+    T_s log 2, at which the kernel exp((S - 1) / T_s) is one half. None for weights, which name no groups.
+    """
+    if directions.weights is not None:
+        return None
+    return hard_labels(directions, min(2.0, similarity_temperature * math.log(2)))
 
 
 def _clusters(similarity: FloatArray, cut: float) -> IntArray:
@@ -92,16 +88,17 @@ def _clusters(similarity: FloatArray, cut: float) -> IntArray:
 
 
 def check_cut(cut: float) -> None:
-    """Raises InputError unless `cut` is a cosine distance."""
+    """Raises InputError unless `cut` is a cosine distance, in [0, 2]."""
     if not 0 <= cut <= 2:
         raise InputError(f"a cut is a cosine distance between 0 and 2, not {cut}")
 
 
 def pool(mean: FloatArray, concentration: FloatArray, labels: IntArray) -> tuple[FloatArray, FloatArray]:
-    """One mean and one concentration for each direction (J,), from those of its members (k,); labels are 0 to J - 1.
+    """Returns the mean and the concentration of each direction (J,), pooled from its members (k,).
 
-    The mean is Σκm / Σκ, the members' pseudo-counts averaged, of those with an infinite κ where there are any; the
-    concentration is the members' mean: that many members say the same is no new evidence.
+    `labels` (k,) are 0 to J - 1. The mean is Σκm / Σκ, the average of the members' pseudo-counts; if some members have
+    an infinite κ, it is the average over those. The concentration is the average of the members': many members that say
+    the same are no new evidence.
     """
     largest = np.zeros(int(labels.max()) + 1)
     np.maximum.at(largest, labels, concentration)
@@ -116,11 +113,11 @@ def pool(mean: FloatArray, concentration: FloatArray, labels: IntArray) -> tuple
 
 
 def uniqueness(directions: Directions, similarity_temperature: float = 0.01) -> FloatArray:
-    """γ (k,): how little each candidate's direction is shared; Σγ is an effective number of directions.
+    """Returns γ (k,): 1 for a candidate alone in its direction, less if others share it; Σγ counts the directions.
 
-    For a similarity S, γ_i = 1 / Σ_j exp((S_ij - 1) / T_s), the diagonal of row-softmax(S / T_s) where S_ii = 1 (DORA,
-    arXiv 2506.15707, section 4). T_s → 0 merges only equals, T_s = inf all. For labels γ_i = 1 / size of i's direction,
-    which is the limit T_s → 0 of a block similarity. Weights are taken as they are.
+    For a similarity S, γ_i = 1 / Σ_j exp((S_ij - 1) / T_s), which is the diagonal of row-softmax(S / T_s), as S_ii = 1
+    (DORA, arXiv 2506.15707, section 4). T_s → 0 merges only equal candidates, T_s = inf merges all. For labels, γ_i =
+    1 / the size of i's direction: the limit T_s → 0 of a block similarity. Weights are returned as they are.
     """
     if directions.weights is not None:
         return directions.weights
@@ -140,10 +137,11 @@ def _kernel(similarity: FloatArray, similarity_temperature: float) -> FloatArray
 
 
 def contiguous_order(directions: Directions | None, count: int) -> IntArray:
-    """An order (k,) of the candidates with those of one direction side by side.
+    """Returns an order (k,) of the candidates in which those of one direction stand side by side.
 
-    Labels: grouped, the group whose first member comes first leading. Similarity: the leaf order of average linkage on
-    1 - S. Otherwise, or without directions, the order given. Candidates come sorted by path key, so ties follow it.
+    Labels are grouped, and the groups are ordered by their first members. For a similarity, it is the leaf order of
+    average linkage on 1 - S. For weights, and without directions, it is the order given. Candidates come sorted by path
+    key, so ties follow the key.
     """
     if directions is None or directions.weights is not None or (count < 3 and directions.labels is None):
         return np.arange(count)
@@ -162,7 +160,7 @@ def _linkage(similarity: FloatArray) -> FloatArray:
 
 
 def take(directions: Directions | None, order: IntArray) -> Directions | None:
-    """The directions of some candidates, in the order of their indices."""
+    """Returns the directions of the candidates at the indices `order`, in that order."""
     if directions is None:
         return None
     return Directions(

@@ -1,4 +1,4 @@
-"""How a policy is asked, and where a step of its solution ends."""
+"""How a policy is prompted, and where a step of its solution ends."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from rollwise.core import Problem
 from rollwise.errors import InputError
 
 PLACES = ("system", "user", "none")
-"""Where a problem's instruction stands: in a message of its own, before the question, or nowhere."""
+"""Where a problem's instruction stands: in a system message, before the question in the user's message, or nowhere."""
 
 SENTENCE_ENDS = (". ", ".\n", "? ", "\n\n")
-"""Strings that end a sentence. Four, since the completions of OpenAI's interface take no more."""
+"""Strings that end a sentence. Four, since OpenAI's completions take no more than four stop strings."""
+
+
+def check_place(place: str) -> None:
+    """Raise InputError unless `place` is one of PLACES."""
+    if place not in PLACES:
+        raise InputError(f"give one of {', '.join(PLACES)} as the place of the instruction, not {place!r}")
 
 
 def messages(problem: Problem, place: str = "system") -> list[dict[str, str]]:
-    """The chat that asks a question, its instruction in the place given. Raises InputError for another place."""
-    if place not in PLACES:
-        raise InputError(f"an instruction stands in one of {', '.join(PLACES)}, not {place!r}")
-    instruction = problem.instruction if place != "none" else None
-    if not instruction:
+    """The chat that asks a question, with its instruction at `place`. Raises InputError unless `place` is in PLACES."""
+    check_place(place)
+    if not problem.instruction or place == "none":
         return [{"role": "user", "content": problem.question}]
     if place == "system":
-        return [{"role": "system", "content": instruction}, {"role": "user", "content": problem.question}]
-    return [{"role": "user", "content": f"{instruction}\n\n{problem.question}"}]
+        return [{"role": "system", "content": problem.instruction}, {"role": "user", "content": problem.question}]
+    return [{"role": "user", "content": f"{problem.instruction}\n\n{problem.question}"}]
 
 
 @dataclass(frozen=True, slots=True)
 class StepRule:
-    """Where a step ends: with the first of the strings `ends`, or, where there are none, after `tokens` tokens."""
+    """Where a step ends: after the first of the strings `ends`, or, if there are none, after `tokens` tokens."""
 
     name: str
     ends: tuple[str, ...] = ()
     tokens: int | None = None
 
     def limit(self, most: int) -> int:
-        """How many tokens a step may have, where a search allows `most`."""
+        """The most tokens of a step in a search that allows `most`."""
         return most if self.tokens is None else min(most, self.tokens)
 
 
@@ -44,15 +48,22 @@ _RULE = re.compile(r"(separator|sentence|tokens)(?:\((.+)\))?", re.DOTALL)
 
 
 def step_rule(name: str, separator: str = "\n\n") -> StepRule:
-    r"""The rule of a name: `separator` (the world's own, as given), `separator(TEXT)` with \n for a line's end,
-    `sentence`, or `tokens(COUNT)`. Raises InputError for any other.
+    r"""The step rule of a name: `separator` (the world's own `separator`), `separator(TEXT)` with \n for a line break,
+    `sentence`, or `tokens(COUNT)`. Raises InputError for any other name.
     """
     match = _RULE.fullmatch(name)
-    kind, setting = match.groups() if match else ("", None)
-    if kind == "separator":
+    rule, setting = match.groups() if match else ("", None)
+    if rule == "separator":
         return StepRule(name, (separator if setting is None else setting.replace("\\n", "\n"),))
-    if kind == "sentence" and setting is None:
+    if rule == "sentence" and setting is None:
         return StepRule(name, SENTENCE_ENDS)
-    if kind == "tokens" and setting is not None and re.fullmatch(r"[1-9]\d{0,6}", setting, re.ASCII):
+    if rule == "tokens" and setting is not None and re.fullmatch(r"[1-9]\d{0,6}", setting, re.ASCII):
         return StepRule(name, tokens=int(setting))
     raise InputError(f"no step rule is called {name!r}: give separator, separator(TEXT), sentence or tokens(64)")
+
+
+def default_step_rule(always_thinks: bool, separator: str = "\n\n") -> StepRule:
+    """The step rule if the user names none: the world's `separator`, or 256 tokens for a model that cannot be kept from
+    thinking first, since separators inside a thought end no step.
+    """
+    return step_rule("tokens(256)" if always_thinks else "separator", separator)

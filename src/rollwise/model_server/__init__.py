@@ -2,22 +2,23 @@
 
 from typing import TYPE_CHECKING
 
-from rollwise import exports
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.model_server.models import Models
-    from rollwise.model_server.run import KEY, Choice, listen, load_models, serve
+    from rollwise.model_server.run import API_KEY_VARIABLE, Choice, listen, load_models, running, serve
 
-__all__ = ["KEY", "Choice", "Models", "listen", "load_models", "serve"]
+__all__ = ["API_KEY_VARIABLE", "Choice", "Models", "listen", "load_models", "running", "serve"]
 
 __getattr__ = exports(
     __name__,
     {
         "Models": "models",
+        "API_KEY_VARIABLE": "run",
         "Choice": "run",
-        "KEY": "run",
         "listen": "run",
         "load_models": "run",
+        "running": "run",
         "serve": "run",
     },
 )

@@ -7,7 +7,7 @@ import base64
 import hmac
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from rollwise.errors import RollwiseError
 from rollwise.model_server import completions, streaming
 from rollwise.model_server.errors import RequestError, bad_request, error_body, validation_message
 from rollwise.model_server.inputs import render, token_lists
+from rollwise.model_server.jobs import Completion, CompletionJob
 from rollwise.model_server.models import Models
 from rollwise.model_server.schemas import (
     ChatBody,
@@ -37,23 +38,15 @@ _CLIENT_GONE = 499
 
 
 class _ClientGoneError(Exception):
-    """Whoever asked has hung up."""
+    """The client has hung up."""
 
 
 def build_app(models: Models, key: str | None = None) -> FastAPI:
-    """The application that serves these models; with a key only to whoever sends it as a bearer token."""
+    """The application that serves these models. With a key, it serves only clients that send it as a bearer token."""
     app = FastAPI(title="rollwise", version=rollwise.__version__, docs_url=None, redoc_url=None)
     app.state.models = models
-
-    async def allowed(request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
-            raise RequestError(
-                HTTPStatus.UNAUTHORIZED, "send the key that this server was started with as `Authorization: Bearer KEY`"
-            )
-
     app.include_router(public)
-    app.include_router(router, dependencies=[Depends(allowed)])
+    app.include_router(router, dependencies=[Depends(_key_check(key))])
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_route)
@@ -63,12 +56,25 @@ def build_app(models: Models, key: str | None = None) -> FastAPI:
     return app
 
 
+def _key_check(key: str | None) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """The dependency that raises RequestError for a request without the key; without a key it lets all through."""
+
+    async def check(request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        if key is not None and not hmac.compare_digest(given.encode(), f"Bearer {key}".encode()):
+            raise RequestError(
+                HTTPStatus.UNAUTHORIZED, "send the key that this server was started with as `Authorization: Bearer KEY`"
+            )
+
+    return check
+
+
 public, router = APIRouter(), APIRouter()
 
 
 @public.get("/health")
 async def health() -> Response:
-    """200 and nothing else."""
+    """An empty reply with the status 200."""
     return Response()
 
 
@@ -80,13 +86,13 @@ async def version() -> dict[str, Any]:
 
 @router.get("/v1/models")
 async def list_models(request: Request) -> dict[str, Any]:
-    """The models, what each is for, and how many tokens it reads."""
+    """The models, the task of each, and how many tokens it reads."""
     return {"object": "list", "data": _models(request).cards()}
 
 
 @router.get("/v1/models/{name:path}")
-async def one_model(name: str, request: Request) -> dict[str, Any]:
-    """One model, as the list has it."""
+async def show_model(name: str, request: Request) -> dict[str, Any]:
+    """The entry of one model in the list."""
     models = _models(request)
     models.check_name(name)
     return next(card for card in models.cards() if card["id"] == name)
@@ -94,16 +100,18 @@ async def one_model(name: str, request: Request) -> dict[str, Any]:
 
 @router.get("/server_info")
 async def server_info(request: Request) -> dict[str, Any]:
-    """What runs and waits, and how many tokens are kept."""
+    """How many completions run and wait, and how many tokens are cached."""
     models = _models(request)
-    running, waiting = models.policy.busy
-    policy = {"running": running, "waiting": waiting, "kept_tokens": models.prefixes.held}
-    judge = models.judge
-    reward = None if judge is None else {"read_tokens": judge.read, "kept_tokens": judge.prefixes.held}
+    running, waiting = models.policy.job_counts
+    policy = {"running": running, "waiting": waiting, "kept_tokens": models.prefixes.kept_tokens}
+    reward = None
+    if models.scorer is not None:
+        kept_tokens = models.scorer.prefixes.kept_tokens
+        reward = {"read_tokens": models.scorer.read_tokens, "kept_tokens": kept_tokens}
     return {
         "server": "rollwise",
         "version": rollwise.__version__,
-        "models": models.names,
+        "models": models.tasks,
         "policy": policy,
         "reward": reward,
     }
@@ -117,59 +125,63 @@ async def complete(body: CompletionBody, request: Request) -> Response:
 
 @router.post("/v1/chat/completions")
 async def chat(body: ChatBody, request: Request) -> Response:
-    """The next message of a chat, or the rest of its last."""
+    """The next message of a chat, or the rest of its last message."""
     return await _complete(request, completions.chat_request(_models(request), body), body.stream)
 
 
-async def _complete(request: Request, asked: completions.Request, stream: bool) -> Response:
+async def _complete(request: Request, asked: completions.CompletionRequest, stream: bool) -> Response:
     models = _models(request)
     if stream:
         return StreamingResponse(streaming.events(models, asked), media_type="text/event-stream")
-    jobs = asked.jobs(models)
+    jobs = asked.submit(models)
     try:
-        grown = await _unless_gone(request, _all([asyncio.wrap_future(job.future) for job in jobs]))
+        done = await _unless_gone(request, _all_done(jobs))
     finally:
         for job in jobs:
             job.future.cancel()
-    return JSONResponse(asked.response(grown))
+    return JSONResponse(asked.response(done))
+
+
+async def _all_done(jobs: Sequence[CompletionJob]) -> list[Completion]:
+    return list(await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs)))
 
 
 @router.post("/pooling")
 async def pool(body: PoolingBody, request: Request) -> Response:
     """The probabilities of wrong and right at the end of each step of each text."""
     models = _models(request)
-    name = models.check(body.model, "token_classify", "/pooling")
-    judge = models.judge
-    assert judge is not None
-    texts = token_lists(judge.tokenizer, body.input, judge.vocabulary, body.add_special_tokens, "input")
+    name = models.model_for("token_classify", body.model, "/pooling")
+    scorer = models.scorer
+    assert scorer is not None
+    texts = token_lists(scorer.tokenizer, body.input, scorer.vocabulary, body.add_special_tokens, "input")
     longest = max(map(len, texts))
-    if longest > judge.context:
-        raise bad_request(f"a text takes {longest} tokens and {name} reads {judge.context} at most: cut it", "input")
-    judged = await _unless_gone(request, judge.batcher.run_all(texts))
-    data = [{"index": index, "object": "pooling", "data": each.rows.tolist()} for index, each in enumerate(judged)]
-    used = _read_usage(sum(map(len, texts)), sum(each.cached for each in judged))
-    return JSONResponse(_list_head("pool", name) | {"data": data, "usage": used})
+    if longest > scorer.context:
+        raise bad_request(f"a text takes {longest} tokens and {name} reads {scorer.context} at most: cut it", "input")
+    scores = await _unless_gone(request, scorer.batcher.run_all(texts))
+    data = [{"index": index, "object": "pooling", "data": text.rows.tolist()} for index, text in enumerate(scores)]
+    usage = _read_usage(sum(map(len, texts)), sum(text.cached for text in scores))
+    return JSONResponse(_list_head("pool", name) | {"data": data, "usage": usage})
 
 
 @router.post("/v1/embeddings")
 async def embed(body: EmbeddingBody, request: Request) -> Response:
     """Unit embeddings of texts."""
     models = _models(request)
-    name = models.check(body.model, "embed", "/v1/embeddings")
+    name = models.model_for("embed", body.model, "/v1/embeddings")
     assert models.embedder is not None
     embedded = await _unless_gone(request, models.embedder.embed(body))
     data = [
-        {"index": index, "object": "embedding", "embedding": _written(vector, body.encoding_format)}
+        {"index": index, "object": "embedding", "embedding": _encoded(vector, body.encoding_format)}
         for index, vector in enumerate(embedded.vectors)
     ]
-    used = _read_usage(embedded.tokens, embedded.cached)
-    return JSONResponse(_list_head("embd", name) | {"data": data, "usage": used})
+    usage = _read_usage(embedded.tokens, embedded.cached)
+    return JSONResponse(_list_head("embd", name) | {"data": data, "usage": usage})
 
 
 @router.post("/tokenize")
 async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Any]:
     """A model's tokens of a prompt or a chat."""
-    tokenizer, context = _models(request).reader(body.model)
+    tokenizer, context = _models(request).tokenizer_and_context(body.model)
     if body.prompt is not None:
         text, special = body.prompt, body.add_special_tokens is not False
     else:
@@ -183,9 +195,9 @@ async def tokenize(body: TokenizeBody, request: Request) -> dict[str, Any]:
 
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, request: Request) -> dict[str, Any]:
-    """The text that the policy's tokens are."""
+    """The text of the policy's tokens."""
     models = _models(request)
-    models.check(body.model, "generate", "/detokenize")
+    models.model_for("generate", body.model, "/detokenize")
     if not body.tokens:
         return {"prompt": ""}
     policy = models.policy
@@ -197,8 +209,8 @@ def _models(request: Request) -> Models:
     return request.app.state.models
 
 
-def _list_head(prefix: str, name: str) -> dict[str, Any]:
-    return {"id": f"{prefix}-{uuid.uuid4().hex}", "object": "list", "created": int(time.time()), "model": name}
+def _list_head(id_prefix: str, model: str) -> dict[str, Any]:
+    return {"id": f"{id_prefix}-{uuid.uuid4().hex}", "object": "list", "created": int(time.time()), "model": model}
 
 
 def _read_usage(tokens: int, cached: int) -> dict[str, Any]:
@@ -206,16 +218,12 @@ def _read_usage(tokens: int, cached: int) -> dict[str, Any]:
     return counts | {"prompt_tokens_details": {"cached_tokens": cached}}
 
 
-def _written(vector: np.ndarray[Any, Any], encoding: str) -> list[float] | str:
+def _encoded(vector: np.ndarray[Any, Any], encoding: str) -> list[float] | str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
 
 
-async def _all(futures: list[asyncio.Future[Result]]) -> list[Result]:
-    return list(await asyncio.gather(*futures))
-
-
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """What the work comes to; it is cancelled when the client hangs up."""
+    """The result of the work. Cancels the work and raises _ClientGoneError if the client hangs up first."""
 
     async def hung_up() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -245,14 +253,14 @@ async def _invalid(_: Request, error: Exception) -> Response:
 async def _no_route(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     routes = sorted({path for route in (*public.routes, *router.routes) if (path := getattr(route, "path", ""))})
-    refused = RequestError(HTTPStatus(error.status_code), f"{error.detail}; this server has: {', '.join(routes)}")
-    return JSONResponse(error_body(refused), status_code=error.status_code, headers=error.headers)
+    refusal = RequestError(HTTPStatus(error.status_code), f"{error.detail}; this server has: {', '.join(routes)}")
+    return JSONResponse(error_body(refusal), status_code=error.status_code, headers=error.headers)
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    kind = "" if isinstance(error, RollwiseError) else f"{type(error).__name__}: "
-    refused = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{kind}{error}; try again")
-    return JSONResponse(error_body(refused), status_code=refused.status)
+    error_type = "" if isinstance(error, RollwiseError) else f"{type(error).__name__}: "
+    failure = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error_type}{error}; try again")
+    return JSONResponse(error_body(failure), status_code=failure.status)
 
 
 async def _gone(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Completions: from a request to the decoder's jobs, and from what they grew to a response."""
+"""Completions: from a request to the decoder's jobs, and from finished completions to a response."""
 
 from __future__ import annotations
 
@@ -12,118 +12,143 @@ from typing import Any, Protocol
 
 from rollwise.model_server.errors import bad_request
 from rollwise.model_server.inputs import render, token_lists
-from rollwise.model_server.jobs import CompletionJob, Grown, Token, Wish
+from rollwise.model_server.jobs import Completion, CompletionJob, CompletionOptions, Token
 from rollwise.model_server.models import Models
 from rollwise.model_server.schemas import ChatBody, CompletionBody, SamplingBody
-from rollwise.model_server.text import Ending, Reader
+from rollwise.model_server.text import Detokenizer, Ending
 
-Hear = Callable[[int, Token], None]
+OnToken = Callable[[int, Token], None]
+"""(index of the completion, its new token)."""
+
 MOST_COMPLETIONS = 4096
 
 
 @dataclass(frozen=True)
-class Request:
-    """A request that can be served: its prompts' tokens, `n` completions of each, how they are sampled and read."""
+class CompletionRequest:
+    """A checked request: the prompts' tokens, `n` completions of each, how they are sampled, and how they are written.
+
+    `with_token_ids` adds token ids to the response; `usage_at_end` adds a last chunk with the usage to a stream.
+    """
 
     model: str
     prompts: tuple[tuple[int, ...], ...]
-    wish: Wish
+    options: CompletionOptions
     n: int
-    reader: Reader
-    shape: Shape
-    ids: bool
+    detokenizer: Detokenizer
+    format: ResponseFormat
+    with_token_ids: bool
     usage_at_end: bool = False
 
-    def jobs(self, models: Models, hear: Hear | None = None) -> list[CompletionJob]:
-        """Its jobs, submitted: the completions of the first prompt, of the second, ... Child i is seeded with seed + i.
-        `hear` is told each token and which completion it is of.
+    def submit(self, models: Models, on_token: OnToken | None = None) -> list[CompletionJob]:
+        """Submit the request's jobs and return them: the completions of the first prompt, of the second, and so on.
+
+        Completion i of a prompt has the seed `seed` + i. `on_token` receives each token with its completion's index.
         """
 
         def listener(index: int) -> Callable[[Token], None] | None:
-            return None if hear is None else lambda token: hear(index, token)
+            return None if on_token is None else lambda token: on_token(index, token)
 
-        wishes = [replace(self.wish, seed=self.wish.seed + child) for child in range(self.n)]
+        seeded = [replace(self.options, seed=self.options.seed + child) for child in range(self.n)]
         jobs = [
-            CompletionJob(prompt, wish, models.prefixes, listener(index))
-            for index, (prompt, wish) in enumerate(itertools.product(self.prompts, wishes))
+            CompletionJob(prompt, options, models.prefixes, listener(index))
+            for index, (prompt, options) in enumerate(itertools.product(self.prompts, seeded))
         ]
         models.policy.submit(jobs)
         return jobs
 
-    def usage(self, grown: Sequence[Grown]) -> dict[str, Any]:
-        """Tokens of the prompts, once each, how many of them were kept from before, and tokens sampled."""
+    def usage(self, completions: Sequence[Completion]) -> dict[str, Any]:
+        """Tokens of the prompts, each prompt counted once; how many of them were cached; and tokens sampled."""
         read = sum(map(len, self.prompts))
-        written = sum(len(each.tokens) for each in grown)
-        firsts = [grown[first : first + self.n] for first in range(0, len(grown), self.n)]
+        sampled = sum(len(completion.tokens) for completion in completions)
+        by_prompt = [completions[first : first + self.n] for first in range(0, len(completions), self.n)]
+        cached = sum(min(completion.cached for completion in group) for group in by_prompt)
         return {
             "prompt_tokens": read,
-            "completion_tokens": written,
-            "total_tokens": read + written,
-            "prompt_tokens_details": {"cached_tokens": sum(min(each.cached for each in group) for group in firsts)},
+            "completion_tokens": sampled,
+            "total_tokens": read + sampled,
+            "prompt_tokens_details": {"cached_tokens": cached},
         }
 
-    def response(self, grown: Sequence[Grown]) -> dict[str, Any]:
+    def response(self, completions: Sequence[Completion]) -> dict[str, Any]:
         """The whole response."""
-        choices = [
-            self.shape.choice(self, index, each.tokens, self.reader.ending([token.id for token in each.tokens]))
-            for index, each in enumerate(grown)
-        ]
-        more = {"prompt_token_ids": list(self.prompts[0])} if self.ids and isinstance(self.shape, ChatShape) else {}
-        return head(self, self.shape.kind) | {"choices": choices, "usage": self.usage(grown)} | more
+        choices = []
+        for index, completion in enumerate(completions):
+            ending = self.detokenizer.ending([token.id for token in completion.tokens])
+            choices.append(self.format.choice(self, index, completion.tokens, ending))
+        body = head(self, self.format.object_name) | {"choices": choices, "usage": self.usage(completions)}
+        if self.with_token_ids and isinstance(self.format, ChatFormat):
+            body["prompt_token_ids"] = list(self.prompts[0])
+        return body
 
 
-def head(request: Request, kind: str) -> dict[str, Any]:
-    """What every response and chunk begins with."""
+def head(request: CompletionRequest, object_name: str) -> dict[str, Any]:
+    """The first fields of a response or of a chunk."""
     return {
-        "id": f"{request.shape.prefix}-{uuid.uuid4().hex}",
-        "object": kind,
+        "id": f"{request.format.id_prefix}-{uuid.uuid4().hex}",
+        "object": object_name,
         "created": int(time.time()),
         "model": request.model,
     }
 
 
-class Shape(Protocol):
-    """How completions are written: as text, or as a message of a chat."""
+class ResponseFormat(Protocol):
+    """How completions are written: as text, or as messages of a chat."""
 
-    prefix: str
-    kind: str
-    chunk: str
+    id_prefix: str
+    object_name: str
+    chunk_name: str
 
-    def choice(self, request: Request, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
+    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
         """A whole completion."""
         ...
 
     def delta(
-        self, request: Request, index: int, text: str, tokens: Sequence[Token], offset: int, ending: Ending | None
+        self,
+        request: CompletionRequest,
+        index: int,
+        text: str,
+        tokens: Sequence[Token],
+        offset: int,
+        ending: Ending | None,
     ) -> dict[str, Any]:
-        """A piece of a completion: its text, its tokens, of which the first begins at `offset`, why it ended if so."""
+        """A piece of a completion: its text, its tokens, the offset of its first token, and why it ended, if it did."""
         ...
 
 
+def _end_fields(request: CompletionRequest, tokens: Sequence[Token], ending: Ending | None) -> dict[str, Any]:
+    """The last fields of a completion or of a piece: why it ended, and its tokens if the request wants them."""
+    fields = {
+        "finish_reason": ending.finish_reason if ending else None,
+        "stop_reason": ending.stop_reason if ending else None,
+    }
+    return fields | ({"token_ids": [token.id for token in tokens]} if request.with_token_ids else {})
+
+
 @dataclass(frozen=True)
-class TextShape:
-    """As `POST /v1/completions` writes them."""
+class TextFormat:
+    """The format of `POST /v1/completions`."""
 
     pieces: Sequence[str]
-    prefix = "cmpl"
-    kind = chunk = "text_completion"
+    id_prefix = "cmpl"
+    object_name = chunk_name = "text_completion"
 
-    def choice(self, request: Request, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
-        """See Shape."""
-        prompt = {"prompt_token_ids": list(request.prompts[index // request.n])} if request.ids else {}
+    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
+        """See ResponseFormat."""
+        prompt = {"prompt_token_ids": list(request.prompts[index // request.n])} if request.with_token_ids else {}
         return self.delta(request, index, ending.text, tokens, 0, ending) | prompt
 
     def delta(
-        self, request: Request, index: int, text: str, tokens: Sequence[Token], offset: int, ending: Ending | None
+        self,
+        request: CompletionRequest,
+        index: int,
+        text: str,
+        tokens: Sequence[Token],
+        offset: int,
+        ending: Ending | None,
     ) -> dict[str, Any]:
-        """See Shape."""
-        return {
-            "index": index,
-            "text": text,
-            "logprobs": self._logprobs(tokens, offset) if request.wish.shown >= 0 else None,
-            "finish_reason": ending.finish_reason if ending else None,
-            "stop_reason": ending.stop_reason if ending else None,
-        } | ({"token_ids": [token.id for token in tokens]} if request.ids else {})
+        """See ResponseFormat."""
+        logprobs = self._logprobs(tokens, offset) if request.options.top_count >= 0 else None
+        return {"index": index, "text": text, "logprobs": logprobs} | _end_fields(request, tokens, ending)
 
     def _logprobs(self, tokens: Sequence[Token], offset: int) -> dict[str, Any]:
         offsets = []
@@ -134,90 +159,116 @@ class TextShape:
             "text_offset": offsets,
             "tokens": [self.pieces[token.id] for token in tokens],
             "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [
-                {self.pieces[one]: value for one, value in ((token.id, token.logprob), *token.likeliest)}
-                for token in tokens
-            ],
+            "top_logprobs": [self._top_logprobs(token) for token in tokens],
         }
+
+    def _top_logprobs(self, token: Token) -> dict[str, float]:
+        """The sampled token, then the likeliest tokens: text → log-probability."""
+        return {self.pieces[id_]: logprob for id_, logprob in ((token.id, token.logprob), *token.likeliest)}
 
 
 @dataclass(frozen=True)
-class ChatShape:
-    """As `POST /v1/chat/completions` writes them."""
+class ChatFormat:
+    """The format of `POST /v1/chat/completions`."""
 
     pieces: Sequence[str]
-    prefix = "chatcmpl"
-    kind, chunk = "chat.completion", "chat.completion.chunk"
+    id_prefix = "chatcmpl"
+    object_name, chunk_name = "chat.completion", "chat.completion.chunk"
 
-    def choice(self, request: Request, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
-        """See Shape."""
-        written = self.delta(request, index, ending.text, tokens, 0, ending)
-        del written["delta"]
-        return written | {"message": {"role": "assistant", "content": ending.text}}
+    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
+        """See ResponseFormat."""
+        fields = self.delta(request, index, ending.text, tokens, 0, ending)
+        message = fields.pop("delta")
+        return fields | {"message": message}
 
     def delta(
-        self, request: Request, index: int, text: str, tokens: Sequence[Token], offset: int, ending: Ending | None
+        self,
+        request: CompletionRequest,
+        index: int,
+        text: str,
+        tokens: Sequence[Token],
+        offset: int,
+        ending: Ending | None,
     ) -> dict[str, Any]:
-        """See Shape."""
-        return {
+        """See ResponseFormat."""
+        reported = request.options.top_count >= 0
+        fields = {
             "index": index,
             "delta": {"role": "assistant", "content": text},
-            "logprobs": {"content": [self._logprob(token) for token in tokens]} if request.wish.shown >= 0 else None,
-            "finish_reason": ending.finish_reason if ending else None,
-            "stop_reason": ending.stop_reason if ending else None,
-        } | ({"token_ids": [token.id for token in tokens]} if request.ids else {})
+            "logprobs": {"content": [self._logprob(token) for token in tokens]} if reported else None,
+        }
+        return fields | _end_fields(request, tokens, ending)
 
     def _logprob(self, token: Token) -> dict[str, Any]:
-        own = self._piece(token.id, token.logprob)
-        return own | {"top_logprobs": [self._piece(*each) for each in token.likeliest]}
+        sampled = self._entry(token.id, token.logprob)
+        return sampled | {"top_logprobs": [self._entry(*likely) for likely in token.likeliest]}
 
-    def _piece(self, token: int, logprob: float) -> dict[str, Any]:
+    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
         piece = self.pieces[token]
         return {"token": piece, "logprob": logprob, "bytes": list(piece.encode())}
 
 
-def text_request(models: Models, body: CompletionBody) -> Request:
-    """The request that a body of `POST /v1/completions` is. Raises RequestError where it cannot be served."""
-    name = models.check(body.model, "generate", "/v1/completions")
+def text_request(models: Models, body: CompletionBody) -> CompletionRequest:
+    """The request of a body of `POST /v1/completions`. Raises RequestError if it cannot be served."""
+    name = models.model_for("generate", body.model, "/v1/completions")
     policy = models.policy
     pieces = policy.stops.pieces
     prompts = token_lists(policy.tokenizer, body.prompt, len(pieces), body.add_special_tokens, "prompt")
-    return _request(models, name, body, prompts, body.max_tokens, TextShape(pieces))
+    return _request(models, name, body, prompts, body.max_tokens, TextFormat(pieces))
 
 
-def chat_request(models: Models, body: ChatBody) -> Request:
-    """The request that a body of `POST /v1/chat/completions` is. Raises RequestError where it cannot be served."""
-    name = models.check(body.model, "generate", "/v1/chat/completions")
+def chat_request(models: Models, body: ChatBody) -> CompletionRequest:
+    """The request of a body of `POST /v1/chat/completions`. Raises RequestError if it cannot be served."""
+    name = models.model_for("generate", body.model, "/v1/chat/completions")
     policy = models.policy
     messages = [message.plain for message in body.messages]
     text = render(policy.tokenizer, messages, body.add_generation_prompt, body.continue_final_message)
     pieces = policy.stops.pieces
     prompts = token_lists(policy.tokenizer, text, len(pieces), body.add_special_tokens, "messages")
     limit = body.max_completion_tokens or body.max_tokens or max(1, policy.context - len(prompts[0]))
-    return _request(models, name, body, prompts, limit, ChatShape(pieces))
+    return _request(models, name, body, prompts, limit, ChatFormat(pieces))
 
 
 def _request(
-    models: Models, name: str, body: SamplingBody, prompts: Sequence[tuple[int, ...]], limit: int, shape: Shape
-) -> Request:
+    models: Models,
+    name: str,
+    body: SamplingBody,
+    prompts: Sequence[tuple[int, ...]],
+    limit: int,
+    response_format: ResponseFormat,
+) -> CompletionRequest:
+    _check_size(models, name, body, prompts, limit)
+    detokenizer = Detokenizer.of(
+        models.policy,
+        strings=body.stop_strings,
+        tokens=body.stop_token_ids or (),
+        include_stop=body.include_stop_str_in_output,
+        skip_special=body.skip_special_tokens,
+    )
+    options = CompletionOptions(
+        limit,
+        detokenizer.stop_rule,
+        body.temperature,
+        body.top_p,
+        seed=random.SystemRandom().getrandbits(32) if body.seed is None else body.seed,
+        top_count=-1 if body.top_count is None else body.top_count,
+    )
+    usage_at_end = body.stream_options is not None and body.stream_options.include_usage
+    return CompletionRequest(
+        name, tuple(prompts), options, body.n, detokenizer, response_format, body.return_token_ids, usage_at_end
+    )
+
+
+def _check_size(models: Models, name: str, body: SamplingBody, prompts: Sequence[tuple[int, ...]], limit: int) -> None:
+    """Raise RequestError if a completion may exceed the context, or if the request asks for too many completions."""
     longest, context = max(map(len, prompts)), models.policy.context
     if longest + limit > context:
+        fits = longest < context
+        advice = f"send 'max_tokens': {context - longest} or less" if fits else "send a shorter prompt"
         raise bad_request(
             f"the prompt takes {longest} tokens and the completion up to {limit}, and {name} reads {context} at most: "
-            + (f"send 'max_tokens': {context - longest} or less" if longest < context else "send a shorter prompt"),
-            "max_tokens" if longest < context else "prompt",
+            f"{advice}",
+            "max_tokens" if fits else "prompt",
         )
     if len(prompts) * body.n > MOST_COMPLETIONS:
         raise bad_request(f"{len(prompts)} prompts of {body.n} completions: send {MOST_COMPLETIONS} at a time", "n")
-    reader = Reader.of(
-        models.policy,
-        body.stop_strings,
-        body.stop_token_ids or (),
-        body.include_stop_str_in_output,
-        body.skip_special_tokens,
-    )
-    seed = random.SystemRandom().getrandbits(32) if body.seed is None else body.seed
-    shown = -1 if body.likeliest is None else body.likeliest
-    wish = Wish(limit, reader.rule, body.temperature, body.top_p, seed, shown)
-    at_end = body.stream_options is not None and body.stream_options.include_usage
-    return Request(name, tuple(prompts), wish, body.n, reader, shape, body.return_token_ids, at_end)

@@ -1,4 +1,4 @@
-"""Embeddings behind `POST /v1/embeddings`: of a sentence model, or the policy's own hidden states."""
+"""Embeddings for `POST /v1/embeddings`: from a sentence model, or from the policy's hidden states."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rollwise.directions import MiniLM
 from rollwise.engines.local import Batcher, Decoder, Prefixes
 from rollwise.model_server.errors import bad_request
 from rollwise.model_server.inputs import token_lists
-from rollwise.model_server.jobs import CompletionJob, Wish
+from rollwise.model_server.jobs import CompletionJob, CompletionOptions
 from rollwise.model_server.schemas import EmbeddingBody
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """Unit embeddings (n, d), tokens of the texts, and how many of them were kept from before."""
+    """Unit embeddings (n, d), how many tokens the texts have, and how many of these were cached."""
 
     vectors: FloatArray
     tokens: int
@@ -28,13 +28,13 @@ class Embedded:
 
 
 class Embedder(Protocol):
-    """Makes embeddings of a request's texts; reads `context` tokens of each."""
+    """Embeds the texts of a request; reads up to `context` tokens of each text."""
 
     name: str
     context: int
 
     async def embed(self, body: EmbeddingBody) -> Embedded:
-        """The embeddings. Raises RequestError where the texts cannot be embedded."""
+        """The embeddings. Raises RequestError if the texts cannot be embedded."""
         ...
 
 
@@ -52,13 +52,12 @@ class HiddenEmbedder:
         longest = max(map(len, texts))
         if longest > self.context:
             raise bad_request(f"a text takes {longest} tokens and {self.name} reads {self.context}: cut it", "input")
-        jobs = [CompletionJob(text, Wish(0), self.prefixes) for text in texts]
+        jobs = [CompletionJob(text, CompletionOptions(limit=0), self.prefixes) for text in texts]
         self.policy.submit(jobs)
-        grown = await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
-        hidden = [each.hidden.double().cpu().numpy() for each in grown if each.hidden is not None]
-        vectors = np.stack(hidden)
+        read = await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
+        vectors = np.stack([text.hidden.double().cpu().numpy() for text in read if text.hidden is not None])
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return Embedded(vectors, sum(map(len, texts)), sum(each.cached for each in grown))
+        return Embedded(vectors, sum(map(len, texts)), sum(text.cached for text in read))
 
 
 class MiniLMEmbedder:
@@ -76,7 +75,7 @@ class MiniLMEmbedder:
         texts = [body.input] if isinstance(body.input, str) else list(body.input)
         strings = [text for text in texts if isinstance(text, str)]
         if not strings or len(strings) < len(texts):
-            raise bad_request(f"{self.name} reads text, not tokens: send a string or several", "input")
+            raise bad_request(f"{self.name} reads text, not tokens: send a string or several strings", "input")
         if not body.add_special_tokens:
             raise bad_request(
                 f"{self.name} needs its special tokens: leave 'add_special_tokens' out", "add_special_tokens"

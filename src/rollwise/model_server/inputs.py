@@ -1,4 +1,4 @@
-"""From what a request says to tokens."""
+"""From the texts and messages of a request to tokens."""
 
 from __future__ import annotations
 
@@ -11,33 +11,47 @@ MOST_PROMPTS = 1024
 
 
 def token_lists(
-    tokenizer: Any, given: str | Sequence[Any], vocabulary: int, add_special_tokens: bool, name: str
+    tokenizer: Any, given: str | Sequence[Any], vocabulary: int, add_special_tokens: bool, field: str
 ) -> list[tuple[int, ...]]:
-    """A prompt or several, as text or tokens, as lists of tokens. Raises RequestError for what is none."""
-    whole = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
-    several = [given] if whole else list(given)
-    if not 1 <= len(several) <= MOST_PROMPTS:
-        raise bad_request(f"{name!r} holds {len(several)} texts: send 1 to {MOST_PROMPTS}", name)
+    """The tokens of one or several prompts, given as text or tokens in a request's `field`. Raises RequestError for an
+    empty prompt, for a token outside the vocabulary, and for more than MOST_PROMPTS prompts.
+    """
+    is_single = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
+    prompts = [given] if is_single else list(given)
+    if not 1 <= len(prompts) <= MOST_PROMPTS:
+        raise bad_request(f"{field!r} holds {len(prompts)} texts: send 1 to {MOST_PROMPTS}", field)
     lists = [
-        tuple(tokenizer(each, add_special_tokens=add_special_tokens)["input_ids"] if isinstance(each, str) else each)
-        for each in several
+        tuple(tokenizer(prompt, add_special_tokens=add_special_tokens)["input_ids"])
+        if isinstance(prompt, str)
+        else tuple(prompt)
+        for prompt in prompts
     ]
     for tokens in lists:
-        if not tokens:
-            raise bad_request(f"{name!r} holds a text of no tokens: send at least one", name)
-        wrong = next((token for token in tokens if not 0 <= token < vocabulary), None)
-        if wrong is not None:
-            raise bad_request(f"{name!r} holds the token {wrong}: tokens are 0 to {vocabulary - 1}", name)
+        _check_tokens(tokens, vocabulary, field)
     return lists
 
 
-def render(tokenizer: Any, messages: Sequence[Mapping[str, str]], generation: bool, go_on: bool) -> str:
-    """A chat as the model's template writes it. Raises RequestError where the template refuses it."""
+def _check_tokens(tokens: tuple[int, ...], vocabulary: int, field: str) -> None:
+    if not tokens:
+        raise bad_request(f"{field!r} holds a text of no tokens: send at least one token", field)
+    wrong = next((token for token in tokens if not 0 <= token < vocabulary), None)
+    if wrong is not None:
+        raise bad_request(f"{field!r} holds the token {wrong}: send tokens from 0 to {vocabulary - 1}", field)
+
+
+def render(
+    tokenizer: Any, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool, continue_final_message: bool
+) -> str:
+    """A chat in the model's template. Raises RequestError if there is no template or it refuses the messages."""
     if not getattr(tokenizer, "chat_template", None):
         raise bad_request("this model has no chat template: send a prompt to /v1/completions", "messages")
     try:
         return tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=generation, continue_final_message=go_on
+            list(messages),
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
         )
-    except Exception as error:  # a template raises whatever its author thought of
-        raise bad_request(f"the chat template refuses these messages: {error}", "messages") from error
+    except Exception as error:  # a template may raise anything
+        message = f"the chat template refuses these messages: {error}; change the messages"
+        raise bad_request(message, "messages") from error

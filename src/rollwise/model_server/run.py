@@ -1,4 +1,4 @@
-"""From names to models that are served, and the server's process."""
+"""Loading the models that a user chose, and running the server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ except ImportError as error:
 from rollwise.engines.local import LocalPolicy, Prefixes
 from rollwise.model_server.app import build_app
 from rollwise.model_server.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
-from rollwise.model_server.judging import Judge
 from rollwise.model_server.models import Models
+from rollwise.model_server.step_scores import StepScorer
 from rollwise.registry import find_world, model_folder
 from rollwise.rewards import LocalReward
 
-KEY = "ROLLWISE_API_KEY"
+API_KEY_VARIABLE = "ROLLWISE_API_KEY"
+"""The environment variable with the key that clients have to send."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What to serve: a policy, a reward model and an embedder by name or folder; "none" leaves one out. `cache_tokens`
-    are kept of the policy's and of the reward model's reading each.
+    """What to serve: a policy, a reward model and an embedder, by name or folder. "none" leaves out the reward model or
+    the embedder. The policy and the reward model each keep up to `cache_tokens` tokens of what they read.
     """
 
     policy: str = "trained"
@@ -46,76 +47,80 @@ class Choice:
 
 
 def load_models(choice: Choice) -> Models:
-    """The models of a choice. Raises InputError where one is not there."""
+    """The models of a choice. Raises InputError if a model does not exist or cannot be served."""
     separator = find_world(choice.world).separator
     folder = _folder(choice.policy, choice.world, "policy")
+    name = _name(folder, choice.world)
     policy = LocalPolicy.load(folder, separator, choice.dtype, choice.rows)
     prefixes = Prefixes(choice.cache_tokens)
-    name, judge = _name(folder, choice.world), None
-    if choice.reward != "none":
-        folder = _folder(choice.reward, choice.world, "reward")
-        reward = LocalReward.load(folder, choice.dtype, rows=1)
-        judge = Judge(reward, _name(folder, choice.world), separator, choice.cache_tokens, min(choice.rows, 32))
-    return Models(name, policy, prefixes, judge, _embedder(choice, policy, prefixes, name), int(time.time()))
+    scorer = None if choice.reward == "none" else _scorer(choice, separator)
+    return Models(name, policy, prefixes, scorer, _embedder(choice, policy, prefixes, name), int(time.time()))
 
 
-def _embedder(choice: Choice, policy: LocalPolicy, prefixes: Prefixes, name: str) -> Embedder | None:
+def _scorer(choice: Choice, separator: str) -> StepScorer:
+    folder = _folder(choice.reward, choice.world, "reward")
+    reward = LocalReward.load(folder, choice.dtype, rows=1)
+    return StepScorer(reward, _name(folder, choice.world), separator, choice.cache_tokens, min(choice.rows, 32))
+
+
+def _embedder(choice: Choice, policy: LocalPolicy, prefixes: Prefixes, policy_name: str) -> Embedder | None:
     match choice.embedder:
         case "none":
             return None
         case "hidden":
-            return HiddenEmbedder(policy, prefixes, f"{name}-hidden")
+            return HiddenEmbedder(policy, prefixes, f"{policy_name}-hidden")
         case "minilm":
             return MiniLMEmbedder()
     raise InputError(f"no embedder is called {choice.embedder!r}: give hidden, minilm or none")
 
 
 def _folder(given: str, world: str, part: str) -> FilePath:
-    """The folder of a model. Raises InputError for what has none, such as a demonstrator or a dial."""
+    """The folder of a model. Raises InputError for a part without a folder, such as a demonstrator or a dial."""
     if given == "demonstrator" or "(" in given or given in ("dial", "worth"):
         raise InputError(f"{given!r} is no model that can be served: give trained, or the folder of a {part} model")
     return model_folder(given, world, part)
 
 
 def _name(folder: FilePath, world: str) -> str:
-    """What clients call a model: a bundled one by its world, another by its folder's last name."""
+    """The name of a model for clients: the last name of its folder, after the world's name for a bundled model."""
     folder = folder.resolve()
     return f"{world}-{folder.name}" if folder.parent.name == world else folder.name
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address; port 0 takes a free one. Raises InputError where it cannot."""
+    """A socket that listens at an address; port 0 takes a free port. Raises InputError if it cannot listen there."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        why = f"nothing can listen at {host}:{port}: {error.strerror}"
-        raise InputError(f"{why}; give another --host or --port") from error
+        raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; give another --host or --port") from error
 
 
-def serve(models: Models, at: socket.socket) -> None:
-    """Serve until interrupted."""
-    with contextlib.suppress(KeyboardInterrupt):  # the usual way to end it
-        _server(models).run(sockets=[at])
+def serve(models: Models, listener: socket.socket) -> None:
+    """Serve until Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        _server(models).run(sockets=[listener])
 
 
 @contextlib.contextmanager
 def running(models: Models, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """The address of a server in a thread of this process, for as long as the context lasts."""
-    with listen(host, port) as at:
+    """The URL of a server that runs in a thread of this process until the context ends."""
+    with listen(host, port) as listener:
         server = _server(models)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [at]}, name="rollwise-server", daemon=True)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="rollwise-server", daemon=True
+        )
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         try:
-            yield f"http://{host}:{at.getsockname()[1]}"
+            yield f"http://{host}:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
 
 
 def _server(models: Models) -> uvicorn.Server:
-    """A server that asks clients for the key in ROLLWISE_API_KEY, if it is set."""
-    app = build_app(models, os.environ.get(KEY) or None)
+    """The server. It asks clients for the key in API_KEY_VARIABLE, if the variable is set."""
+    app = build_app(models, os.environ.get(API_KEY_VARIABLE) or None)
     return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))

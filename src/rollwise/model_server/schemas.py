@@ -1,4 +1,4 @@
-"""The requests that the server takes. A field that is not here is refused, since none is ignored."""
+"""The bodies of requests. The server ignores no field: it refuses any field that does not stand here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Prompt = str | list[int] | list[str] | list[list[int]]
+
+_HOW_TO_CONTINUE = "to continue the final message, send 'add_generation_prompt': false too"
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "echo": (False,),
@@ -23,10 +25,11 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "priority": (0,),
     "prompt_logprobs": (),
 }
+"""Fields that the server does not support → the values that change nothing, which it accepts as it does null."""
 
 
 class Body(BaseModel):
-    """What every request may say: the model, and who asks, which changes nothing."""
+    """The fields of every request: the model, and the user, which changes nothing."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -35,7 +38,7 @@ class Body(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """Whether a last chunk says what was used."""
+    """Whether a stream ends with a chunk that holds the usage."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +46,7 @@ class StreamOptions(BaseModel):
 
 
 class SamplingBody(Body):
-    """How completions are sampled. Other servers' options are taken at the value that changes nothing only."""
+    """How completions are sampled. The server accepts other servers' fields only at a value that changes nothing."""
 
     n: Annotated[int, Field(ge=1, le=1024)] = 1
     seed: int | None = None
@@ -75,26 +78,26 @@ class SamplingBody(Body):
     def _changes_nothing(cls, value: Any, info: ValidationInfo) -> Any:
         neutral = _NEUTRAL[info.field_name or ""]
         if value is not None and value not in neutral:
-            say = f", or send {neutral[0]!r}" if neutral else ""
-            raise ValueError(f"this server does not do {info.field_name!r}: leave it out{say}")
+            alternative = f", or send {neutral[0]!r}" if neutral else ""
+            raise ValueError(f"this server does not support {info.field_name!r}: leave it out{alternative}")
         return value
 
     @model_validator(mode="after")
-    def _stops_say_something(self) -> SamplingBody:
+    def _stops_are_usable(self) -> SamplingBody:
         if "" in self.stop_strings:
-            raise ValueError("a stop string has at least one character: leave the empty one out")
+            raise ValueError("a stop string has at least one character: leave the empty string out")
         if self.stream_options is not None and not self.stream:
-            raise ValueError("'stream_options' is for streams: send 'stream': true or leave it out")
+            raise ValueError("'stream_options' is for streams: send 'stream': true, or leave it out")
         return self
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
-        """The stop strings, however they were given."""
+        """The stop strings, given as one string or as a list."""
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
     @property
-    def likeliest(self) -> int | None:
-        """How many of the likeliest tokens are wanted at each place; None where no log-probabilities are."""
+    def top_count(self) -> int | None:
+        """How many of the likeliest tokens to return at each position; None for no log-probabilities at all."""
         raise NotImplementedError
 
 
@@ -107,13 +110,13 @@ class CompletionBody(SamplingBody):
     add_special_tokens: bool = True
 
     @property
-    def likeliest(self) -> int | None:
+    def top_count(self) -> int | None:
         """See SamplingBody."""
         return self.logprobs
 
 
 class Part(BaseModel):
-    """A piece of a message's content; only text is read."""
+    """A part of a message's content; the server reads text only."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -131,7 +134,7 @@ class Message(BaseModel):
 
     @property
     def plain(self) -> dict[str, str]:
-        """As a chat template reads it."""
+        """The message as a chat template reads it."""
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
         return {"role": self.role, "content": text}
 
@@ -145,9 +148,9 @@ class TemplateBody(Body):
     add_special_tokens: bool = False
 
     @model_validator(mode="after")
-    def _one_way_on(self) -> TemplateBody:
+    def _has_one_continuation(self) -> TemplateBody:
         if self.add_generation_prompt and self.continue_final_message:
-            raise ValueError("to continue the final message, send 'add_generation_prompt': false too")
+            raise ValueError(_HOW_TO_CONTINUE)
         return self
 
 
@@ -160,15 +163,15 @@ class ChatBody(SamplingBody, TemplateBody):
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
 
     @model_validator(mode="after")
-    def _fits_together(self) -> ChatBody:
+    def _fields_agree(self) -> ChatBody:
         if self.max_tokens and self.max_completion_tokens:
-            raise ValueError("'max_tokens' is the older name of 'max_completion_tokens': send one of them")
+            raise ValueError("'max_tokens' is the older name of 'max_completion_tokens': send only one of the two")
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("'top_logprobs' needs 'logprobs': true")
         return self
 
     @property
-    def likeliest(self) -> int | None:
+    def top_count(self) -> int | None:
         """See SamplingBody."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
@@ -184,11 +187,11 @@ class TokenizeBody(Body):
     return_token_strs: bool = False
 
     @model_validator(mode="after")
-    def _one_text(self) -> TokenizeBody:
+    def _has_one_text(self) -> TokenizeBody:
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("send either 'prompt' or 'messages'")
         if self.messages and self.add_generation_prompt and self.continue_final_message:
-            raise ValueError("to continue the final message, send 'add_generation_prompt': false too")
+            raise ValueError(_HOW_TO_CONTINUE)
         return self
 
 
@@ -199,7 +202,7 @@ class DetokenizeBody(Body):
 
 
 class PoolingBody(Body):
-    """`POST /pooling`: texts whose steps are judged."""
+    """`POST /pooling`: texts whose steps the reward model scores."""
 
     input: Prompt
     task: Literal["token_classify"] = "token_classify"

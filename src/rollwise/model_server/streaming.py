@@ -9,38 +9,33 @@ from http import HTTPStatus
 from typing import Any
 
 from rollwise.errors import RollwiseError
-from rollwise.model_server.completions import Request, head
+from rollwise.model_server.completions import CompletionRequest, head
 from rollwise.model_server.errors import RequestError, error_body
-from rollwise.model_server.jobs import Grown, Token
+from rollwise.model_server.jobs import CompletionJob, Token
 from rollwise.model_server.models import Models
 from rollwise.model_server.text import Transcript
 
 DONE = "data: [DONE]\n\n"
 
+Arrivals = asyncio.Queue[tuple[int, Token | None]]
+"""(index of a completion, its new token; None when it has ended)."""
 
-async def events(models: Models, request: Request) -> AsyncIterator[str]:
-    """The events of a request's completions, and `[DONE]`. Whoever stops listening ends the completions."""
-    loop = asyncio.get_running_loop()
-    heard: asyncio.Queue[tuple[int, Token | None]] = asyncio.Queue()
 
-    def hear(index: int, token: Token | None) -> None:
-        loop.call_soon_threadsafe(heard.put_nowait, (index, token))
-
-    jobs = request.jobs(models, hear)
-    for index, job in enumerate(jobs):
-        job.future.add_done_callback(lambda _, index=index: hear(index, None))  # type: ignore[misc]
-    speaker = _Speaker(models, request)
+async def events(models: Models, request: CompletionRequest) -> AsyncIterator[str]:
+    """The events of a request's completions, then `[DONE]`. Closing the iterator cancels the completions."""
+    jobs, arrivals = _submit(models, request)
+    writer = _EventWriter(models, request)
     try:
-        while speaker.open:
-            index, token = await heard.get()
+        while writer.open:
+            index, token = await arrivals.get()
             if token is not None:
-                yield speaker.grown(index, token)
+                yield writer.token_event(index, token)
             else:
                 jobs[index].future.result()
-                yield speaker.ended(index)
+                yield writer.end_event(index)
         if request.usage_at_end:
-            grown: list[Grown] = [job.future.result() for job in jobs]
-            yield speaker.event({"choices": [], "usage": request.usage(grown)})
+            completions = [job.future.result() for job in jobs]
+            yield writer.event({"choices": [], "usage": request.usage(completions)})
         yield DONE
     except RollwiseError as error:
         yield f"data: {json.dumps(error_body(RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))))}\n\n"
@@ -50,28 +45,42 @@ async def events(models: Models, request: Request) -> AsyncIterator[str]:
             job.future.cancel()
 
 
-class _Speaker:
-    """What has been said of each of a request's completions."""
+def _submit(models: Models, request: CompletionRequest) -> tuple[list[CompletionJob], Arrivals]:
+    """Submit the jobs; the worker thread puts their tokens and their ends into the queue."""
+    loop = asyncio.get_running_loop()
+    arrivals = Arrivals()
 
-    def __init__(self, models: Models, request: Request) -> None:
+    def arrive(index: int, token: Token | None) -> None:
+        loop.call_soon_threadsafe(arrivals.put_nowait, (index, token))
+
+    jobs = request.submit(models, arrive)
+    for index, job in enumerate(jobs):
+        job.future.add_done_callback(lambda _, index=index: arrive(index, None))  # type: ignore[misc]
+    return jobs, arrivals
+
+
+class _EventWriter:
+    """Writes the events of a request, and knows what it has written of each completion. `open` completions go on."""
+
+    def __init__(self, models: Models, request: CompletionRequest) -> None:
         self.request, self.pieces = request, models.policy.stops.pieces
-        self.head = head(request, request.shape.chunk)
+        self.head = head(request, request.format.chunk_name)
         count = len(request.prompts) * request.n
-        self.transcripts = [Transcript(request.reader) for _ in range(count)]
+        self.transcripts = [Transcript(request.detokenizer) for _ in range(count)]
         self.offsets = [0] * count
         self.open = count
 
-    def event(self, more: dict[str, Any]) -> str:
-        return f"data: {json.dumps(self.head | more)}\n\n"
+    def event(self, fields: dict[str, Any]) -> str:
+        return f"data: {json.dumps(self.head | fields)}\n\n"
 
-    def grown(self, index: int, token: Token) -> str:
+    def token_event(self, index: int, token: Token) -> str:
         text = self.transcripts[index].add(token.id)
-        delta = self.request.shape.delta(self.request, index, text, [token], self.offsets[index], None)
+        delta = self.request.format.delta(self.request, index, text, [token], self.offsets[index], None)
         self.offsets[index] += len(self.pieces[token.id])
         return self.event({"choices": [delta]})
 
-    def ended(self, index: int) -> str:
+    def end_event(self, index: int) -> str:
         self.open -= 1
         text, ending = self.transcripts[index].end()
-        delta = self.request.shape.delta(self.request, index, text, [], self.offsets[index], ending)
+        delta = self.request.format.delta(self.request, index, text, [], self.offsets[index], ending)
         return self.event({"choices": [delta]})

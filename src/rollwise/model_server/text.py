@@ -1,4 +1,4 @@
-"""From sampled tokens to text: where it stops, why, and what of it may be shown while it grows."""
+"""From sampled tokens to text: where the text stops and why, and how much of it a stream may send already."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from typing import Any
 
 from rollwise.engines.local import Decoder, StopRule, first_stop
 
+_REPLACEMENT = "\ufffd"
+"""What a tokenizer decodes part of a character to."""
+
 
 @dataclass(frozen=True)
 class Ending:
-    """A completion's text, and why it ended: "stop" or "length", and for a stop the string or the token, or None for
-    the tokenizer's own end of text.
+    """A completion's text, and why it ended.
+
+    `finish_reason` is "stop" or "length". `stop_reason` is the string or the token that stopped it; None at the length
+    limit and for the tokenizer's own end of text.
     """
 
     text: str
@@ -21,73 +26,80 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Turns the tokens of one request into text; `include` leaves the stop string or token in the text."""
+class Detokenizer:
+    """Turns the tokens of one request into text. `include_stop` leaves the stop string or token in the text."""
 
     tokenizer: Any
     pieces: Sequence[str]
-    rule: StopRule
-    include: bool
+    stop_rule: StopRule
+    include_stop: bool
 
     @classmethod
-    def of(cls, decoder: Decoder, strings: tuple[str, ...], asked: Sequence[int], include: bool, skip: bool) -> Reader:
-        """The reader of a request to a decoder; `skip` leaves special tokens out of the text."""
-        rule = StopRule(strings, decoder.ends | set(asked), special_tokens(decoder.tokenizer) if skip else frozenset())
-        return cls(decoder.tokenizer, decoder.stops.pieces, rule, include)
+    def of(
+        cls, decoder: Decoder, strings: tuple[str, ...], tokens: Sequence[int], include_stop: bool, skip_special: bool
+    ) -> Detokenizer:
+        """The detokenizer of a request that stops at these strings and tokens. `skip_special` leaves special tokens
+        out of the text.
+        """
+        textless = special_tokens(decoder.tokenizer) if skip_special else frozenset()
+        stop_rule = StopRule(strings, decoder.end_tokens | set(tokens), textless)
+        return cls(decoder.tokenizer, decoder.stops.pieces, stop_rule, include_stop)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """The text that tokens are."""
-        return self.tokenizer.decode([token for token in tokens if token not in self.rule.without])
+        """The text of tokens."""
+        return self.tokenizer.decode([token for token in tokens if token not in self.stop_rule.textless])
 
     def ending(self, tokens: Sequence[int]) -> Ending:
-        """The text of a completion that is over, and why it is."""
-        ended = bool(tokens) and tokens[-1] in self.rule.tokens
-        text = self.text(tokens if self.include or not ended else tokens[:-1])
-        stopped = first_stop(text, self.rule.strings)
-        if stopped is not None:
-            place, string = stopped
-            return Ending(text[: place + len(string) * self.include], "stop", string)
-        if ended:
+        """The text of a finished completion, and why it ended."""
+        at_stop_token = bool(tokens) and tokens[-1] in self.stop_rule.tokens
+        text = self.text(tokens[:-1] if at_stop_token and not self.include_stop else tokens)
+        match = first_stop(text, self.stop_rule.strings)
+        if match is not None:
+            place, string = match
+            end = place + len(string) if self.include_stop else place
+            return Ending(text[:end], "stop", string)
+        if at_stop_token:
             return Ending(text, "stop", None if tokens[-1] == self.tokenizer.eos_token_id else tokens[-1])
         return Ending(text, "length", None)
 
 
 class Transcript:
-    """What a stream has said of one completion so far. What may yet turn out to be a stop string is held back."""
+    """The text of one completion that a stream has sent so far. It holds back text that may become a stop string."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader, self.tokens, self.sent = reader, list[int](), 0
-        self.hold = max(map(len, reader.rule.strings), default=1) - 1
-        self._text, self._broken = "", list[int]()
+    def __init__(self, detokenizer: Detokenizer) -> None:
+        self.detokenizer, self.tokens, self.sent = detokenizer, list[int](), 0
+        self.held_back = max(map(len, detokenizer.stop_rule.strings), default=1) - 1
+        self._text, self._incomplete = "", list[int]()
 
     def add(self, token: int) -> str:
-        """The text that can be said now that there is one more token."""
+        """Add a token; return the text that may be sent now."""
+        rule = self.detokenizer.stop_rule
         self.tokens.append(token)
-        if token in self.reader.rule.tokens or token in self.reader.rule.without:
+        if token in rule.tokens or token in rule.textless:
             return ""
-        self._grow(token)
-        stopped = first_stop(self._text, self.reader.rule.strings)
-        sure = stopped[0] if stopped else max(0, len(self._text) - self.hold)
-        said, self.sent = self._text[self.sent : sure], max(self.sent, sure)
-        return said
+        self._append(token)
+        match = first_stop(self._text, rule.strings)
+        end = match[0] if match else max(0, len(self._text) - self.held_back)
+        text, self.sent = self._text[self.sent : end], max(self.sent, end)
+        return text
 
-    def _grow(self, token: int) -> None:
-        """One more token's text; tokens that hold parts of a character wait until it is whole."""
-        piece = self.reader.pieces[token]
-        if self._broken or not self._text or "\ufffd" in piece:
-            self._broken.append(token)
-            piece = self.reader.text(self._broken)
-        if not piece.endswith("\ufffd"):
+    def _append(self, token: int) -> None:
+        """Append a token's text. Tokens that hold parts of a character wait until the character is complete."""
+        piece = self.detokenizer.pieces[token]
+        if self._incomplete or not self._text or _REPLACEMENT in piece:
+            self._incomplete.append(token)
+            piece = self.detokenizer.text(self._incomplete)
+        if not piece.endswith(_REPLACEMENT):
             self._text += piece
-            self._broken = []
+            self._incomplete = []
 
     def end(self) -> tuple[str, Ending]:
-        """The rest of the text, and why it ended."""
-        ending = self.reader.ending(self.tokens)
+        """The rest of the text, and why the completion ended."""
+        ending = self.detokenizer.ending(self.tokens)
         return ending.text[self.sent :], ending
 
 
 def special_tokens(tokenizer: Any) -> frozenset[int]:
-    """The tokens that stand for no text: those of roles, padding, ends."""
-    added = {token for token, each in tokenizer.added_tokens_decoder.items() if each.special}
+    """The tokens that stand for no text: roles, padding, ends."""
+    added = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
     return frozenset(added | set(tokenizer.all_special_ids))

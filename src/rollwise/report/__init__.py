@@ -1,7 +1,7 @@
 """What people look at: tables and pictures of a search, a bench, a belief and a simulation."""
 
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
-from rollwise.report.flow import Flow, flow
+from rollwise.report.flow import Flow, fold_flow
 from rollwise.report.pictures import search_svg
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
@@ -13,7 +13,7 @@ __all__ = [
     "belief_sheets",
     "belief_svg",
     "explanation",
-    "flow",
+    "fold_flow",
     "ledger_table",
     "round_line",
     "search_svg",

@@ -1,23 +1,24 @@
-"""What a calibration found, as tables and sentences."""
+"""What a calibration found, as tables, sentences and a picture."""
 
 from __future__ import annotations
 
 import math
 
-from rollwise.calibration import LARGEST, Calibration, DepthFit, Estimate, Reliability
-from rollwise.report import svg
+from rollwise.calibration import LARGEST_CONCENTRATION, Calibration, DepthFit, Estimate, Reliability
 from rollwise.report.sheets import Sheet
+from rollwise.report.svg import svg_circle, svg_document, svg_frame, svg_line, svg_text
 
 
 def belief_sheets(made: Calibration) -> list[Sheet]:
-    """The tables of a calibration: κ by depth, and how well rewards are chances before and after."""
+    """The tables of a calibration: κ by depth, and how well scores predict chances before and after."""
     fits = tuple(
         (
             depths_text(fit),
             str(fit.prefixes),
             str(fit.problems),
             f"{fit.curve.means[0]:.2f}–{fit.curve.means[-1]:.2f}",
-            *(_with_interval(one) for one in (fit.moments, fit.likelihood)),
+            _with_interval(fit.moments),
+            _with_interval(fit.likelihood),
         )
         for fit in made.depths
     )
@@ -30,47 +31,51 @@ def belief_sheets(made: Calibration) -> list[Sheet]:
 
 
 def belief_notes(made: Calibration) -> list[str]:
-    """What else was found, and what to beware of."""
+    """What the tables do not show, and what to beware of, a sentence or two each."""
     notes = []
     if made.within is not None and made.within.share.value == 0:
         notes.append(
-            f"Among paths of one problem nothing is shown to hold (within, at most {made.within.share.high:.2g}): they "
-            "are believed alike, and rollouts spread evenly. Prefixes of more problems may show more."
+            "The reward is not shown to tell apart paths of the same problem (within = 0, at most "
+            f"{made.within.share.high:.2g}), so rollouts spread evenly over them. Prefixes of more problems may show "
+            "more."
         )
     elif made.within is not None:
         notes.append(
-            f"Among paths of one problem {_with_interval(made.within.share)} of a difference in log-odds holds "
-            "(within); the rest tells hard problems from easy ones, or nothing."
+            f"Between paths of the same problem, {_with_interval(made.within.share)} of a difference in log-odds is "
+            "real (within); the rest tells hard problems from easy ones, or is noise."
         )
     if made.ended is None:
-        notes.append("Nothing is known of finished solutions' rewards: votes cannot be by belief.")
+        notes.append("No prefix in the file had ended, so no vote can use this belief (believed_majority).")
     else:
         notes.append(
-            f"In a vote {_with_interval(made.ended.within.share)} of a difference in the log-odds of finished "
-            f"solutions' rewards holds, by {made.ended.solutions} solutions of {made.ended.problems} problems "
-            "(believed_majority)."
+            f"In a vote, {_with_interval(made.ended.within.share)} of a difference in the log-odds of finished "
+            f"solutions' rewards counts (believed_majority); fitted on {made.ended.solutions} solutions of "
+            f"{made.ended.problems} problems."
         )
     if made.correlation is None:
-        notes.append("No two prefixes share a direction: paths of a direction are taken to share their chance wholly.")
+        notes.append("No two prefixes share a direction, so paths of a direction are taken to share one chance.")
     else:
         notes.append(f"Paths of one direction share {_with_interval(made.correlation)} of the doubt (correlation ρ).")
     if made.correlation_across is not None and made.correlation_across.low > 0.1:
         notes.append(
-            f"Directions of one problem share {_with_interval(made.correlation_across)} of it too: some problems are "
-            "harder than their rewards say, which no strategy here takes into account."
+            f"Different directions of a problem share {_with_interval(made.correlation_across)} of the doubt as well: "
+            "some problems are harder than their rewards say. No strategy here takes that into account."
         )
     if made.size_exponent is not None:
         notes.append(
-            "Of two directions of a problem, the one with twice the paths has 2^α times the odds, "
+            "A direction with twice the paths of another has 2^α times its odds, "
             f"α = {_with_interval(made.size_exponent)} (size_exponent)."
         )
-    if any(fit.concentration >= LARGEST for fit in made.depths):
+    if any(fit.concentration >= LARGEST_CONCENTRATION for fit in made.depths):
         notes.append(
-            f"κ = {LARGEST:g} is the largest there is: at that depth prefixes of like reward differ no more than "
-            "chance makes them."
+            f"κ = {LARGEST_CONCENTRATION:g} is the largest value tried: at that depth, prefixes of equal reward differ "
+            "no more than by chance."
         )
     if min(fit.problems for fit in made.depths) < 30:
-        notes.append("Some depths rest on fewer than 30 problems: the intervals are rough. Complete prefixes of more.")
+        notes.append(
+            "Some depths rest on fewer than 30 problems, so their intervals are rough: complete prefixes of more "
+            "problems."
+        )
     return notes
 
 
@@ -79,8 +84,10 @@ def depths_text(fit: DepthFit) -> str:
     return str(fit.first) if fit.first == fit.last else f"{fit.first}–{fit.last}"
 
 
-def _with_interval(one: Estimate) -> str:
-    value, low, high = (f"{number:.0f}" if abs(number) >= 100 else f"{number:.2g}" for number in vars(one).values())
+def _with_interval(estimate: Estimate) -> str:
+    value, low, high = (
+        f"{number:.0f}" if abs(number) >= 100 else f"{number:.2g}" for number in vars(estimate).values()
+    )
     return f"{value} ({low} to {high})"
 
 
@@ -93,12 +100,14 @@ _WIDTH, _HEIGHT = 920, 420
 
 
 def belief_svg(made: Calibration) -> str:
-    """A calibration as an SVG picture: on the left how scores compare with the share right, raw and calibrated, with a
-    dot a tenth of the scores, larger for more prefixes; on the right κ by depth, on a log scale, with its intervals.
+    """A calibration as an SVG picture.
+
+    The left panel compares scores with the share right, raw and calibrated: a dot for each tenth of the scores, larger
+    for more prefixes. The right panel shows κ by depth with its intervals, on a log scale.
     """
     fits = made.depths
-    low = math.floor(math.log10(min(one.low for fit in fits for one in (fit.moments, fit.likelihood))))
-    high = math.ceil(math.log10(max(one.high for fit in fits for one in (fit.moments, fit.likelihood))))
+    low = math.floor(math.log10(min(kappa.low for fit in fits for kappa in (fit.moments, fit.likelihood))))
+    high = math.ceil(math.log10(max(kappa.high for fit in fits for kappa in (fit.moments, fit.likelihood))))
     left, top, side = 60.0, 60.0, 310.0
     start, width = 490.0, 390.0
 
@@ -109,28 +118,28 @@ def belief_svg(made: Calibration) -> str:
         return up((math.log10(concentration) - low) / max(1, high - low))
 
     parts = [
-        *(svg.frame(x, top, wide, side) for x, wide in ((left, side), (start, width))),
-        svg.line(left, top + side, left + side, top, "#bbb", "4 4"),
-        svg.text(left, 36, "share right by score · grey: raw reward · blue: calibrated", "start", "#222"),
-        svg.text(start, 36, "κ by depth · filled: likelihood · hollow: moments", "start", "#222"),
+        *(svg_frame(x, top, wide, side) for x, wide in ((left, side), (start, width))),
+        svg_line(left, top + side, left + side, top, "#bbb", "4 4"),
+        svg_text(left, 36, "share right by score · grey: raw reward · blue: calibrated", "start", "#222"),
+        svg_text(start, 36, "κ by depth · filled: likelihood · hollow: moments", "start", "#222"),
     ]
     for tick in (0.0, 0.5, 1.0):
-        parts.append(svg.text(left + side * tick, top + side + 16, f"{tick:g}", "middle", "#666"))
-        parts.append(svg.text(left - 8, up(tick) + 4, f"{tick:g}", "end", "#666"))
+        parts.append(svg_text(left + side * tick, top + side + 16, f"{tick:g}", "middle", "#666"))
+        parts.append(svg_text(left - 8, up(tick) + 4, f"{tick:g}", "end", "#666"))
     for power in range(low, high + 1):
-        parts.append(svg.text(start - 8, rise(10.0**power) + 4, f"{10.0**power:g}", "end", "#666"))
+        parts.append(svg_text(start - 8, rise(10.0**power) + 4, f"{10.0**power:g}", "end", "#666"))
     for found, colour in ((made.before, "#9a9fa8"), (made.after, "#184ea0")):
-        most = max(one.prefixes for one in found.bins)
-        for one in found.bins:
-            size = 3 + 7 * math.sqrt(one.prefixes / most)
-            tip = f"{one.prefixes} prefixes: score {one.score:.2f}, right {one.share:.2f}"
-            parts.append(svg.circle(left + side * one.score, up(one.share), size, colour, tip, 0.75))
+        most = max(tenth.prefixes for tenth in found.bins)
+        for tenth in found.bins:
+            size = 3 + 7 * math.sqrt(tenth.prefixes / most)
+            tip = f"{tenth.prefixes} prefixes: score {tenth.score:.2f}, right {tenth.share:.2f}"
+            parts.append(svg_circle(left + side * tenth.score, up(tenth.share), size, colour, tip, 0.75))
     for index, fit in enumerate(fits):
         middle = start + width * (index + 0.5) / len(fits)
         name = str(fit.first) if fit.first == fit.last else f"{fit.first}–{fit.last}"
-        parts.append(svg.text(middle, top + side + 16, name, "middle", "#666"))
+        parts.append(svg_text(middle, top + side + 16, name, "middle", "#666"))
         for kappa, x, opacity in ((fit.moments, middle - 4, 0.0), (fit.likelihood, middle + 4, 1.0)):
-            parts.append(svg.line(x, rise(kappa.low), x, rise(kappa.high), "#184ea0"))
+            parts.append(svg_line(x, rise(kappa.low), x, rise(kappa.high), "#184ea0"))
             tip = f"depth {name}, {fit.prefixes} prefixes: κ {kappa.value:.3g} ({kappa.low:.3g} to {kappa.high:.3g})"
-            parts.append(svg.circle(x, rise(kappa.value), 4, "#184ea0", tip, opacity))
-    return svg.document(_WIDTH, _HEIGHT, parts)
+            parts.append(svg_circle(x, rise(kappa.value), 4, "#184ea0", tip, opacity))
+    return svg_document(_WIDTH, _HEIGHT, parts)

@@ -1,4 +1,4 @@
-"""Lines with intervals against a swept value, as an SVG picture: one panel for each group of them."""
+"""Line charts with intervals as an SVG picture, one panel for each group of lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rollwise.report import svg
+from rollwise.report.svg import svg_circle, svg_document, svg_line, svg_text
 
 _PANEL, _HEIGHT, _LEFT, _TOP, _BOTTOM, _ROW = 300, 220, 52, 46, 40, 16
 _COLOURS = ("#184ea0", "#c2571a", "#2a9d55", "#8e44ad", "#555b66", "#b8860b", "#c0392b", "#16808a")
@@ -21,19 +21,19 @@ class Point:
 
 
 Panel = Mapping[str, Sequence[Point]]
-"""Line by name, with a point for each of the marks along the axis."""
+"""Lines by name, each with a point for every mark along the axis."""
 
 
 def lines_svg(panels: Mapping[str, Panel], marks: Sequence[str], across: str, title: str) -> str:
-    """The panels side by side on one scale from 0 up, the marks evenly spaced, lines told apart by colour and a legend.
+    """The panels side by side on one scale from 0 up, with evenly spaced marks and a legend of the lines' colours.
 
-    `across` names what the marks are. Intervals are upright strokes; infinite ones are left out.
+    `across` names the marks. Intervals are vertical strokes; infinite ones are left out.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(names)}
     top = _nice(max((point.value for panel in panels.values() for line in panel.values() for point in line), default=0))
     width, height = _LEFT + _PANEL * len(panels) + 12, _TOP + _HEIGHT + _BOTTOM + _ROW * (len(names) + 1)
-    parts = [svg.text(_LEFT, 18, title, size=13)]
+    parts = [svg_text(_LEFT, 18, title, size=13)]
     for index, (name, panel) in enumerate(panels.items()):
         left = _LEFT + index * _PANEL
         parts += [_frame(left, name, marks, across, top)]
@@ -41,8 +41,8 @@ def lines_svg(panels: Mapping[str, Panel], marks: Sequence[str], across: str, ti
     for index, name in enumerate(names):
         y = _TOP + _HEIGHT + _BOTTOM + _ROW * (index + 1)
         parts += [f'<rect x="{_LEFT}" y="{y - 8}" width="14" height="4" fill="{colours[name]}"/>']
-        parts += [svg.text(_LEFT + 20, y - 2, name)]
-    return svg.document(width, height, parts)
+        parts += [svg_text(_LEFT + 20, y - 2, name)]
+    return svg_document(width, height, parts)
 
 
 def _nice(largest: float) -> float:
@@ -63,14 +63,14 @@ def _y(value: float, top: float) -> float:
 
 def _frame(left: float, name: str, marks: Sequence[str], across: str, top: float) -> str:
     right, base = left + _PANEL - 40, _TOP + _HEIGHT
-    parts = [svg.text(left, _TOP - 10, name, colour="#222")]
+    parts = [svg_text(left, _TOP - 10, name, colour="#222")]
     for quarter in range(5):
         value = top * quarter / 4
         y = _y(value, top)
-        parts.append(svg.line(left, y, right, y, "#dde0e6"))
-        parts.append(svg.text(left - 6, y + 4, f"{value:g}", "end"))
-    parts += [svg.text(_x(left, place, len(marks)), base + 16, mark, "middle") for place, mark in enumerate(marks)]
-    return "\n".join([*parts, svg.text((left + right) / 2, base + 32, across, "middle")])
+        parts.append(svg_line(left, y, right, y, "#dde0e6"))
+        parts.append(svg_text(left - 6, y + 4, f"{value:g}", "end"))
+    parts += [svg_text(_x(left, place, len(marks)), base + 16, mark, "middle") for place, mark in enumerate(marks)]
+    return "\n".join([*parts, svg_text((left + right) / 2, base + 32, across, "middle")])
 
 
 def _line(left: float, line: Sequence[Point], count: int, top: float, colour: str, name: str) -> str:
@@ -79,8 +79,8 @@ def _line(left: float, line: Sequence[Point], count: int, top: float, colour: st
     parts = [f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="2"/>']
     for x, point in places:
         tip = f"{name}: {point.value:.2f}" + (f" ± {point.half:.2f}" if math.isfinite(point.half) else "")
-        parts.append(svg.circle(x, _y(point.value, top), 3, colour, tip))
+        parts.append(svg_circle(x, _y(point.value, top), 3, colour, tip))
         if math.isfinite(point.half):
             low, high = _y(point.value - point.half, top), _y(point.value + point.half, top)
-            parts.append(svg.line(x, low, x, high, colour))
+            parts.append(svg_line(x, low, x, high, colour))
     return "\n".join(parts)

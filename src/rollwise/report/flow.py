@@ -1,25 +1,29 @@
-"""Where the rollouts went: events folded into bands (directions) by round and the flows between them, and drawn; and
-the picture of a calibration.
-"""
+"""Where the rollouts went: a search's events folded into bands (directions) by round, and the flows between them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rollwise.core import PathKey, Stop
-from rollwise.search import Event, Grown, Round, rounds
+from rollwise.core import PathKey
+from rollwise.search import Allocated, Event, Grown, Round, rounds
 
-LabelOf = Callable[[str], Hashable]
-"""A solution's text so far → the label of its direction."""
+StateOf = Callable[[str], Hashable]
+"""A solution's text so far → the world's true state."""
+
+NOT_CONTINUED = "not continued"
+"""The label of paths that were active when the search ended."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """The paths of one direction in one round: how many grew, finished and are known to be right, their mean reward,
-    and, of the round's allocation, their share of the weight, their summed uniqueness (None where the strategy reads no
-    directions) and the rollouts they were given.
+    """The paths of one direction in one round.
+
+    `paths` grew, `finished` of them finished and `right` of them are known to be right; `reward` is their mean reward.
+    Of the round's allocation: `share` is their part of the weight, `unique` their summed uniqueness (None if the
+    strategy reads no directions) and `given` the rollouts they got. `states` counts their true states, if the world
+    knows them.
     """
 
     round: int
@@ -32,18 +36,21 @@ class Band:
     share: float
     unique: float | None
     given: int
+    states: int | None = None
 
 
 @dataclass(frozen=True)
 class Flow:
-    """A search as bands by round and links between the bands of adjacent rounds: (round, from, to) → paths.
+    """A search as bands by round, and links between bands of adjacent rounds: (round, from, to) → paths.
 
-    `labels` names the direction of every grown path; that of a path that ended its text is None.
+    `labels` names the direction of every grown path: the direction that the strategy put it in. If the strategy reads
+    no directions, `by_strategy` is false and equal text of the last step stands in. Finished paths have label None.
     """
 
     columns: tuple[tuple[Band, ...], ...]
     links: dict[tuple[int, Hashable, Hashable], int]
     labels: dict[PathKey, Hashable]
+    by_strategy: bool
 
 
 def path_texts(events: Iterable[Event]) -> dict[PathKey, str]:
@@ -54,35 +61,67 @@ def path_texts(events: Iterable[Event]) -> dict[PathKey, str]:
     return texts
 
 
-def flow(events: Sequence[Event], label_of: LabelOf, right: Collection[PathKey] = ()) -> Flow:
-    """Fold a search's events. Finished paths of a round share one band, whatever they say, with label None.
+def fold_flow(events: Sequence[Event], right: Collection[PathKey] = (), state_of: StateOf | None = None) -> Flow:
+    """Fold a search's events into the directions that its strategy used.
 
-    `right` holds the finished paths that are known to be right.
+    `right` holds the finished paths that are known to be right. `state_of` adds the true states beside the directions.
     """
-    texts = path_texts(events)
+    folded = rounds(events)
+    labels = {path: label for happened in folded for path, label in _labels_of(happened).items()}
+    states = {} if state_of is None else {path: state_of(text) for path, text in path_texts(events).items()}
     grown = [event for event in events if isinstance(event, Grown)]
-    labels = {event.path: None if event.step.stop is Stop.END else label_of(texts[event.path]) for event in grown}
     links = Counter((event.round, labels[event.path[:-1]], labels[event.path]) for event in grown if event.round)
     columns = []
-    for happened in rounds(events):
+    for happened in folded:
         members: dict[Hashable, list[Grown]] = {}
         for event in happened.grown:
             members.setdefault(labels[event.path], []).append(event)
-        bands = [_band(label, paths, happened, right) for label, paths in members.items()]
+        bands = [_band(label, paths, happened, right, states) for label, paths in members.items()]
         columns.append(tuple(sorted(bands, key=lambda band: (band.label is None, -band.paths))))
-    return Flow(tuple(columns), dict(links), labels)
+    by_strategy = any(isinstance(event, Allocated) and event.allocation.directions is not None for event in events)
+    return Flow(tuple(columns), dict(links), labels, by_strategy)
 
 
-def _band(label: Hashable, paths: Sequence[Grown], happened: Round, right: Collection[PathKey]) -> Band:
+def _labels_of(happened: Round) -> dict[PathKey, Hashable]:
+    """The direction of each path that grew in a round."""
+    labels: dict[PathKey, Hashable] = dict.fromkeys((event.path for event in happened.grown), NOT_CONTINUED)
+    labels |= dict.fromkeys((event.path for event in happened.finished), None)
+    if happened.allocated is not None:
+        paths = happened.allocated.candidates.paths
+        directions = happened.allocated.allocation.directions
+        if directions is not None:
+            labels |= dict(zip(paths, directions.tolist(), strict=True))
+        else:
+            texts = {event.path: event.step.text.strip() for event in happened.grown}
+            labels |= {path: texts[path] for path in paths}
+    return labels
+
+
+def _band(
+    label: Hashable,
+    paths: Sequence[Grown],
+    happened: Round,
+    right: Collection[PathKey],
+    states: Mapping[PathKey, Hashable],
+) -> Band:
     keys = {event.path for event in paths}
-    ended = sum(event.path in keys for event in happened.finished)
-    name = "finished" if label is None else Counter(one.step.text.strip() for one in paths).most_common(1)[0][0]
-    reward = sum(event.reward for event in paths) / len(paths)
     share, unique, given = 0.0, None, 0
     if happened.allocated is not None:
-        made = happened.allocated.allocation
+        allocation = happened.allocated.allocation
         inside = [index for index, key in enumerate(happened.allocated.candidates.paths) if key in keys]
-        share, given = float(made.weights[inside].sum()), int(made.counts[inside].sum())
-        unique = None if made.uniqueness is None else float(made.uniqueness[inside].sum())
-    good = len(keys.intersection(right))
-    return Band(happened.index, label, name, len(paths), ended, good, reward, share, unique, given)
+        share, given = float(allocation.weights[inside].sum()), int(allocation.counts[inside].sum())
+        unique = None if allocation.uniqueness is None else float(allocation.uniqueness[inside].sum())
+    commonest = Counter(event.step.text.strip() for event in paths).most_common(1)[0][0]
+    return Band(
+        round=happened.index,
+        label=label,
+        name="finished" if label is None else commonest,
+        paths=len(paths),
+        finished=sum(event.path in keys for event in happened.finished),
+        right=len(keys.intersection(right)),
+        reward=sum(event.reward for event in paths) / len(paths),
+        share=share,
+        unique=unique,
+        given=given,
+        states=len({states[key] for key in keys}) if states else None,
+    )

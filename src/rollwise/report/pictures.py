@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from rollwise.report import svg
 from rollwise.report.flow import Band, Flow
+from rollwise.report.svg import svg_document, svg_text
 
 _WIDTH, _HEIGHT, _MARGIN, _BAR, _MOST = 920, 420, 56, 16, 9
 
@@ -27,16 +27,16 @@ class _Box:
 
 
 def search_svg(searched: Flow, title: str) -> str:
-    """The search as an SVG picture: a column a step, a bar a direction, ribbons the rollouts between them.
+    """A search as an SVG picture: a column for each step, a bar for each direction, ribbons for the rollouts between.
 
-    Bars are as tall as their paths are many, and the darker the higher their mean reward; right finished paths are
-    green. The small directions of a step are drawn together.
+    A bar's height is its number of paths, and its shade their mean reward; right finished paths are green. The smallest
+    directions of a step share one bar.
     """
     columns = [_merge_small(column) for column in searched.columns]
     boxes = _lay_out(columns)
     parts = [
-        svg.text(_MARGIN, 24, title, colour="#222", size=15),
-        svg.text(_WIDTH - 12, 38, "height: paths · blue: reward · green: right", "end", "#666"),
+        svg_text(_MARGIN, 24, title, colour="#222", size=15),
+        svg_text(_WIDTH - 12, 38, "height: paths · blue: reward · green: right", "end", "#666"),
     ]
     ends = [
         (boxes[index - 1, source], boxes[index, target], count)
@@ -46,12 +46,12 @@ def search_svg(searched: Flow, title: str) -> str:
     parts += [_bar(box) for box in boxes.values()]
     for index, column in enumerate(columns):
         x = boxes[index, column[0].label].x + _BAR / 2
-        parts.append(svg.text(x, _HEIGHT - 12, f"step {index + 1}", "middle", "#666"))
-    return svg.document(_WIDTH, _HEIGHT, parts)
+        parts.append(svg_text(x, _HEIGHT - 12, f"step {index + 1}", "middle", "#666"))
+    return svg_document(_WIDTH, _HEIGHT, parts)
 
 
 def _merged_links(searched: Flow, columns: Sequence[Sequence[Band]]) -> Counter[tuple[int, Hashable, Hashable]]:
-    """The links with the directions that are drawn together put together."""
+    """The links, with those of directions that share a bar added up."""
     drawn = [{band.label for band in column} for column in columns]
     merged: Counter[tuple[int, Hashable, Hashable]] = Counter()
     for (index, source, target), count in searched.links.items():
@@ -117,13 +117,13 @@ def _bar(box: _Box) -> str:
     parts = [f"<g><title>{escape(tip)}</title>", _rectangle(box, box.height, _shade(band.reward))]
     middle = box.y + box.height / 2 + 3.5
     if box.height >= 11 and band.label is not None:
-        parts.append(svg.text(box.x - 4, middle, str(band.paths), "end", "#333"))
+        parts.append(svg_text(box.x - 4, middle, str(band.paths), "end", "#333"))
     if box.height >= 11 and band.given and band.label is not _OTHER:
-        parts.append(svg.text(box.x + _BAR + 4, middle, band.name.split(",")[0][:20], "start", "#222"))
+        parts.append(svg_text(box.x + _BAR + 4, middle, band.name.split(",")[0][:20], "start", "#222"))
     if band.right:
         height = band.right / band.paths * box.height
         parts.append(_rectangle(box, height, "#2a9d55"))
-        parts.append(svg.text(box.x + _BAR + 4, box.y + height / 2 + 4, f"{band.right} right", "start", "#1d7a41"))
+        parts.append(svg_text(box.x + _BAR + 4, box.y + height / 2 + 4, f"{band.right} right", "start", "#1d7a41"))
     return "".join([*parts, "</g>"])
 
 

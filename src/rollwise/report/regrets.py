@@ -11,19 +11,19 @@ from rollwise.simulation import Found, Line, Mean
 
 
 def simulation_sheets(found: Sequence[Found], swept: str | None, baseline: str) -> list[Sheet]:
-    """A table for each budget, and of a sweep two: regret and difference to the baseline against the swept value."""
+    """A table for each budget; for a sweep two: regret, and difference to the baseline, against the swept value."""
     if swept is None:
-        return [sheet for one in found for sheet in _setting_sheets(one, baseline)]
+        return [sheet for setting in found for sheet in _setting_sheets(setting, baseline)]
     return [sheet for budget in _budgets(found) for sheet in _sweep_sheets(_of(found, budget), swept, baseline)]
 
 
 def simulation_svg(found: Sequence[Found], swept: str | None) -> str:
-    """Regret in points against the swept value, a panel for each budget; without a sweep against the budget."""
+    """Regret in points against the swept value, with a panel for each budget; without a sweep, against the budget."""
     if swept is None:
-        marks = [str(one.budget) for one in found]
+        marks = [str(setting.budget) for setting in found]
         return lines_svg({"": _lines(found)}, marks, "rollouts", _TITLE)
     panels = {f"N = {budget}": _lines(_of(found, budget)) for budget in _budgets(found)}
-    marks = [str(one.value) for one in _of(found, _budgets(found)[0])]
+    marks = [str(setting.value) for setting in _of(found, _budgets(found)[0])]
     return lines_svg(panels, marks, swept.replace("_", " "), _TITLE)
 
 
@@ -32,17 +32,17 @@ _TITLE = "Regret in points: how much more often every rollout fails than at the 
 
 
 def _budgets(found: Sequence[Found]) -> list[int]:
-    return list(dict.fromkeys(one.budget for one in found))
+    return list(dict.fromkeys(setting.budget for setting in found))
 
 
 def _of(found: Sequence[Found], budget: int) -> list[Found]:
-    return [one for one in found if one.budget == budget]
+    return [setting for setting in found if setting.budget == budget]
 
 
 def _lines(found: Sequence[Found]) -> dict[str, list[Point]]:
     lines: dict[str, list[Point]] = {}
-    for one in found:
-        for line in one.lines:
+    for setting in found:
+        for line in setting.lines:
             lines.setdefault(line.strategy, []).append(Point(100 * line.regret.mean, 100 * line.regret.half))
     return lines
 
@@ -66,21 +66,21 @@ def _setting_sheets(found: Found, baseline: str) -> list[Sheet]:
     columns: tuple[str, ...] = ("strategy", "right rollouts")
     if None in voted:
         return [failures, Sheet(about, columns, tuple(rows), 1)]
-    told = tuple((*row, _percent(vote)) for row, vote in zip(rows, voted, strict=True) if vote is not None)
-    return [failures, Sheet(about, (*columns, "vote right"), told, 1)]
+    judged = tuple((*row, _percent(vote)) for row, vote in zip(rows, voted, strict=True) if vote is not None)
+    return [failures, Sheet(about, (*columns, "vote right"), judged, 1)]
 
 
 def _sweep_sheets(found: Sequence[Found], swept: str, baseline: str) -> list[Sheet]:
     name, first = swept.replace("_", " "), found[0]
-    fewest = min(one.instances for one in found)
-    columns = ("strategy", *(str(one.value) for one in found))
+    fewest = min(setting.instances for setting in found)
+    columns = ("strategy", *(str(setting.value) for setting in found))
     about = (
         f"N = {first.budget}, {fewest} instances or more"
         if _uneven(found)
         else f"N = {first.budget}, {fewest} instances"
     )
-    informed = (_INFORMED, *("-" if one.informed is None else _percent(one.informed) for one in found))
-    least = ("the ceiling fails in", *(f"{100 * one.least:.1f}" for one in found))
+    informed = (_INFORMED, *("-" if setting.informed is None else _percent(setting.informed) for setting in found))
+    least = ("the ceiling fails in", *(f"{100 * setting.least:.1f}" for setting in found))
     regret = Sheet(
         f"{about}, regret in points against {name}; ceiling: {first.ceiling}",
         columns,
@@ -97,11 +97,11 @@ def _sweep_sheets(found: Sequence[Found], swept: str, baseline: str) -> list[She
 
 
 def _uneven(found: Sequence[Found]) -> bool:
-    return len({one.instances for one in found}) > 1
+    return len({setting.instances for setting in found}) > 1
 
 
 def _rows(found: Sequence[Found], tell: Callable[[Line], str]) -> list[tuple[str, ...]]:
-    columns = [[tell(line) for line in one.lines] for one in found]
+    columns = [[tell(line) for line in setting.lines] for setting in found]
     names = [line.strategy for line in found[0].lines]
     return [(name, *cells) for name, cells in zip(names, zip(*columns, strict=True), strict=True)]
 

@@ -1,9 +1,10 @@
-"""Tables and text for people: a search round by round, where its rollouts went, its cost; and what a bench found."""
+"""Tables and text about one search: its rounds, where the rollouts went and why, its cost, its verdict."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,7 +15,7 @@ from rollwise.report.sheets import number_column
 from rollwise.search import Allocated, Round, Solution
 
 _SHOWN = 8
-_NAMED, _TOLD = 7, 10
+_NAMED, _MOST_STEPS = 7, 10
 
 
 def round_line(happened: Round) -> Text:
@@ -76,37 +77,64 @@ def _judgement(solution: Solution) -> str:
 
 
 def _cut(name: str) -> Text:
-    """A name that ends in an ellipsis where the table has no room for all of it, before any number gives way."""
+    """A name that ends in an ellipsis if the table is too narrow, so that numbers keep their room."""
     return Text(name, no_wrap=True, overflow="ellipsis")
 
 
 def where_table(searched: Flow, solution: Solution) -> Table:
-    """Directions × rounds: how many paths descend from each direction of the first round, and how they ended."""
+    """Directions × rounds: how many paths descend from each direction of the first round, and how they ended.
+
+    Directions are those that the strategy used. For a strategy that reads none, equal text of the first step stands in.
+    """
     title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("direction of the first step")
+    table.add_column("direction of the first step" if searched.by_strategy else "first step")
+    bands = searched.columns[0] if searched.columns else ()
+    with_states = searched.by_strategy and any(band.states is not None for band in bands)
+    if with_states:
+        number_column(table, "true states")
     rounds = len(searched.columns)
-    told = range(0, rounds, -(-rounds // _TOLD))
-    for index in told:
+    shown = range(0, rounds, -(-rounds // _MOST_STEPS))
+    for index in shown:
         number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
     number_column(table, "finished")
     number_column(table, "right", style="green")
-    home = searched.labels.get
-    alive = Counter((home(path[:1]), len(path)) for path in searched.labels)
-    finished = Counter(home(path.key[:1]) for path in solution.finished)
-    ends = zip(solution.finished, solution.rights, strict=True)
-    right = Counter(home(path.key[:1]) for path, good in ends if good)
-    bands = searched.columns[0] if searched.columns else ()
-    ranked = sorted(bands, key=lambda band: (-finished[band.label], -band.paths))
+    ends = _ends(searched, solution)
+    ranked = sorted(bands, key=lambda band: (-ends.finished[band.label], -band.paths))
     for band in ranked[:_SHOWN]:
-        counts = [str(alive[band.label, index + 1] or "·") for index in told]
-        table.add_row(_cut(band.name), *counts, str(finished[band.label] or "·"), str(right[band.label] or "·"))
+        states = [str(band.states)] if with_states else []
+        table.add_row(_cut(band.name), *states, *ends.cells([band], shown))
     if rest := ranked[_SHOWN:]:
-        sums = [sum(alive[band.label, index + 1] for band in rest) for index in told]
-        done, good = sum(finished[band.label] for band in rest), sum(right[band.label] for band in rest)
-        cells = [str(one or "·") for one in (*sums, done, good)]
-        table.add_row(_cut(f"{len(rest)} more directions"), *cells, style="dim")
+        states = [str(sum(band.states or 0 for band in rest))] if with_states else []
+        more = f"{len(rest)} more " + ("directions" if searched.by_strategy else "first steps")
+        table.add_row(_cut(more), *states, *ends.cells(rest, shown), style="dim")
     return table
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What became of the paths that descend from each direction of the first step."""
+
+    alive: Counter[tuple[Hashable, int]]
+    finished: Counter[Hashable]
+    right: Counter[Hashable]
+
+    def cells(self, bands: Sequence[Band], steps: Iterable[int]) -> list[str]:
+        """Paths alive at each of the steps, finished and right, over these bands; a dot for zero."""
+        labels = [band.label for band in bands]
+        counts = [sum(self.alive[label, step + 1] for label in labels) for step in steps]
+        counts += [sum(ended[label] for label in labels) for ended in (self.finished, self.right)]
+        return [str(count or "·") for count in counts]
+
+
+def _ends(searched: Flow, solution: Solution) -> _Ends:
+    home = searched.labels.get
+    rights = zip(solution.finished, solution.rights, strict=True)
+    return _Ends(
+        alive=Counter((home(path[:1]), len(path)) for path in searched.labels),
+        finished=Counter(home(path.key[:1]) for path in solution.finished),
+        right=Counter(home(path.key[:1]) for path, right in rights if right),
+    )
 
 
 def ledger_table(solution: Solution) -> Table:
@@ -126,27 +154,34 @@ def ledger_table(solution: Solution) -> Table:
 
 
 def explanation(searched: Flow, solution: Solution) -> Group:
-    """Why the rollouts went where they went: for each round its directions, what each was given and on what grounds."""
+    """Why the rollouts went where they went: for each round its directions, what each got, and on what grounds.
+
+    The directions are those that the strategy used; the number of true states in each stands beside it if the world
+    knows them.
+    """
     tables: list[RenderableType] = []
     for event in solution.events:
         if isinstance(event, Allocated):
-            tables += [_explain_round(event, searched.columns[event.round]), Text()]
+            tables += [_explain_round(event, searched), Text()]
     return Group(*tables)
 
 
-def _explain_round(event: Allocated, column: Sequence[Band]) -> Table:
+def _explain_round(event: Allocated, searched: Flow) -> Table:
     title = f"step {event.round + 1}: {event.width} rollouts to hand out"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    table.add_column("direction")
-    for name in ("paths", "mean reward", "Σ uniqueness", "share", "rollouts"):
+    table.add_column("direction" if searched.by_strategy else "step (this strategy reads no directions)")
+    continued = [band for band in searched.columns[event.round] if band.label is not None]
+    with_states = searched.by_strategy and any(band.states is not None for band in continued)
+    names = ("paths", "mean reward", "Σ uniqueness", "share", "rollouts")
+    for name in ("true states", *names) if with_states else names:
         number_column(table, name)
-    bands = sorted((band for band in column if band.label is not None), key=lambda band: (-band.given, -band.share))
+    bands = sorted(continued, key=lambda band: (-band.given, -band.share))
     for band in bands[: 2 * _SHOWN]:
         unique = "-" if band.unique is None else f"{band.unique:.2f}"
-        table.add_row(
-            _cut(band.name), str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given)
-        )
+        figures = (str(band.paths), f"{band.reward:.3f}", unique, f"{band.share:.1%}", str(band.given))
+        table.add_row(_cut(band.name), *([str(band.states)] if with_states else []), *figures)
     if rest := bands[2 * _SHOWN :]:
         paths, share, given = (sum(getattr(band, name) for band in rest) for name in ("paths", "share", "given"))
-        table.add_row(f"{len(rest)} more", str(paths), "", "", f"{share:.1%}", str(given), style="dim")
+        figures = (str(paths), "", "", f"{share:.1%}", str(given))
+        table.add_row(f"{len(rest)} more", *([""] if with_states else []), *figures, style="dim")
     return table

@@ -27,7 +27,7 @@ def number_column(table: Table, name: str, style: str = "") -> None:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as text: its title, its columns, its rows, of which the first `names` cells name what they are about."""
+    """A table as text: its title, columns and rows. The first `names` cells of a row say what the row is about."""
 
     title: str
     columns: tuple[str, ...]
@@ -36,9 +36,7 @@ class Sheet:
 
 
 def summary_sheets(summary: Summary) -> list[Sheet]:
-    """The tables of a summary: the measures, the differences to the baseline, the cost, and measures and differences by
-    level where there are several.
-    """
+    """The tables of a summary: measures, differences to the baseline, cost; by level too if there are several."""
     sheets = [
         _measure_sheet(summary.rows, "percent, with 95 % intervals"),
         _difference_sheet(summary.rows, f"difference to {summary.baseline}, in points"),
@@ -63,18 +61,23 @@ def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
     measures = rows[0].measures if rows else {}
     columns = (*names, *(name.replace("_", " ") for name in measures))
     lines = [(*_name(row), *map(_percent, row.measures.values())) for row in rows]
-    for name, lost, of in (
-        ("errors", [row.errors for row in rows], [row.results for row in rows]),
-        ("lost rollouts", [row.failed for row in rows], [row.budget * (row.results - row.errors) for row in rows]),
-        ("unplaced paths", [row.unplaced for row in rows], None),
-    ):
-        if any(lost):
+    for name, counts in _losses(rows).items():
+        if any(lost for lost, _ in counts):
             columns = (*columns, name)
-            told = map(str, lost) if of is None else itertools.starmap("{}/{}".format, zip(lost, of, strict=True))
-            lines = [(*line, one) for line, one in zip(lines, told, strict=True)]
+            cells = [str(lost) if of is None else f"{lost}/{of}" for lost, of in counts]
+            lines = [(*line, cell) for line, cell in zip(lines, cells, strict=True)]
     few, many = (end((row.questions for row in rows), default=0) for end in (min, max))
     asked = f"{many}" if few == many else f"{few} to {many}"
     return Sheet(f"{title}, of {asked} questions", columns, tuple(lines), len(names))
+
+
+def _losses(rows: Sequence[Row]) -> dict[str, list[tuple[int, int | None]]]:
+    """What was lost in each row, and of how many: searches that raised, rollouts, paths of unknown direction."""
+    return {
+        "errors": [(row.errors, row.results) for row in rows],
+        "lost rollouts": [(row.failed, row.budget * (row.results - row.errors)) for row in rows],
+        "unplaced paths": [(row.unplaced, None) for row in rows],
+    }
 
 
 def _difference_sheet(rows: Sequence[Row], title: str) -> Sheet:
@@ -113,7 +116,7 @@ def _points(difference: Difference) -> tuple[str, str, str]:
 
 
 def sheet_tables(sheet: Sheet, width: int) -> list[Table]:
-    """A sheet for a terminal of so many characters: the columns that have no room beside the names follow below."""
+    """A sheet for a terminal of `width` characters; columns that do not fit follow in a table below."""
     names = range(sheet.names)
     spans = [max(map(len, column)) + _GAP for column in zip(sheet.columns, *sheet.rows, strict=True)]
     room = width + _GAP - sum(min(spans[index], _NARROW + _GAP) for index in names)
@@ -134,7 +137,7 @@ def _part_of(sheet: Sheet, chosen: Sequence[int], title: str) -> Sheet:
 
 
 def _sheet_table(sheet: Sheet) -> Table:
-    """Rows of one name stand together, a name with settings over several lines."""
+    """A table with the rows of a name together. A name with settings takes several lines."""
     table = Table(title=sheet.title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for name in sheet.columns:
         if name in _WORDS:
@@ -143,10 +146,10 @@ def _sheet_table(sheet: Sheet) -> Table:
             number_column(table, name)
     level = ""
     for name, group in itertools.groupby(sheet.rows, lambda row: row[: sheet.names]):
-        told = [_SETTING.sub(r"\g<0>\n ", cell) for cell in name]
+        cells = [_SETTING.sub(r"\g<0>\n ", cell) for cell in name]
         if sheet.columns[0] == "level":
-            told[0], level = "" if told[0] == level else told[0], told[0]
-        table.add_row(*told, *map("\n".join, list(zip(*group, strict=True))[sheet.names :]))
+            cells[0], level = "" if cells[0] == level else cells[0], cells[0]
+        table.add_row(*cells, *map("\n".join, list(zip(*group, strict=True))[sheet.names :]))
     return table
 
 
@@ -158,7 +161,7 @@ def sheet_markdown(sheet: Sheet) -> str:
 
 
 def summary_notes(summary: Summary) -> list[str]:
-    """What one has to know beside the tables: what is missing, and what was raised."""
+    """What the tables do not show: results that are missing, and searches that raised."""
     notes = []
     if summary.results < summary.planned:
         notes.append(f"{summary.results} of {summary.planned} results are here; the others are still to come.")

@@ -1,8 +1,8 @@
-"""Reward models: in this process, behind a server, a Python function, the policy's confidence, a dial on the truth."""
+"""Reward models: local or served, a judge, a Python function, the policy's confidence, or a dial on the truth."""
 
 from typing import TYPE_CHECKING
 
-from rollwise import exports
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.rewards.confidence import Confidence

@@ -1,30 +1,30 @@
-"""The policy's own confidence as a reward: what there is where nobody serves a reward model."""
+"""The policy's own confidence as a reward, for a search without a reward model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
 
-from rollwise.core import Failure, Path, PathKey, Problem, RewardSession, Step, Usage
+from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, RewardSession, Step, Usage
 from rollwise.errors import InputError
 
 
 def confidence(step: Step) -> float:
     """How sure the policy was of a step, in [0, 1].
 
-    c / (1 + c) of the step's certainty c (see `rollwise.core.Step`) where the policy tells its likeliest tokens, else
-    exp(mean log-probability of the step's tokens). Neither is a chance of being right: only the order and the distances
-    mean something, and those only among steps of one policy. Raises InputError where the policy tells neither.
+    c / (1 + c) for the step's certainty c (see `rollwise.core.Step`) if the policy reports its likeliest tokens, else
+    exp(mean log-probability of the step's tokens). Neither is a probability of being right: only order and distances
+    mean something, and only among steps of the same policy. Raises InputError if the policy reports neither.
     """
     if math.isfinite(step.certainty):
         return step.certainty / (1.0 + step.certainty)
     if math.isfinite(step.logprob):
         return min(1.0, math.exp(step.logprob / max(1, step.tokens)))
-    raise InputError("this policy gives no log-probabilities, so its confidence is not known: choose another --reward")
+    raise InputError("this policy gives no log-probabilities, so its confidence is unknown: choose another --reward")
 
 
-class Confidence:
-    """A reward model that asks the policy itself."""
+class Confidence(RewardModel):
+    """A reward model that reads the policy's confidence in each step."""
 
     parameters = 0
 
@@ -33,7 +33,7 @@ class Confidence:
         return _ConfidenceSession()
 
 
-class _ConfidenceSession:
+class _ConfidenceSession(RewardSession):
     def __init__(self) -> None:
         self.usage = Usage()
 

@@ -1,5 +1,5 @@
-"""The heads of process reward models, and which family a folder holds. No remote code: custom architectures are built
-here from transformers' own decoders, with the names of the weights that their checkpoints carry.
+"""The heads of process reward models, and which family a folder holds. rollwise runs no remote code: it builds custom
+architectures here from transformers' own decoders, with the weight names of their checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rollwise.rewards.layouts import CHAT, FAMILIES, QWEN_PRM, SKYWORK, TRL, Fam
 from rollwise.worlds import CHAT_TEMPLATE
 
 Head = Callable[[torch.Tensor], torch.Tensor]
-"""Hidden states (k, d) → scores (k,) in [0, 1]."""
+"""Hidden states (k, d) → numbers (k,); a score head gives scores in [0, 1]."""
 
 
 class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[misc]
@@ -55,41 +55,56 @@ MODEL_KINDS: dict[str, str | type] = {
     "two_layers": Qwen2ForProcessRewardModel,
     "value": Qwen2ForPrmModel,
 }
-"""Head → the class that a folder is loaded as."""
+"""Head → the class that loads a folder."""
 
 
-def head_of(family: Family, model: Any, tokenizer: Any) -> Head:
-    """How a family's score is read from a hidden state. Raises InputError where the model cannot be of the family."""
+def score_head(family: Family, model: Any, tokenizer: Any) -> Head:
+    """The head that reads a family's score from hidden states. Raises InputError if the model cannot be of the
+    family.
+    """
     match family.head:
         case "labels" | "two_layers":
-            names = [*model.config.id2label.values()]
-            if len(names) != 2 and names[2:] != [SURENESS]:
-                raise InputError(
-                    f"a reward model has two labels, wrong and right, and this one has {model.config.num_labels}"
-                )
-            if not hasattr(model, "score"):
-                raise InputError(f"{type(model).__name__} is no decoder, so no prefix of it can be kept; serve it")
-            right = right_label(model.config)
-            return lambda hidden: torch.softmax(model.score(hidden)[:, :2].double(), dim=-1)[:, right]
+            return _label_head(model)
         case "value":
             return lambda hidden: torch.sigmoid(model.v_head.summary(hidden).double())[:, 0]
         case "words":
             assert family.words is not None
-            words = [last_token(tokenizer, word) for word in family.words]
-            if words[0] == words[1]:
-                raise InputError("this tokenizer does not tell + from -, by which the family judges: name another")
-            output = model.get_output_embeddings()
-            weight = output.weight[words]
-            bias = None if output.bias is None else output.bias[words]
-            return lambda hidden: torch.softmax(nn.functional.linear(hidden, weight, bias).double(), dim=-1)[:, 0]
+            return _word_head(family.words, model, tokenizer)
+
+
+def _label_head(model: Any) -> Head:
+    """The softmax of the label right over the two labels right and wrong."""
+    names = [*model.config.id2label.values()]
+    if len(names) != 2 and names[2:] != [SURENESS]:
+        raise InputError(
+            f"a reward model has two labels, wrong and right, and this model has {model.config.num_labels}: "
+            "name another folder"
+        )
+    if not hasattr(model, "score"):
+        raise InputError(f"{type(model).__name__} is no decoder, so rollwise cannot keep prefixes of it; serve it")
+    right = right_label(model.config)
+    return lambda hidden: torch.softmax(model.score(hidden)[:, :2].double(), dim=-1)[:, right]
+
+
+def _word_head(texts: tuple[str, str], model: Any, tokenizer: Any) -> Head:
+    """The softmax of the first word over the two words, each the last token of its text, as the next token."""
+    words = [last_token(tokenizer, text) for text in texts]
+    if words[0] == words[1]:
+        raise InputError(
+            "this tokenizer has the same token for + and -, the words of the family's score: name another family"
+        )
+    output = model.get_output_embeddings()
+    weight = output.weight[words]
+    bias = None if output.bias is None else output.bias[words]
+    return lambda hidden: torch.softmax(nn.functional.linear(hidden, weight, bias).double(), dim=-1)[:, 0]
 
 
 LOG_CONCENTRATIONS = (-3.0, 7.0)
 """The range of log κ: from a coin that has all but landed to a chance known as if from a thousand completions."""
 
 
-def sureness_of(model: Any) -> Head | None:
-    """How a model's concentration κ (k,) is read from hidden states; None for one without the label for it."""
+def concentration_head(model: Any) -> Head | None:
+    """The head that reads a model's concentration κ (k,) from hidden states; None for a model without the label."""
     names = [*getattr(model.config, "id2label", {}).values()]
     if names[2:] != [SURENESS]:
         return None
@@ -97,7 +112,7 @@ def sureness_of(model: Any) -> Head | None:
 
 
 def last_token(tokenizer: Any, text: str) -> int:
-    """The last token of a text by itself."""
+    """The last token of a text that is tokenized by itself."""
     return int(tokenizer(text, add_special_tokens=False)["input_ids"][-1])
 
 
@@ -105,25 +120,27 @@ _RIGHT = {"right", "correct", "good", "positive", "true", "+", "yes"}
 
 
 def right_label(config: Any) -> int:
-    """Which of two labels means right: the one whose name says so, else label 1 as TRL has it."""
+    """Which of two labels means right: the label whose name says so, else label 1, as in TRL."""
     names = {int(label): str(name).lower() for label, name in (config.id2label or {}).items()}
     named = [label for label in (0, 1) if names.get(label) in _RIGHT]
     return named[0] if len(named) == 1 else 1
 
 
 def detect_family(folder: FilePath, tokenizer: Any) -> Family:
-    """The family that a folder's architecture and tokenizer show. Raises InputError where they do not show one, as with
-    causal language models: those that judge by `+` and `-` look like any other.
+    """The family that a folder's architecture and tokenizer show.
+
+    Raises InputError if they show none, as with causal language models: a model that scores by `+` and `-` looks like
+    any other.
     """
     architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    held = ", ".join(architectures) or "a model of no stated kind"
     if "Qwen2ForProcessRewardModel" in architectures:
         return QWEN_PRM
     if "Qwen2ForPrmModel" in architectures:
         return SKYWORK
     if any(name.endswith("ForTokenClassification") for name in architectures):
         return CHAT if tokenizer.chat_template == CHAT_TEMPLATE else TRL
+    stored = ", ".join(architectures) or "a model of no stated kind"
     raise InputError(
-        f"{folder} holds {held}, from which the family of reward model does not show: name it, as in "
+        f"{folder} holds {stored}, from which the family of reward model does not show: name it, as in "
         f"math_shepherd:{folder}; there are: {', '.join(FAMILIES)}"
     )

@@ -1,7 +1,7 @@
-"""Families of process reward models: how a question and its steps are laid out for each, and where the score is read.
+"""Families of process reward models: how each lays out a question and its steps, and where the score is read.
 
-A layout is a list of pieces up to and including the token at which the last step's score is read. Pieces are made into
-tokens each by itself and joined; so a layout says too which texts its reference code tokenizes together.
+A layout is a list of pieces that ends with the token at which the last step's score is read. Each piece is tokenized by
+itself and the tokens are joined. So the pieces also show which texts the family's reference code tokenizes together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text of a question or of a solution; with `opened`, after what the tokenizer puts before every text."""
+    """Text of a question or of a solution; if `opened`, after the tokens that the tokenizer puts before every text."""
 
     text: str
     opened: bool = False
@@ -27,21 +27,21 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A tag that the layout itself sets, such as `<extra_0>`."""
+    """A tag that the layout adds, such as `<extra_0>`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """Turns in the tokenizer's chat template, with the header of the assistant's next turn."""
+    """Turns in the tokenizer's chat template, followed by the header of the assistant's next turn."""
 
     turns: tuple[Turn, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """The tokenizer's begin-of-text or end-of-text token; nothing where it has none."""
+    """The tokenizer's begin-of-text or end-of-text token; no token if the tokenizer has none."""
 
     name: Literal["bos", "eos"]
 
@@ -54,11 +54,12 @@ Head = Literal["labels", "two_layers", "value", "words"]
 class Family:
     """One family: its layout and its head.
 
-    `prompt` lays out a question, with which all its solutions begin as far as tokens agree; `solution` a question and
-    a path. `head` reads the score at the last token: "labels" softmax over two labels of a linear layer, "two_layers"
-    the same after a hidden layer, "value" the sigmoid of one number, "words" softmax over `words` as the next token,
-    the right one first. A word and a `tag`, which the layout marks step ends with, are the last tokens of these texts:
-    tokenizers differ in what they make of a text's first word. `source` names what the family was written from.
+    `prompt` lays out a question; `solution` lays out a question and a path. All solutions of a question begin with its
+    prompt, as far as the tokens agree. `head` says how the score is read at the last token: "labels" is the softmax
+    over two labels of a linear layer, "two_layers" the same after a hidden layer, "value" the sigmoid of one number,
+    "words" the softmax over the two `words` as the next token, the right word first. The layout marks the ends of steps
+    with `tag`. Of the tag's text and of each word's text, only the last token counts: tokenizers differ in what they
+    make of a text's first word. `source` names the reference that the family was written from.
     """
 
     name: str
@@ -71,37 +72,38 @@ class Family:
 
 
 def solution_steps(path: Path) -> list[str]:
-    """The steps of a path as a reward model is shown them: without the line breaks around them, what a length limit cut
-    apart joined again, blank ones left out; one blank step where there is nothing else.
+    """The steps of a path as a reward model reads them: without the line breaks around them and without blank steps.
+
+    Steps that a length limit cut apart are joined again. A path with no other text has one blank step.
     """
-    texts, text = [], ""
+    steps, text = [], ""
     for step in path.steps:
         text += step.text
         if step.stop is not Stop.LENGTH:
-            texts.append(text)
+            steps.append(text)
             text = ""
-    kept = [one.lstrip("\r\n").rstrip() for one in (*texts, text) if one.strip()]
-    return kept or [""]
+    return [step.lstrip("\r\n").rstrip() for step in (*steps, text) if step.strip()] or [""]
 
 
 _CONTROL = r"<\|[^<>|\s]+\|>|<extra_\d+>|</?s>|<(?:begin|end)_of_\w+>|\[/?INST\]"
 
 
-def disarmed(text: str, *tags: str) -> str:
-    """The text with a space after the first character of whatever in it looks like a control token, and of the tags
-    where they stand by themselves: so a solution cannot end its own step or turn.
+def defused(text: str, *tags: str) -> str:
+    """The text with a space after the first character of everything that looks like a control token, and of the tags
+    that stand by themselves, so that a solution cannot end its own step or turn.
     """
     patterns = [_CONTROL, *(rf"(?<!\w){re.escape(tag)}(?!\w)" for tag in tags)]
     return re.sub("|".join(patterns), lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
 
 def _chat_prompt(question: str) -> tuple[Piece, ...]:
-    return (Chat((("user", disarmed(question)),)),)
+    return (Chat((("user", defused(question)),)),)
 
 
 def _chat_solution(question: str, path: Path) -> tuple[Piece, ...]:
     texts = [Text(step.text) for step in path.steps if step.text]
-    return (*_chat_prompt(question), *texts, *([Special("eos")] if path.ended else []))
+    end = [Special("eos")] if path.ended else []
+    return (*_chat_prompt(question), *texts, *end)
 
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -109,11 +111,11 @@ QWEN_TAG = "<extra_0>"
 
 
 def _qwen_prompt(question: str) -> tuple[Piece, ...]:
-    return (Chat((("system", QWEN_SYSTEM), ("user", disarmed(question)))),)
+    return (Chat((("system", QWEN_SYSTEM), ("user", defused(question)))),)
 
 
 def _qwen_solution(question: str, path: Path) -> tuple[Piece, ...]:
-    steps = [piece for step in solution_steps(path) for piece in (Text(disarmed(step)), Marker(QWEN_TAG))]
+    steps = [piece for step in solution_steps(path) for piece in (Text(defused(step)), Marker(QWEN_TAG))]
     return (*_qwen_prompt(question), *steps)
 
 
@@ -121,42 +123,45 @@ SHEPHERD_TAG = "ки"
 
 
 def _shepherd_prompt(question: str) -> tuple[Piece, ...]:
-    return (Text(disarmed(question, SHEPHERD_TAG), opened=True),)
+    return (Text(defused(question, SHEPHERD_TAG), opened=True),)
 
 
 def _shepherd_solution(question: str, path: Path) -> tuple[Piece, ...]:
-    solution = "\n".join(f"{disarmed(step, SHEPHERD_TAG)} {SHEPHERD_TAG}" for step in solution_steps(path))
-    return (Text(f"{disarmed(question, SHEPHERD_TAG)} {solution}", opened=True),)
+    solution = "\n".join(f"{defused(step, SHEPHERD_TAG)} {SHEPHERD_TAG}" for step in solution_steps(path))
+    return (Text(f"{defused(question, SHEPHERD_TAG)} {solution}", opened=True),)
 
 
 def _rlhflow_solution(question: str, path: Path) -> tuple[Piece, ...]:
-    first, *others = map(disarmed, solution_steps(path))
-    turns: list[Turn] = [("user", f"{disarmed(question)} {first}")]
+    first, *others = map(defused, solution_steps(path))
+    turns: list[Turn] = [("user", f"{defused(question)} {first}")]
     for step in others:
         turns += [("assistant", "+"), ("user", step)]
     return (Chat(tuple(turns)),)
 
 
 def _skywork_prompt(question: str) -> tuple[Piece, ...]:
-    return (Special("bos"), Text(disarmed(f"{question}\n")))
+    return (Special("bos"), Text(defused(f"{question}\n")))
 
 
 def _skywork_solution(question: str, path: Path) -> tuple[Piece, ...]:
     lines = [line for line in "\n".join(solution_steps(path)).split("\n") if line.strip()] or [""]
-    return (*_skywork_prompt(question), *(piece for line in lines for piece in (Text(disarmed(line)), Text("\n"))))
+    pieces = [piece for line in lines for piece in (Text(defused(line)), Text("\n"))]
+    return (*_skywork_prompt(question), *pieces)
 
 
 def _trl_prompt(question: str) -> tuple[Piece, ...]:
-    return (Special("bos"), Text(disarmed(question)))
+    return (Special("bos"), Text(defused(question)))
 
 
 def trl(separator: str = "\n") -> Family:
-    """Checkpoints of TRL's `PRMTrainer`, trained with that `step_separator`: begin-of-text, the question without a
-    template, each step followed by the separator, whose last token is classified.
+    """The family of checkpoints that TRL's `PRMTrainer` trained with `separator` as its `step_separator`.
+
+    Its layout: begin-of-text, the question without a template, then each step followed by the separator, whose last
+    token is classified.
     """
 
     def solution(question: str, path: Path) -> tuple[Piece, ...]:
-        steps = [piece for step in solution_steps(path) for piece in (Text(disarmed(step)), Text(separator))]
+        steps = [piece for step in solution_steps(path) for piece in (Text(defused(step)), Text(separator))]
         return (*_trl_prompt(question), *steps)
 
     return Family("trl", _trl_prompt, solution, "labels", "PRMTrainer.tokenize_row of TRL")
@@ -167,7 +172,7 @@ CHAT = Family(
     _chat_prompt,
     _chat_solution,
     "labels",
-    "the models that rollwise trains: the question in the chat template, the steps as they were generated",
+    "the models that rollwise trains: the question in the chat template, then the steps as generated",
 )
 QWEN_PRM = Family(
     "qwen_prm",

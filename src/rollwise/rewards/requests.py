@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from rollwise.core import Usage
-from rollwise.engines.http import Asker, BrokenReplyError, Endpoint, Fleet
+from rollwise.engines.http import BrokenReplyError, Endpoint, Fleet, SyncClient
 from rollwise.errors import EngineError, InputError
 
 
-def first_model(fleet: Fleet) -> tuple[str | None, int | None, str | None]:
-    """The name of the model to ask for, its context and its owner, as the first server lists them. Raises InputError
-    where nothing answers.
+class ServedModel(NamedTuple):
+    """A model as its server lists it: name, tokens that it can read, and owner; None for each that is not listed."""
+
+    name: str | None
+    context: int | None
+    owner: str | None
+
+
+def served_model(fleet: Fleet) -> ServedModel:
+    """The model to use, as the first server lists it: the one that the address names, else one that scores steps, else
+    the first.
+
+    Raises InputError if no server answers.
     """
-    asker = Asker(fleet.addresses[0])
+    address = fleet.addresses[0]
+    client = SyncClient(address)
     try:
-        listed = (asker.get("/v1/models") or {}).get("data") or [{}]
+        listed = (client.get("/v1/models") or {}).get("data") or [{}]
     except EngineError as error:
-        raise InputError(f"no reward model is served at {fleet.addresses[0].url}: {error}") from None
+        raise InputError(f"no reward model is served at {address.url}: {error}; check the server") from None
     finally:
-        asker.close()
-    wanted = fleet.addresses[0].model
-    named = next((one for one in listed if one.get("id") == wanted), {}) if wanted else _judging(listed)
-    return wanted or named.get("id"), named.get("max_model_len"), named.get("owned_by")
+        client.close()
+    if address.model:
+        matching, otherwise = [card for card in listed if card.get("id") == address.model], {}
+    else:
+        matching, otherwise = [card for card in listed if card.get("task") == "token_classify"], listed[0]
+    card = matching[0] if matching else otherwise
+    return ServedModel(address.model or card.get("id"), card.get("max_model_len"), card.get("owned_by"))
 
 
-def _judging(listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Of the models that a server lists, the one that it says is for judging steps; else the first."""
-    return next((one for one in listed if one.get("task") == "token_classify"), listed[0])
-
-
-async def ask(
+async def request(
     fleet: Fleet,
     question: str,
     path: str,
@@ -39,27 +48,34 @@ async def ask(
     model: str | None,
     read: Callable[[Any], Any],
 ) -> Any:
-    """What `read` makes of a route's reply; one that it cannot read is asked for again. Raises LostError."""
-    sent = {**body, **({"model": model} if model else {})}
+    """The result of `read` for the reply of a route. A reply that `read` cannot read counts as broken and is retried.
+
+    Raises LostError if all attempts fail, and InputError if `read` does.
+    """
+    named_body = {**body, "model": model} if model else dict(body)
 
     async def attempt(endpoint: Endpoint, seconds: float) -> Any:
-        reply = await fleet.post(endpoint, path, sent, seconds)
+        reply = await fleet.post(endpoint, path, named_body, seconds)
         try:
             return read(reply)
         except InputError:
             raise
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BrokenReplyError(f"{path} replied something else: {type(error).__name__}: {error}") from None
+            raise BrokenReplyError(f"{path} sent an unexpected reply: {type(error).__name__}: {error}") from None
 
     return await fleet.ask(question, (question, path, repr(body)), attempt)
 
 
-def count(usage: Usage, reply: Any, length: int) -> None:
-    """Add what a reply says was read and generated. Where it tells nothing of its cache, all counts as read anew."""
-    told = reply.get("usage") or {}
-    read = int(told.get("prompt_tokens") or length)
-    cached = int((told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-    usage.prefilled += read - cached
+def add_usage(usage: Usage, reply: Any, length: int) -> None:
+    """Add one call with the tokens of its reply to `usage`.
+
+    If the reply does not count the prompt's tokens, they are `length`. If it does not count cached tokens, all prompt
+    tokens count as read anew.
+    """
+    counts = reply.get("usage") or {}
+    prompt = int(counts.get("prompt_tokens") or length)
+    cached = int((counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    usage.prefilled += prompt - cached
     usage.cached += cached
-    usage.generated += int(told.get("completion_tokens") or 0)
+    usage.generated += int(counts.get("completion_tokens") or 0)
     usage.calls += 1

@@ -1,14 +1,37 @@
 """One question's search: options, parts, the state machine and its events, and the loop that drives it."""
 
-from rollwise.search.config import Config, validated
+from rollwise.search.config import Config
 from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Round, rounds, unplaced_reasons
 from rollwise.search.ledger import ROLES, Ledger
 from rollwise.search.machine import STEP_AGGREGATES, Growth, Limits, Search
+from rollwise.search.options import (
+    ALLOCATION,
+    OUTPUT,
+    QUESTIONS,
+    RUN,
+    SAMPLING,
+    SERVER,
+    START,
+    Names,
+    Numbers,
+    Options,
+    Shown,
+    validated,
+)
+from rollwise.search.parts import Parts, deciding_files, find_parts, settled
 from rollwise.search.records import event_records
-from rollwise.search.runner import Ballot, Runner, Solution, run_to_end, solve, solve_async
+from rollwise.search.runner import Runner, run_to_end, solve, solve_async
+from rollwise.search.solution import Ballot, Solution
 
 __all__ = [
+    "ALLOCATION",
+    "OUTPUT",
+    "QUESTIONS",
     "ROLES",
+    "RUN",
+    "SAMPLING",
+    "SERVER",
+    "START",
     "STEP_AGGREGATES",
     "Allocated",
     "Ballot",
@@ -20,13 +43,21 @@ __all__ = [
     "Growth",
     "Ledger",
     "Limits",
+    "Names",
+    "Numbers",
+    "Options",
+    "Parts",
     "Round",
     "Runner",
     "Search",
+    "Shown",
     "Solution",
+    "deciding_files",
     "event_records",
+    "find_parts",
     "rounds",
     "run_to_end",
+    "settled",
     "solve",
     "solve_async",
     "unplaced_reasons",

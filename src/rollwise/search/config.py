@@ -1,30 +1,15 @@
-"""Everything that decides a search, checked, as one frozen record."""
+"""Everything that decides a search, as one frozen record. It reads no file; `rollwise.search.parts` does."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field
 
-from rollwise.answers import BELIEVED
-from rollwise.engines.http import is_url
-from rollwise.errors import InputError
-from rollwise.registry import default_directions, default_strategy
+from rollwise.core import Sampling
+from rollwise.search.machine import Limits
+from rollwise.search.options import ALLOCATION, SAMPLING, SERVER, START, Names, Options, Shown, validated
 from rollwise.search.round import Overlap
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
-    """A model of the fields given. Raises InputError with the first thing that is wrong."""
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        known = f"; there are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
 
 
 def _named_or_made(given: Any) -> Any:
@@ -33,83 +18,136 @@ def _named_or_made(given: Any) -> Any:
     raise ValueError(f"give a name, or an object that can be opened, not {given!r:.60}")
 
 
-Part = Annotated[Any, AfterValidator(_named_or_made)]
-"""A part of a search: its name, or the part itself."""
-
-
 def _file_or_function(given: Any) -> Any:
     if (given and isinstance(given, str)) or callable(given):
         return given
     raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
 
 
-_DECIDING_STRATEGY = ("belief", "world", "policy", "reward")
+Part = Annotated[Any, AfterValidator(_named_or_made)]
+"""A part of a search: its name, or the part itself."""
+
+Chosen = AfterValidator(lambda given: None if given is None else _named_or_made(given))
+"""A part that may be left to the policy."""
 
 
-class Config(BaseModel):
-    """Everything that decides a search. Unknown keys are refused; as JSON, infinity is the text "Infinity".
+class Config(Options):
+    """Everything that decides a search. Unknown keys are refused.
 
-    `belief` is a file that `rollwise calibrate` made, or a function as in `rollwise.core.Believe`; "auto" is the one
-    that a world has for its own policy and reward, else, as with "model", what the reward model itself says of how sure
-    it is. Strategies that need a belief read it, and votes by belief. Strategy "auto" is `optimal_directions` where
-    there is a belief, else `dora`; a config holds the one of them that it is. Vote "auto" is `verified` where the world
-    can check answers, else `believed_majority` where a belief file says what finished solutions' rewards are worth,
-    else `weighted_majority`; `votes` are further ones whose winners are told too.
-    Where the policy is a server's URL, the world is "text" unless another is named, the reward the policy's own
-    confidence, and directions are minilm's where that is installed, else equal steps. `step_rule` is where a step ends
-    (separator, separator(TEXT), sentence, tokens(64)), `instruction` where a problem's instruction stands (system,
-    user, none), `window` what is embedded (whole, step, tail(64)); `concurrency` bounds the requests at one server;
-    `tokenizer` is the folder of a tokenizer with a chat template, for servers that have none to tell. `overlap` says
-    whether paths are scored and embedded while others still grow: see `rollwise.search.round.Grower`.
+    What is left out follows from the rest; `rollwise.search.find_parts` decides it and says so in `Parts.config`. With
+    a server's URL as policy the world is "text", the reward is the policy's own confidence, and directions are MiniLM's
+    if that is installed, else equal steps. Strategy "auto" is `optimal_directions` if something says what the reward is
+    worth, else `dora`. Vote "auto" is `verified` if the world can check answers, else `believed_majority` if a belief
+    file says what finished solutions' rewards are worth, else `weighted_majority`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
-
-    world: str = "countdown"
-    strategy: Any = "auto"
-    options: dict[str, Any] = Field(default_factory=dict)
-    budget: int = Field(64, ge=1, le=100_000)
-    seed: int = Field(0, ge=0)
-    temperature: float = Field(0.8, ge=0, allow_inf_nan=False)
-    top_p: float = Field(1.0, gt=0, le=1, allow_inf_nan=False)
-    max_step_tokens: int = Field(256, ge=1)
-    max_tokens: int = Field(2048, ge=1)
-    max_steps: int = Field(40, ge=1)
-    constant_width: bool = False
-    aggregate: str = "last"
-    vote: str = "auto"
-    votes: tuple[str, ...] = ()
-    policy: Part = "trained"
-    reward: Part = "trained"
-    directions: Part = "hidden"
-    belief: Annotated[Any, AfterValidator(_file_or_function)] = "auto"
-    dtype: Literal["float64", "float32", "bfloat16", "float16"] | None = None
-    step_rule: str | None = None
-    instruction: Literal["system", "user", "none"] = "system"
-    window: str = "whole"
-    concurrency: int = Field(64, ge=1)
-    tokenizer: str | None = None
-    overlap: Overlap = "auto"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_its_policy(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        served = is_url(given.get("policy"))
-        defaults = {"world": "text", "directions": default_directions()} if served else {}
-        if served or given.get("world") == "text":
-            defaults["reward"] = "confidence"
-        fields = defaults | given
-        if fields.get("strategy", "auto") == "auto":
-            named = {name: fields.get(name, cls.model_fields[name].default) for name in _DECIDING_STRATEGY}
-            fields["strategy"] = default_strategy(**named)
-        return fields
-
-    @property
-    def may_vote_by_belief(self) -> bool:
-        """Whether a vote is asked for that reads a belief, or reads one if there is any."""
-        return not {"auto", BELIEVED}.isdisjoint((self.vote, *self.votes))
+    policy: Annotated[Part, Shown(START)] = Field(
+        default="trained",
+        description="The model that writes solutions: the URL of a server (URL,URL for several that serve the same "
+        "model), trained, small, large or demonstrator (bundled), the folder of a causal language model, or your own "
+        "as file.py:name.",
+    )
+    world: Annotated[str | None, Shown(START, "countdown; text with a policy's URL")] = Field(
+        default=None,
+        description="Where the question comes from: countdown, stories, stories-even, text for any question, or your "
+        "own as file.py:name.",
+    )
+    strategy: Annotated[Any, Shown(START)] = Field(
+        default="auto",
+        description="Who gets how many rollouts: temperature (plain sampling), beam, dvts, rebase, dora, "
+        "dora_two_stage, optimal, optimal_directions, or your own as file.py:function. auto: optimal_directions if a "
+        "belief says what the reward is worth, else dora.",
+    )
+    budget: Annotated[int, Shown(START)] = Field(
+        default=Limits.budget, ge=1, le=100_000, description="N: how many rollouts to spend."
+    )
+    reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
+        default=None,
+        description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model or "
+        "family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), dial(SIZE,SHARED) or "
+        "worth(SIZE,SHARED) (the truth plus noise).",
+    )
+    options: Annotated[dict[str, Any], Shown(ALLOCATION, flag="option")] = Field(
+        default_factory=dict, description="An option of the strategy as name=value, such as reward_temperature=0.2."
+    )
+    belief: Annotated[Any, AfterValidator(_file_or_function), Shown(ALLOCATION)] = Field(
+        default="auto",
+        description="What a reward is worth: a file made by rollwise calibrate; model for what the reward model itself "
+        "says; auto: the bundled file for bundled models, else as model.",
+    )
+    directions: Annotated[
+        Any, Chosen, Shown(ALLOCATION, "hidden; with a policy's URL minilm if installed, else text")
+    ] = Field(
+        default=None,
+        description="Which paths share a direction: hidden (states of the policy), state (the world's true state), "
+        "text (equal last steps), minilm, the URL of a server that embeds, or your own as file.py:name.",
+    )
+    window: Annotated[str, Shown(ALLOCATION)] = Field(
+        default="whole", description="What text is embedded for directions: whole, step or tail(64), counted in words."
+    )
+    vote: Annotated[str, Shown(ALLOCATION)] = Field(
+        default="auto",
+        description="How finished paths elect the answer: verified, weighted_majority (by reward), believed_majority "
+        "(by the belief about the reward), majority, best_of_n. auto: verified if answers can be checked, else by "
+        "belief if there is one, else by reward.",
+    )
+    votes: Annotated[Names, Shown(ALLOCATION)] = Field(
+        default=(),
+        description="Further votes over the same paths, such as majority,best_of_n; their winners are reported too.",
+    )
+    aggregate: Annotated[str, Shown(ALLOCATION)] = Field(
+        default=Limits.aggregate,
+        description="How the rewards of its steps make a path's reward: last, min, product or mean.",
+    )
+    constant_width: Annotated[bool, Shown(ALLOCATION)] = Field(
+        default=Limits.constant_width, description="As in the paper: N paths stay active until N have finished."
+    )
+    seed: Annotated[int, Shown(SAMPLING)] = Field(default=0, ge=0, description="Seeds all randomness of the search.")
+    temperature: Annotated[float, Shown(SAMPLING)] = Field(
+        default=Sampling.temperature,
+        ge=0,
+        allow_inf_nan=False,
+        description="Sampling temperature of the policy; 0 is greedy.",
+    )
+    top_p: Annotated[float, Shown(SAMPLING)] = Field(
+        default=Sampling.top_p,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Sample among the likeliest tokens of this mass.",
+    )
+    max_step_tokens: Annotated[int, Shown(SAMPLING)] = Field(
+        default=Sampling.max_step_tokens,
+        ge=1,
+        description="Tokens after which a step is cut; the path goes on with the next.",
+    )
+    max_tokens: Annotated[int, Shown(SAMPLING)] = Field(
+        default=Limits.max_tokens, ge=1, description="Tokens after which a path ends without an answer."
+    )
+    max_steps: Annotated[int, Shown(SAMPLING)] = Field(
+        default=Limits.max_steps, ge=1, description="Steps after which a path ends without an answer."
+    )
+    step_rule: Annotated[str | None, Shown(SERVER, "separator")] = Field(
+        default=None, description="Where a step ends: separator (the world's), separator(TEXT), sentence or tokens(64)."
+    )
+    instruction: Annotated[Literal["system", "user", "none"], Shown(SERVER)] = Field(
+        default="system",
+        description="Where the instruction to box the answer goes: the system message, the user's, or none.",
+    )
+    concurrency: Annotated[int, Shown(SERVER)] = Field(
+        default=64, ge=1, description="Requests that one server gets at the same time."
+    )
+    tokenizer: Annotated[str | None, Shown(SERVER, "the server's own template")] = Field(
+        default=None, description="Folder of the served model's tokenizer, if its server cannot render a chat."
+    )
+    dtype: Annotated[
+        Literal["float64", "float32", "bfloat16", "float16"] | None, Shown(SERVER, "float32, on a GPU the model's own")
+    ] = Field(default=None, description="Precision of models in this process: float64, float32, bfloat16 or float16.")
+    overlap: Annotated[Overlap, Shown(SERVER)] = Field(
+        default="auto",
+        description="Score and embed paths while others still grow: always if the parts allow it, never, or auto: not "
+        "if both compute in this process.",
+    )
 
     @classmethod
     def of(cls, **fields: Any) -> Config:

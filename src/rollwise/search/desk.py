@@ -1,4 +1,4 @@
-"""Asking a model about grown paths: together or as they come, and what becomes of the replies, whatever they are."""
+"""Asks a reward model or a direction finder about grown paths, together or as they come, and checks every reply."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ async def outcomes(
     paths: Sequence[Path],
     read: Callable[[Any], Result | None],
 ) -> dict[PathKey, Result | Failure]:
-    """What a model made of each path, by key, as `read` takes it: None stands for no such thing. Where the model breaks
-    down, or says nothing that can be used, that costs these rollouts and not the question. Raises InputError where
-    the model does: then every round would fail.
+    """A model's result for each path, by key.
+
+    `read` returns a usable result, or None. An exception of the model or an unusable result costs these rollouts, not
+    the question. Raises InputError if the model does, because then every round would fail.
     """
     keys = [path.key for path in paths]
     try:
         results = list(await ask(paths))
     except InputError:
         raise
-    except Exception as error:  # whatever a user's own model may raise
+    except Exception as error:  # a user's model may raise anything
         return dict.fromkeys(keys, broken(error))
     if len(results) != len(keys):
         return dict.fromkeys(keys, Failure(f"the {role} returned {len(results)} results for {len(keys)} paths"))
@@ -38,36 +39,36 @@ async def outcomes(
 
 
 def broken(error: Exception) -> Failure:
-    """What a path is lost by where a model broke down."""
+    """The Failure recorded when a model raises."""
     return Failure(f"{type(error).__name__}: {error}")
 
 
 def outcome(role: str, result: Any, read: Callable[[Any], Result | None]) -> Result | Failure:
-    """One result as `read` takes it; a Failure where it is one already, or nothing that can be used."""
+    """One result as `read` returns it; a Failure if the result is one already or cannot be used."""
     taken = result if isinstance(result, Failure) else read(result)
     return Failure(f"the {role} returned {repr(result)[:80]}") if taken is None else taken
 
 
-def one_of(kind: type[Result]) -> Callable[[Any], Result | None]:
-    """Takes what is of that kind."""
+def instance_of(kind: type[Result]) -> Callable[[Any], Result | None]:
+    """A reader that accepts results of that type."""
     return lambda result: result if isinstance(result, kind) else None
 
 
 def judgement(result: Any) -> Judgement | None:
-    """A finite number, also where an array's or a tensor's only entry is one, with its concentration where there is
-    one; else None.
-    """
+    """A finite number, or the only entry of an array or a tensor, with the concentration that it carries; else None."""
     try:
         concentration = result.concentration if isinstance(result, Judgement) else math.nan
         return Judgement(float(result), concentration) if math.isfinite(result) else None
-    except Exception:  # whatever a user's own type may raise
+    except Exception:  # a user's type may raise anything
         return None
 
 
 class Desk(Generic[Result]):
-    """Where the grown paths of a round wait for a model. Each of `at_once` calls beside each other takes all that waits
-    when it begins; with 0 nothing is asked before `all`, and that in one call. See `outcomes` for `role`, `ask` and
-    `read`; `found` is what became of each path, `spans` from when to when it was asked about, by the clock.
+    """Where the grown paths of a round wait for a model.
+
+    Up to `at_once` concurrent calls each take all paths that wait when they begin; with 0, `all` sends every path in
+    one call. See `outcomes` for `role`, `ask` and `read`. `found` holds each path's result, `spans` the start and end
+    of its call by the clock.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Desk(Generic[Result]):
         self._calls: list[asyncio.Task[None]] = []
 
     def put(self, path: Path) -> None:
-        """One more path."""
+        """Add a path."""
         self._waiting.append(path)
         if sum(not call.done() for call in self._calls) < self.at_once:
             self._begin()
@@ -101,7 +102,7 @@ class Desk(Generic[Result]):
             self.spans |= dict.fromkeys((path.key for path in paths), (began, self.clock()))
 
     async def all(self) -> None:
-        """Wait for the last path to be done. Raises InputError where the model does."""
+        """Wait until every path has its result. Raises InputError if the model does."""
         if not self.at_once:
             self._begin()
         await asyncio.gather(*self._calls)

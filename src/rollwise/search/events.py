@@ -15,13 +15,14 @@ from rollwise.core import (
 )
 
 Span = tuple[float, float]
-"""From when to when something was done, in seconds since the search began."""
+"""Start and end of an activity, in seconds since the search began."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A path grew by one step and was scored; `unplaced` says why its direction is not known, where it could not be
-    told. When is no part of what happened: equal events may differ in `spans`.
+    """A path grew by one step and was scored. `unplaced` says why its direction is unknown, if it is.
+
+    Times are not part of the event: equal events may differ in `spans`.
     """
 
     round: int
@@ -34,7 +35,7 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A rollout was lost. `spans`, as of `Grown`, are of what was done for it in this round, the loss included."""
+    """A rollout was lost. `spans` cover what was done for it in this round, up to the loss."""
 
     round: int
     path: PathKey
@@ -75,16 +76,16 @@ class Round:
     allocated: Allocated | None = None
 
     def span(self, activity: str) -> Span | None:
-        """From when to when any path of the round, lost or not, was "generating", "scoring" or "embedding"; None where
-        none was.
+        """Start and end of an activity ("generating", "scoring" or "embedding") over all paths of the round, lost ones
+        included; None if there was none.
         """
-        told = [event.spans for event in self.grown] + [event.spans for event in self.failed]
-        spans = [one[activity] for one in told if activity in one]
+        by_path = [event.spans for event in self.grown] + [event.spans for event in self.failed]
+        spans = [spans[activity] for spans in by_path if activity in spans]
         return (min(began for began, _ in spans), max(ended for _, ended in spans)) if spans else None
 
 
 def unplaced_reasons(events: Iterable[Event]) -> list[str]:
-    """Why directions could not be told, once for each step of a path that went on as a direction of its own."""
+    """Why directions are unknown, once for each step whose path went on as a direction of its own."""
     return [event.unplaced for event in events if isinstance(event, Grown) and event.unplaced is not None]
 
 

@@ -1,6 +1,6 @@
-"""The search as a pure state machine: `ask` which paths to grow by one step, `tell` what came back.
+"""The search as a pure state machine: `ask` says which paths to grow by one step, `tell` takes what came back.
 
-It does no input or output and knows no clock: local batches, HTTP, replay and resume are different drivers of it.
+It does no input or output and knows no clock. Local batches, HTTP, replay and resume are different drivers of it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Sp
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """One path grown by one step: the step, the reward after it, what the direction finder knows, and the
-    concentration κ of a reward model that tells one.
+    """A path grown by one step: the step, the reward after it, the direction finder's evidence, and the concentration κ
+    of the reward (NaN if the reward model reports none).
     """
 
     step: Step
@@ -53,9 +53,9 @@ STEP_AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The budget N of rollouts and where a path ends: after so many steps or tokens.
+    """The budget N of rollouts, and the steps or tokens after which a path ends.
 
-    `constant_width` is the paper's: N paths stay active until N have finished, and the first N vote.
+    `constant_width` follows the paper: N paths stay active until N have finished, and the first N vote.
     """
 
     budget: int = 64
@@ -73,10 +73,10 @@ class Limits:
 
 
 class Search:
-    """One question's search. Replies may be told in any order; a second reply for the same path is ignored.
+    """One question's search. Replies may come in any order; a second reply for the same path is ignored.
 
-    `believe` makes a belief of the rewards, for strategies that read one. Without it the belief is the reward model's,
-    where it tells how sure it is.
+    `believe` makes a belief of the rewards, for strategies that read a belief. Without it, the belief is the reward
+    model's own if its scores carry a concentration.
     """
 
     def __init__(
@@ -106,8 +106,9 @@ class Search:
         return list(self._waiting.values())
 
     def tell(self, key: PathKey, outcome: Growth | Failure, spans: Mapping[str, Span] | None = None) -> None:
-        """What came of growing a path, with the spans of "generating", "scoring" and "embedding" where they are known.
-        The round's last reply allocates the next round.
+        """Take the result of growing a path, with the spans of "generating", "scoring" and "embedding" if known.
+
+        The last reply of a round allocates the next round.
         """
         path = self._waiting.pop(key, None)
         if path is None:
@@ -126,7 +127,7 @@ class Search:
             self._close_round()
 
     def reward(self, path: Path) -> float:
-        """A path's reward from those of its steps."""
+        """A path's reward, aggregated over its steps."""
         return STEP_AGGREGATES[self.limits.aggregate](path.rewards)
 
     def _close_round(self) -> None:
@@ -162,7 +163,7 @@ class Search:
             depth=depth,
             question=self.problem.id,
             seed=self.seed,
-            belief=self.believe(rewards, depth) if self.believe else _told(rewards, active),
+            belief=self.believe(rewards, depth) if self.believe else _own_belief(rewards, active),
         )
         allocation = self.allocate(candidates, width)
         self.events.append(Allocated(self.round, width, candidates, allocation))
@@ -172,8 +173,8 @@ class Search:
         self._waiting = {copy.key: copy for copy in copies}
 
 
-def _told(rewards: FloatArray, active: Sequence[tuple[Path, Growth]]) -> Belief | None:
-    """What the reward model believes of the candidates; None where it does not tell how sure it is of each."""
+def _own_belief(rewards: FloatArray, active: Sequence[tuple[Path, Growth]]) -> Belief | None:
+    """The reward model's own belief about the candidates; None if a score carries no concentration."""
     concentration = np.array([growth.concentration for _, growth in active], dtype=np.float64)
     if not np.all(concentration > 0) or rewards.min() < 0 or rewards.max() > 1:
         return None

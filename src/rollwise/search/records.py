@@ -1,4 +1,4 @@
-"""Events as plain values, for a database or a file; picture, audit and replay need nothing else of a search."""
+"""Events as plain values, for a database or a file. Pictures, audit and replay need nothing else of a search."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Sp
 
 
 def event_records(events: Iterable[Event], rights: Mapping[PathKey, bool]) -> list[dict[str, Any]]:
-    """The events in order as plain values, for JSON; a finished path that `rights` knows says whether it is right.
+    """The events in order as plain values, for JSON.
 
-    Of directions the labels are kept and each candidate's uniqueness, not the similarity of every pair.
+    A finished path that `rights` lists says whether it is right. Of the directions, the numbers that the strategy used
+    and each candidate's uniqueness are kept, not the similarity of every pair.
     """
     records = []
     for event in events:
@@ -28,20 +29,19 @@ def _fields(event: Event) -> dict[str, Any]:
     match event:
         case Grown(path=path, step=step, reward=reward, unplaced=unplaced, spans=spans):
             logprob = step.logprob if math.isfinite(step.logprob) else None
-            told = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
+            grown = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
             sure = {"certainty": step.certainty} if math.isfinite(step.certainty) else {}
             alone = {"unplaced": unplaced} if unplaced is not None else {}
-            return {"path": key_text(path), **told, **sure, "reward": float(reward), **alone, **_when(spans)}
+            return {"path": key_text(path), **grown, **sure, "reward": float(reward), **alone, **_when(spans)}
         case Failed(path=path, reason=reason, spans=spans):
             return {"path": key_text(path), "reason": reason, **_when(spans)}
         case Finished(path=path, stop=stop):
             return {"path": key_text(path), "stop": stop.value}
         case Allocated(width=width, candidates=candidates, allocation=allocation):
-            labels = None if candidates.directions is None else candidates.directions.labels
             return {
                 "width": width,
                 "paths": [key_text(path) for path in candidates.paths],
-                "labels": _plain(labels),
+                "directions": _plain(allocation.directions),
                 "rewards": _plain(candidates.rewards),
                 "belief": _believed(candidates.belief),
                 "uniqueness": _plain(allocation.uniqueness),
@@ -57,8 +57,8 @@ def _when(spans: Mapping[str, Span]) -> dict[str, Any]:
 def _believed(belief: Belief | None) -> dict[str, Any] | None:
     if belief is None:
         return None
-    told = {"mean": _plain(belief.mean), "concentration": _plain(belief.concentration)}
-    return told | {"correlation": belief.correlation, "size_exponent": belief.size_exponent}
+    values = {"mean": _plain(belief.mean), "concentration": _plain(belief.concentration)}
+    return values | {"correlation": belief.correlation, "size_exponent": belief.size_exponent}
 
 
 def _plain(array: FloatArray | IntArray | None) -> list[float] | None:

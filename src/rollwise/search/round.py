@@ -1,5 +1,6 @@
-"""One round of a search: its paths grow by one step each and are scored and embedded, while others still grow where
-that may be. Nothing depends on when a reply comes: all are told to the search in the order of its paths.
+"""One round of a search: every path grows by one step, is scored and embedded, if possible while others still grow.
+
+Nothing depends on when a reply comes: the search gets the results in the order of its paths.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rollwise.core import (
     DirectionSession,
@@ -24,7 +25,7 @@ from rollwise.core import (
     Stop,
 )
 from rollwise.errors import InputError
-from rollwise.search.desk import Clock, Desk, broken, judgement, one_of, outcome, outcomes
+from rollwise.search.desk import Clock, Desk, broken, instance_of, judgement, outcome, outcomes
 from rollwise.search.events import Span
 from rollwise.search.machine import Growth, Search
 
@@ -35,9 +36,9 @@ Overlap = Literal["auto", "always", "never"]
 class Grower:
     """The parts that grow one search's paths, and a clock in seconds.
 
-    `overlap` says when paths are scored and embedded while others still grow: "never"; "always", which is wherever the
-    policy tells each step as it is done and the other part takes a round's paths in parts; "auto", there too, unless
-    both compute in this process, where they would only take turns on its processors and in smaller batches.
+    `overlap` says when paths are scored and embedded while others still grow. "never": not at all. "always": whenever
+    the policy yields each step as it is done and the other part takes a round's paths in parts. "auto": the same,
+    unless both compute in this process, where they would only take turns on its processors, in smaller batches.
     """
 
     policy: PolicySession
@@ -47,12 +48,12 @@ class Grower:
     clock: Clock = time.perf_counter
 
     async def round(self, search: Search) -> None:
-        """Grow every waiting path, score what grew, find directions among those that go on, tell the search."""
+        """Grow every waiting path, score it, find directions among those that go on, and report to the search."""
         scoring = Desk("reward model", self.reward.score, judgement, self.clock, self._at_once(self.reward))
         finding = None
         if self.finder is not None:
             at_once = self._at_once(self.finder)
-            finding = Desk("direction finder", self.finder.find, one_of(Evidence), self.clock, at_once)
+            finding = Desk("direction finder", self.finder.find, instance_of(Evidence), self.clock, at_once)
         waiting = search.ask()
         try:
             steps = await self._grow(waiting, scoring, finding)
@@ -70,17 +71,17 @@ class Grower:
         self.policy.retain(parents)
         self.reward.retain(parents)
 
-    def _at_once(self, session: Any) -> int:
-        """How many calls a session takes beside each other while paths still grow; 0 where it has to wait for all."""
-        shared = getattr(self.policy, "in_process", False) and getattr(session, "in_process", False)
+    def _at_once(self, session: RewardSession | DirectionSession) -> int:
+        """How many concurrent calls a session takes while paths still grow; 0 if it has to wait for all paths."""
+        shared = self.policy.in_process and session.in_process
         if self.overlap == "never" or (self.overlap == "auto" and shared):
             return 0
-        return int(getattr(session, "at_once", 0))
+        return session.at_once
 
     async def _grow(
         self, waiting: Sequence[Path], scoring: Desk[Judgement], finding: Desk[Evidence] | None
     ) -> dict[PathKey, Grown]:
-        """Every path's step, which the desks have been given when it was done."""
+        """Every path's step. The desks got each step as it was done."""
         steps, began = dict[PathKey, Grown](), self.clock()
         early = scoring.at_once or (finding and finding.at_once)
         async for path, step in _steps(self.policy, waiting, bool(early)):
@@ -93,13 +94,13 @@ class Grower:
 
 
 Grown = tuple[Step | Failure, Span]
-"""A step, or what it was lost by, and from when to when it grew."""
+"""A step or the Failure that took its place, with the start and end of its growth."""
 
 
 def _growth(
     key: PathKey, step: Step | Failure, scoring: Desk[Judgement], finding: Desk[Evidence] | None
 ) -> Growth | Failure:
-    """What the search is told of a path."""
+    """A path's result for the search."""
     if isinstance(step, Failure):
         return step
     score, evidence = scoring.found[key], finding.found.get(key, Evidence()) if finding else Evidence()
@@ -113,23 +114,23 @@ def _growth(
 async def _steps(
     policy: PolicySession, waiting: Sequence[Path], early: bool
 ) -> AsyncIterator[tuple[Path, Step | Failure]]:
-    """Every path with its step or what it was lost by, `early` each as soon as it is done where the policy tells."""
-    as_grown = getattr(policy, "as_grown", None) if early else None
-    if as_grown is None:
-        steps = await outcomes("policy", policy.extend, waiting, one_of(Step))
+    """Every path with its step or a Failure; with `early`, each as soon as it is done if the policy can yield it."""
+    stream = policy.as_grown(waiting) if early else None
+    if stream is None:
+        steps = await outcomes("policy", policy.extend, waiting, instance_of(Step))
         for path in waiting:
             yield path, steps[path.key]
         return
     left = {path.key: path for path in waiting}
     reason = Failure("the policy returned no step for this path")
     try:
-        async with aclosing(as_grown(waiting)) as arriving:
-            async for told, result in arriving:
-                if told.key in left:
-                    yield left.pop(told.key), outcome("policy", result, one_of(Step))
+        async with aclosing(stream) as arriving:
+            async for path, result in arriving:
+                if path.key in left:
+                    yield left.pop(path.key), outcome("policy", result, instance_of(Step))
     except InputError:
         raise
-    except Exception as error:  # whatever a user's own policy may raise
+    except Exception as error:  # a user's policy may raise anything
         reason = broken(error)
     for path in left.values():
         yield path, reason

@@ -1,4 +1,4 @@
-"""A laboratory in which every chance of success is known, and what each strategy loses there."""
+"""A laboratory in which every chance of success is known, so that it can measure what each strategy loses."""
 
 from rollwise.simulation.branching import Branching
 from rollwise.simulation.oneshot import OneShot

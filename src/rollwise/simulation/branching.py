@@ -1,4 +1,4 @@
-"""A search over a tree whose every node has a known worth: strategies allocate anew at every step, and then vote."""
+"""A search over a tree in which every node has a known worth: strategies allocate at every step and vote at the end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from rollwise.answers import weighted_majority
 from rollwise.core import Allocator, Belief, Candidates, Directions, FloatArray, IntArray, PathKey
 from rollwise.errors import InputError
-from rollwise.numerics import keyed_generator
+from rollwise.numerics import chances_of, keyed_generator
 from rollwise.simulation.planning import Tree, can_plan, least_failure, reachability_bound
-from rollwise.simulation.play import Played, check_chance, check_noise, check_told, noisy, zipf
+from rollwise.simulation.play import Outcome, check_chance, check_noise, check_told, noisy, zipf
 
 LARGEST_TREE, MOST_BRANCHES = 20_000, 8
 """The most nodes that a tree may have at its last depth, and the most children of a node."""
@@ -21,17 +21,17 @@ LARGEST_TREE, MOST_BRANCHES = 20_000, 8
 
 @dataclass(frozen=True)
 class Branching:
-    """A tree of `depth` steps; each node has `branches` children, and all paths at one node are one direction.
+    """The world that searches a tree of `depth` steps; a node has `branches` children, and is a direction.
 
-    A path goes to the children by chances of Zipf's law with exponent `imbalance`, in an order drawn for every node.
-    The root has the log-odds of `worth`; each child's are its parent's plus `spread` · a standard normal +
-    `popularity` · log(its chance · branches). A leaf is right with the chance of its log-odds; the worth of a node is
-    the chance that a path through it ends right, exact from the leaves up.
+    A path goes to a node's children with the chances of Zipf's law with exponent `imbalance`, in an order drawn for
+    each node. The root has the log-odds of `worth`; a child's log-odds are its parent's plus `spread` · a standard
+    normal + `popularity` · log(its chance · branches). A leaf is right with the chance of its log-odds. The worth of a
+    node is the chance that a path through it ends right, computed exactly from the leaves up.
 
-    A score is clip(worth + bias + noise · (√shared · z_node + √(1 - shared) · z_path), 0, 1), at leaves too, where it
-    is the path's vote. A wrong path at a leaf gives the leaf's wrong answer, one of `answers` many drawn by Zipf's law
-    with exponent `agreement`. The belief is the score as mean with `told_concentration` and `told_correlation`; the
-    truth would be a concentration without end, since worths are known chances.
+    A score is clip(worth + bias + noise · (√shared · z_node + √(1 - shared) · z_path), 0, 1). Leaves have scores too,
+    which are the weights of the vote. A wrong path gives its leaf's wrong answer: one of `answers` many, drawn by
+    Zipf's law with exponent `agreement`. The belief has the score as its mean, with `told_concentration` and
+    `told_correlation`. The true concentration is infinite, since worths are known chances.
     """
 
     depth: int = 4
@@ -64,33 +64,36 @@ class Branching:
         check_told(self.told_concentration, self.told_correlation)
 
     def ceiling(self, width: int) -> str:
-        """What regret is measured against."""
+        """Returns the name of the ceiling that regret is measured against."""
         planned = can_plan(self.depth, self.branches, width)
         return "the best policy that knows the worths" if planned else "the reachability bound, which none may attain"
 
-    def play(self, seed: int, indices: Sequence[int], width: int, allocators: Sequence[Allocator]) -> list[Played]:
-        """Instances under every allocator. The chance of failure is exact given the last allocation."""
-        drawn = {index: Luck.draw(self, seed, index, width) for index in indices}
-        ends = [
-            [search(self, luck, allocate, width, seed, index) for index, luck in drawn.items()]
+    def play(self, seed: int, indices: Sequence[int], width: int, allocators: Sequence[Allocator]) -> list[Outcome]:
+        """Plays instances under every allocator. The chance of failure is exact, given the last allocation."""
+        instances = {index: TreeInstance.draw(self, seed, index, width) for index in indices}
+        results = [
+            [search(self, instance, allocate, width, seed, index) for index, instance in instances.items()]
             for allocate in allocators
         ]
         least = least_failure if can_plan(self.depth, self.branches, width) else reachability_bound
         return [
-            Played(
-                failure=np.array([end.failure for end in each]),
-                least=least(luck.tree, width),
-                right_share=np.array([end.right_share for end in each]),
-                voted=np.array([end.voted for end in each], dtype=np.float64),
+            Outcome(
+                failure=np.array([result.failure for result in each]),
+                least=least(instance.tree, width),
+                right_share=np.array([result.right_share for result in each]),
+                voted=np.array([result.voted for result in each], dtype=np.float64),
             )
-            for luck, each in zip(drawn.values(), zip(*ends, strict=True), strict=True)
+            for instance, each in zip(instances.values(), zip(*results, strict=True), strict=True)
         ]
 
 
 @dataclass(frozen=True)
-class Luck:
-    """All that an instance draws: the tree, each leaf's wrong answer, the noise of nodes and paths by depth, and the
-    uniform numbers (depth, N) by which the path in a place takes its branch; the last is for right or wrong.
+class TreeInstance:
+    """Everything that an instance draws, so that every strategy meets the same luck.
+
+    `tree`, and `answers` (leaves,), the wrong answer of each leaf. `node_noise` (nodes,) of each depth and `path_noise`
+    (depth + 1, N) are the standard normals of the scores. The path in place n takes its branches by the uniform numbers
+    `branch` (depth, N), and `right` (N,) decides whether it ends right.
     """
 
     tree: Tree
@@ -101,8 +104,8 @@ class Luck:
     right: FloatArray
 
     @classmethod
-    def draw(cls, world: Branching, seed: int, index: int, width: int) -> Luck:
-        """Instance `index` of a world for so many rollouts."""
+    def draw(cls, world: Branching, seed: int, index: int, width: int) -> TreeInstance:
+        """Draws instance `index` of a world for `width` rollouts."""
         generator = keyed_generator(seed, "branching", index)
         tree = grow_tree(world, generator)
         leaves = len(tree.worths[-1])
@@ -118,7 +121,7 @@ class Luck:
 
 
 def grow_tree(world: Branching, generator: np.random.Generator) -> Tree:
-    """A tree of the world: log-odds from the root down, worths from the leaves up."""
+    """Draws a tree of the world: log-odds from the root down, then worths from the leaves up."""
     shares, log_odds = zipf(world.branches, world.imbalance), np.array([math.log(world.worth / (1 - world.worth))])
     chances = []
     for _ in range(world.depth):
@@ -127,16 +130,16 @@ def grow_tree(world: Branching, generator: np.random.Generator) -> Tree:
         steps = world.spread * generator.standard_normal(order.shape)
         steps += world.popularity * np.log(shares[order] * world.branches)
         log_odds = (log_odds[:, None] + steps).ravel()
-    worths = [1 / (1 + np.exp(-log_odds))]
+    worths = [chances_of(log_odds)]
     for chance in reversed(chances):
         worths.insert(0, (worths[0].reshape(chance.shape) * chance).sum(axis=1))
     return Tree(tuple(chances), tuple(worths))
 
 
 @dataclass(frozen=True)
-class End:
-    """What became of a search: the chance that no path ends right and the expected share that does, both exact given
-    the last allocation; and whether the drawn paths' vote was right.
+class SearchResult:
+    """The result of a search: `failure`, the chance that no path ends right, and `right_share`, the expected share that
+    does, both exact given the last allocation; and `voted`, whether the vote of the drawn paths was right.
     """
 
     failure: float
@@ -144,32 +147,35 @@ class End:
     voted: bool
 
 
-def search(world: Branching, luck: Luck, allocate: Allocator, width: int, seed: int, index: int) -> End:
-    """One search of `width` rollouts: grow a step, allocate, and so on to the leaves."""
+def search(
+    world: Branching, instance: TreeInstance, allocate: Allocator, width: int, seed: int, index: int
+) -> SearchResult:
+    """Runs a search of `width` rollouts: grow a step, allocate, and so on to the leaves."""
     nodes = np.zeros(width, dtype=np.int64)
     keys: list[PathKey] = [(root,) for root in range(width)]
-    nodes = _grown(luck, nodes, 0)
+    nodes = _grown(instance, nodes, 0)
     for depth in range(1, world.depth):
-        scores = _scores(world, luck, nodes, depth)
+        scores = _scores(world, instance, nodes, depth)
         counts = allocate(_candidates(world, keys, nodes, scores, depth, seed, index), width).counts
-        worths = luck.tree.worths[depth][nodes]
+        worths = instance.tree.worths[depth][nodes]
         keys = [(*key, copy) for key, count in zip(keys, counts.tolist(), strict=True) for copy in range(count)]
-        nodes = _grown(luck, np.repeat(nodes, counts), depth)
-    right = luck.right < luck.tree.worths[-1][nodes]
-    labels = np.where(right, 0, luck.answers[nodes])
-    verdict = weighted_majority(labels, _scores(world, luck, nodes, world.depth))
-    return End(float(np.prod((1 - worths) ** counts)), float(worths @ counts) / width, verdict.label == 0)
+        nodes = _grown(instance, np.repeat(nodes, counts), depth)
+    right = instance.right < instance.tree.worths[-1][nodes]
+    labels = np.where(right, 0, instance.answers[nodes])
+    verdict = weighted_majority(labels, _scores(world, instance, nodes, world.depth))
+    return SearchResult(float(np.prod((1 - worths) ** counts)), float(worths @ counts) / width, verdict.label == 0)
 
 
-def _grown(luck: Luck, nodes: IntArray, depth: int) -> IntArray:
-    chances = luck.tree.chances[depth]
+def _grown(instance: TreeInstance, nodes: IntArray, depth: int) -> IntArray:
+    """Returns the node (N,) that each path reaches from its node (N,) at this depth."""
+    chances = instance.tree.chances[depth]
     edges = np.cumsum(chances, axis=1)[:, :-1]
-    return nodes * chances.shape[1] + (luck.branch[depth][:, None] >= edges[nodes]).sum(axis=1)
+    return nodes * chances.shape[1] + (instance.branch[depth][:, None] >= edges[nodes]).sum(axis=1)
 
 
-def _scores(world: Branching, luck: Luck, nodes: IntArray, depth: int) -> FloatArray:
-    common, own = luck.node_noise[depth][nodes], luck.path_noise[depth]
-    return noisy(luck.tree.worths[depth][nodes], common, own, world.noise, world.shared, world.bias)
+def _scores(world: Branching, instance: TreeInstance, nodes: IntArray, depth: int) -> FloatArray:
+    common, own = instance.node_noise[depth][nodes], instance.path_noise[depth]
+    return noisy(instance.tree.worths[depth][nodes], common, own, world.noise, world.shared, world.bias)
 
 
 def _candidates(

@@ -1,4 +1,4 @@
-"""One function over many arguments, in as many processes as one likes: the results, and their order, are the same."""
+"""Calls one function on many arguments, in several processes; the results and their order never change."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ from typing import Any, TypeVar
 
 from rollwise.errors import InputError
 
-Given = TypeVar("Given")
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _CAN_FORK = "fork" in multiprocessing.get_all_start_methods()
 
 
 def most_jobs() -> int:
-    """How many processes need not wait for each other; 1 where that is unknown or processes can not be forked."""
+    """Returns how many processes can run at once; 1 if that is unknown or the system cannot fork processes."""
     return len(os.sched_getaffinity(0)) if _CAN_FORK and hasattr(os, "sched_getaffinity") else 1
 
 
 @contextmanager
-def spread(function: Callable[[Given], Result], arguments: Sequence[Given], jobs: int) -> Iterator[Iterator[Result]]:
-    """The function's results in the order of its arguments: by this process, or by up to `jobs` that are forked from
-    it.
+def spread(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], jobs: int
+) -> Iterator[Iterator[Result]]:
+    """Yields an iterator over the function's results, in the order of the arguments.
 
-    Forked, since a function that holds what was read from a file could not be sent to any other process. They are
-    forked at once, and an interrupt reaches this process alone, which ends them. Raises InputError where there can not
-    be so many processes, and where one of them is lost.
+    One job runs in this process; up to `jobs` > 1 run in processes forked from it, all at once. They are forked because
+    a function that was read from a user's file cannot be sent to another process. An interrupt reaches this process
+    alone, which then ends the others. Raises InputError if the system cannot run so many processes, and if a process
+    ends early.
     """
     if jobs < 1:
         raise InputError(f"at least 1 process has to work, not {jobs}")
     if jobs > 1 and not _CAN_FORK:
-        raise InputError("several processes take a system that forks them; leave it at 1")
+        raise InputError("this system cannot fork processes: set jobs to 1")
     jobs = min(jobs, len(arguments))
     if jobs < 2:
         yield map(function, arguments)
@@ -46,13 +48,13 @@ def spread(function: Callable[[Given], Result], arguments: Sequence[Given], jobs
         yield pool.map(_call, arguments)
     except BrokenProcessPool as error:
         raise InputError(
-            "a process is gone: memory ran out, or a function of yours ended it; 1 process may say more"
+            "a process is gone: memory ran out, or a function of yours ended it; run 1 process to see more"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-_function: Callable[[Any], Any]  # what a forked process is for
+_function: Callable[[Any], Any]  # the function that a forked process calls
 
 
 def _begin(function: Callable[[Any], Any]) -> None:

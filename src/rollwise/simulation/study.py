@@ -1,4 +1,4 @@
-"""Strategies over many instances of a world with known chances: failure, regret, and their intervals."""
+"""Plays strategies on many instances of a world with known chances, and returns failure, regret and intervals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rollwise.allocation import split_settings, split_variants
 from rollwise.core import Allocator, FloatArray
 from rollwise.errors import InputError
 from rollwise.registry import find_strategy
-from rollwise.simulation.play import Laboratory, Played
+from rollwise.simulation.play import Laboratory, Outcome
 from rollwise.simulation.processes import spread
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One point of a sweep: a world, the budget, and what the table calls the swept value (None without a sweep)."""
+    """A point of a sweep: a world, the budget, and the swept value as the table shows it (None without a sweep)."""
 
     world: Laboratory
     budget: int
@@ -28,23 +28,25 @@ class Setting:
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over instances, with its 95 % normal interval."""
+    """A mean over instances, with half the width of its 95 % normal interval."""
 
     mean: float
     half: float
 
     @classmethod
     def of(cls, values: FloatArray) -> Mean:
-        """Of values (n,); without at least two the interval is infinite."""
+        """Returns the mean of values (n,). With fewer than two values the interval is infinite."""
         half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
         return cls(float(values.mean()), half)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One strategy at one setting: the chance that no rollout is right, how far that is above the ceiling's (regret),
-    the regret minus the baseline's on the same instances (None for the baseline), the share of right rollouts, and how
-    often the vote is right (None where there is none). All are shares, not points.
+    """The result of a strategy at a setting. All values are shares, not points.
+
+    `failure` is the chance that no rollout is right, and `regret` is how far that is above the ceiling's. `difference`
+    is the regret minus the baseline's on the same instances, or None for the baseline itself. `right_share` is the
+    share of right rollouts. `voted` is how often the vote is right, or None in a world without votes.
     """
 
     strategy: str
@@ -57,8 +59,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Found:
-    """What a setting's instances say: the budget, the swept value, the ceiling and its mean failure, the regret of the
-    best that can be done by what strategies see (None where that is not known), and the lines.
+    """The results at a setting, over the instances that were played.
+
+    `value` is the swept value. `least` is the mean failure of the `ceiling`. `informed` is the regret of the best
+    allocation given only what strategies see, or None if that is not computed. `lines` hold a result for each strategy.
     """
 
     budget: int
@@ -70,29 +74,29 @@ class Found:
     lines: tuple[Line, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Returns the results as plain values."""
         return asdict(self)
 
 
 AT_ONCE = 50
-"""So many instances of a setting are played together; an interrupt loses those that are not done."""
+"""How many instances of a setting are played together; an interrupt loses those that are not finished."""
 
 
-class Turn(NamedTuple):
-    """Instances of a setting, all by number."""
+class Batch(NamedTuple):
+    """The number of a setting, and the numbers of the instances of it that one call of `Study.play` plays."""
 
     setting: int
     instances: range
 
 
 def read_contenders(text: str) -> dict[str, Allocator]:
-    """The allocators of a list such as `rebase:reward_temperature=0.2, dora, mine.py:best`, by their labels."""
+    """Returns the allocators in a list such as `rebase:reward_temperature=0.2, dora, mine.py:best`, by their labels."""
     labels = split_variants(text)
     if not labels:
         raise InputError("give at least one strategy")
     for label in labels:
         if labels.count(label) > 1:
-            raise InputError(f"{label} is given twice; give each once")
+            raise InputError(f"{label} is given twice; give each strategy once")
     bound = {}
     for label in labels:
         name, options = split_settings(label)
@@ -102,10 +106,11 @@ def read_contenders(text: str) -> dict[str, Allocator]:
 
 @dataclass
 class Study:
-    """Settings × instances under the same strategies; `run` fills it, and what is there can be read at any time.
+    """Plays the same strategies on every instance of every setting; `run` plays, and `found` works at any time.
 
-    Instance i of every setting is drawn from (seed, i) alone, so strategies, budgets and values of a sweep differ by
-    what they do and not by luck. `baseline` names the strategy that others are compared with.
+    Instance i of every setting is drawn from (seed, i) alone. So strategies, budgets and swept values differ by what
+    they do, and not by luck. `baseline` names the strategy that the others are compared with: by default rebase, or the
+    first strategy without it. `played` holds the outcomes by the setting's number.
     """
 
     settings: Sequence[Setting]
@@ -113,7 +118,7 @@ class Study:
     instances: int = 1000
     seed: int = 0
     baseline: str | None = None
-    played: dict[int, list[Played]] = field(default_factory=dict)
+    played: dict[int, list[Outcome]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.instances < 1 or not self.settings or not self.contenders:
@@ -128,32 +133,32 @@ class Study:
 
     @property
     def size(self) -> int:
-        """How many instances the whole study has."""
+        """The number of instances of all settings together."""
         return len(self.settings) * self.instances
 
     def run(self, on_instance: Callable[[int], None] = lambda done: None, jobs: int = 1) -> None:
-        """Play every instance that is missing, setting by setting; `on_instance` is told how many are done.
+        """Plays every instance that has not been played, setting by setting, in up to `jobs` processes.
 
-        Up to `jobs` processes divide them; what is found is the same for any number.
+        It calls `on_instance` with the number of finished instances after each. The results do not depend on `jobs`.
         """
         missing = [
-            Turn(number, range(first, min(first + AT_ONCE, self.instances)))
+            Batch(number, range(first, min(first + AT_ONCE, self.instances)))
             for number in range(len(self.settings))
             for first in range(len(self.played.get(number, ())), self.instances, AT_ONCE)
         ]
-        with spread(self.play, missing, jobs) as several:
-            for (number, instances), played in zip(missing, several, strict=True):
-                for index, one in zip(instances, played, strict=True):
-                    self.played.setdefault(number, []).append(one)
+        with spread(self.play, missing, jobs) as results:
+            for (number, instances), outcomes in zip(missing, results, strict=True):
+                for index, outcome in zip(instances, outcomes, strict=True):
+                    self.played.setdefault(number, []).append(outcome)
                     on_instance(number * self.instances + index + 1)
 
-    def play(self, turn: Turn) -> list[Played]:
-        """Some instances of one setting under every strategy."""
-        setting = self.settings[turn.setting]
-        return setting.world.play(self.seed, turn.instances, setting.budget, tuple(self.contenders.values()))
+    def play(self, batch: Batch) -> list[Outcome]:
+        """Plays some instances of a setting under every strategy."""
+        setting = self.settings[batch.setting]
+        return setting.world.play(self.seed, batch.instances, setting.budget, tuple(self.contenders.values()))
 
     def found(self) -> list[Found]:
-        """What the settings that have begun say so far."""
+        """Returns the results of the settings that have begun, so far."""
         return list(self._found())
 
     def _found(self) -> Iterator[Found]:
@@ -161,8 +166,8 @@ class Study:
             if not played:
                 continue
             setting = self.settings[number]
-            least = np.array([one.least for one in played])
-            informed = [one.informed for one in played if one.informed is not None]
+            least = np.array([outcome.least for outcome in played])
+            informed = [outcome.informed for outcome in played if outcome.informed is not None]
             yield Found(
                 setting.budget,
                 setting.value,
@@ -173,11 +178,11 @@ class Study:
                 tuple(self._lines(played, least)),
             )
 
-    def _lines(self, played: Sequence[Played], least: FloatArray) -> Iterator[Line]:
+    def _lines(self, played: Sequence[Outcome], least: FloatArray) -> Iterator[Line]:
         labels = list(self.contenders)
-        failure = np.stack([one.failure for one in played])
-        right = np.stack([one.right_share for one in played])
-        votes = [one.voted for one in played if one.voted is not None]
+        failure = np.stack([outcome.failure for outcome in played])
+        right = np.stack([outcome.right_share for outcome in played])
+        votes = [outcome.voted for outcome in played if outcome.voted is not None]
         voted = np.stack(votes) if votes else None
         base = failure[:, labels.index(str(self.baseline))]
         for column, label in enumerate(labels):
@@ -192,8 +197,8 @@ class Study:
 
 
 def sweep(world: Any, name: str | None, values: Sequence[float | str], budgets: Sequence[int]) -> list[Setting]:
-    """A setting for every budget and every value of the world's field `name`; without a name one for every budget."""
+    """Returns a setting for each budget and each value of the world's field `name`; if it is None, for each budget."""
     if name is None:
         return [Setting(world, budget) for budget in budgets]
     worlds = [(value, replace(world, **{name: value})) for value in values]
-    return [Setting(one, budget, value) for budget in budgets for value, one in worlds]
+    return [Setting(variant, budget, value) for budget in budgets for value, variant in worlds]

@@ -1,10 +1,11 @@
-"""The conformance kit: what a plug-in promises, as checks that raise a ContractError with the promise that was broken.
+"""The conformance kit: checks that a plug-in keeps its contract, and a proxy that simulates a faulty connection.
 
-It needs no test framework: call a check in any test of yours. rollwise's own parts run through the same checks. And
-`faulty`, a line between a client and a server that breaks.
+A check returns nothing, or raises a ContractError with the promise that was broken. It needs no test framework, so you
+can call it in any test. rollwise's own parts pass the same checks. `faulty` starts the proxy between a client and a
+server.
 """
 
-from rollwise.testing.cases import Case, demonstrated
+from rollwise.testing.cases import Case, demonstration_cases
 from rollwise.testing.contract import ContractError
 from rollwise.testing.directions import check_directions
 from rollwise.testing.faults import FAULTS, FaultsProxy, faulty
@@ -25,6 +26,6 @@ __all__ = [
     "check_reward",
     "check_strategy",
     "check_world",
-    "demonstrated",
+    "demonstration_cases",
     "faulty",
 ]

@@ -1,6 +1,4 @@
-"""A line that breaks: a proxy before an HTTP server, to see what a client makes of replies that are lost, late, cut
-off, errors or garbage.
-"""
+"""A proxy in front of an HTTP server that simulates a faulty connection, to test how a client copes with it."""
 
 from __future__ import annotations
 
@@ -19,20 +17,19 @@ from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
 
 FAULTS = ("drop", "delay", "truncate", "500", "garbage")
-"""What may become of an exchange: no reply; a late one; one cut off after two thirds; status 500; no JSON. A request
-that is dropped, or answered by 500 or garbage, never reaches the server.
+"""The faults of an exchange: no reply; a late reply; a reply cut off after two thirds; status 500; a reply that is not
+JSON. A request that is dropped, or answered with 500 or garbage, never reaches the server.
 """
 
 
 class FaultsProxy(socketserver.ThreadingTCPServer):
     """A proxy at a free port of this machine that breaks a `share` of the exchanges with the server at `target`.
 
-    Whether the n-th exchange is struck is drawn by `seed` and n, each by itself, so a request may be struck again when
-    it is tried again; the kinds of faults take turns. Every connection is closed after one exchange, so that each
-    request can be hit. `done` says of each exchange what became of it: "passed", or the fault. `share` and `kinds` may
-    be changed while it runs. Raises InputError for a target that is not `http://host:port`.
-
-    Requests have to say their Content-Length; chunked ones are not read.
+    Each exchange breaks or passes independently, keyed by `seed` and its number, so a request may break again when it
+    is retried. The `kinds` of faults take turns; a delayed reply is `delay` seconds late. The proxy closes every
+    connection after one exchange, so every request can break. `outcomes` lists each exchange: "passed", or its fault.
+    `share` and `kinds` may be changed while the proxy runs. It reads requests with a Content-Length only, not chunked
+    requests. Raises InputError for a target that is not `http://host:port`.
     """
 
     daemon_threads = True
@@ -44,32 +41,32 @@ class FaultsProxy(socketserver.ThreadingTCPServer):
     ) -> None:
         parts = urlsplit(target)
         if parts.scheme != "http" or not parts.hostname:
-            raise InputError(f"the proxy stands before a server at http://host:port, not {target!r}")
+            raise InputError(f"give the address of the proxy's server as http://host:port, not {target!r}")
         super().__init__(("127.0.0.1", 0), _Exchange)
         self.target = parts.hostname, parts.port or 80
         self.share, self.seed, self.kinds, self.delay = share, seed, tuple(kinds), delay
-        self.done: list[str] = []
-        self._struck = 0
+        self.outcomes: list[str] = []
+        self._broken = 0
         self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
-        """Where the proxy listens."""
+        """The address of the proxy."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def fault(self) -> str | None:
-        """The fault of the next exchange, None where it passes."""
+    def next_fault(self) -> str | None:
+        """The fault of the next exchange; None if it passes."""
         with self._lock:
-            drawn = float(keyed_generator("fault", self.seed, len(self.done)).random())
+            drawn = float(keyed_generator("fault", self.seed, len(self.outcomes)).random())
             fault = None
             if drawn < self.share:
-                fault = self.kinds[self._struck % len(self.kinds)]
-                self._struck += 1
-            self.done.append(fault or "passed")
+                fault = self.kinds[self._broken % len(self.kinds)]
+                self._broken += 1
+            self.outcomes.append(fault or "passed")
             return fault
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of the proxy's."""
+        """Ignore a client that closed its connection."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -81,7 +78,7 @@ class _Exchange(socketserver.BaseRequestHandler):
         request = _message(self.request)
         if not request:
             return
-        fault = self.server.fault()
+        fault = self.server.next_fault()
         if fault == "drop":
             return
         if fault == "delay":
@@ -109,15 +106,15 @@ def _reply(status: bytes, body: bytes) -> bytes:
 
 
 def _message(connection: socket.socket) -> bytes:
-    """One HTTP request with its body, which asks for the connection to be closed; nothing where it breaks off."""
+    """One HTTP request with its body, changed to close the connection; empty if the request breaks off."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (part := connection.recv(65536)):
             return b""
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
-    told = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
-    while told and len(body) < int(told[1]):
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]):
         if not (part := connection.recv(65536)):
             return b""
         body += part
@@ -127,7 +124,7 @@ def _message(connection: socket.socket) -> bytes:
 
 @contextmanager
 def faulty(target: str, share: float, seed: int = 0, **settings: Any) -> Iterator[FaultsProxy]:
-    """A FaultsProxy that runs in a thread of its own, for as long as the context lasts."""
+    """A context with a running FaultsProxy; `settings` are its other arguments."""
     proxy = FaultsProxy(target, share, seed, **settings)
     threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True, name="faults-proxy").start()
     try:

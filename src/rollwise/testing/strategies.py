@@ -1,4 +1,4 @@
-"""What a strategy promises: all of the width, by evidence that it declares, the same for the same candidates."""
+"""The contract of a strategy: it spends the whole width, reads declared evidence only, and repeats itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rollwise.numerics import cosine_similarity
 from rollwise.registry import find_strategy
 from rollwise.testing.contract import promised, require
 
-LARGE = 5000
+LARGE_WIDTH = 5000
 
 
 def check_strategy(
@@ -25,30 +25,33 @@ def check_strategy(
     seed: int = 0,
     kinds: Sequence[str] = ("labels", "similarity"),
 ) -> None:
-    """Raises ContractError unless an allocator keeps its contract on `draws` random sets of candidates.
+    """Raise ContractError unless an allocator keeps its contract on `draws` random sets of candidates.
 
-    Counts are whole, at least 0 and sum to the width, of 0, 1, about the number of candidates, and 5000; weights are
-    shares; the same candidates get the same counts, in whatever order they come, whatever was allocated in between and
-    however directions are numbered; evidence that is not declared (`needs`) changes nothing, nor may it be missed; a
-    score that is no number is refused. `kinds` are the kinds of directions it reads. Raises InputError for what is no
-    allocator.
+    - Counts are whole numbers of at least 0 that sum to the width, for widths of 0, 1, about the number of candidates,
+      and 5000. Weights are shares.
+    - The same candidates get the same counts in every order, after other calls, and for every numbering of directions.
+    - Evidence that the strategy does not declare in `needs` changes nothing, and the strategy works without it.
+    - A reward that is not a number is refused.
+
+    `kinds` are the kinds of directions that the candidates carry: "labels", "similarity" or "weights". Raises
+    InputError if `strategy` is not an allocator.
     """
-    found = find_strategy(strategy)
-    allocate, again = found.bind(options), found.bind(options)
+    checked = find_strategy(strategy)
+    allocate, again = checked.bind(options), checked.bind(options)
     rng = np.random.default_rng(seed)
     for index in range(draws):
         kind = kinds[index % len(kinds)]
         candidates = _candidates(rng, kind)
-        for width in (0, 1, int(rng.integers(2, 40)), LARGE if index % 10 == 0 else len(candidates)):
-            made = _allocated(allocate, candidates, width)
-            _check_shares(made, width)
-            _check_repeats(rng, again, candidates, width, made)
-            _check_needs(rng, found, allocate, candidates, width, made)
+        for width in (0, 1, int(rng.integers(2, 40)), LARGE_WIDTH if index % 10 == 0 else len(candidates)):
+            allocation = _allocated(allocate, candidates, width)
+            _check_shares(allocation, width)
+            _check_repeats(rng, again, candidates, width, allocation)
+            _check_needs(rng, checked, allocate, candidates, width, allocation)
     _check_refusal(allocate, _candidates(rng, kinds[0]))
 
 
 def _candidates(rng: np.random.Generator, kind: str) -> Candidates:
-    """One to twelve candidates about which everything is known; scores are often equal."""
+    """One to twelve random candidates with all evidence; their rewards are often equal."""
     count = int(rng.integers(1, 13))
     roots = rng.integers(0, 6, count)
     copies = rng.integers(0, 9, (2, count)).tolist()
@@ -74,7 +77,7 @@ def _directions(rng: np.random.Generator, count: int, kind: str) -> Directions:
         return Directions(similarity=cosine_similarity(np.eye(4)[labels] + 0.02 * rng.standard_normal((count, 4))))
     if kind == "weights":
         return Directions(weights=rng.uniform(0.1, 1, count))
-    raise InputError(f"kinds of directions are labels, similarity and weights, not {kind!r}")
+    raise InputError(f"give labels, similarity or weights as a kind of directions, not {kind!r}")
 
 
 def _belief(rng: np.random.Generator, count: int) -> Belief:
@@ -83,52 +86,52 @@ def _belief(rng: np.random.Generator, count: int) -> Belief:
 
 def _allocated(allocate: Allocator, candidates: Candidates, width: int) -> Allocation:
     with promised(
-        f"an allocator returns for {len(candidates)} candidates as many whole numbers of at least 0 that sum to the "
-        f"width, here {width}"
+        f"an allocator returns one whole number of at least 0 for each of {len(candidates)} candidates, and they sum "
+        f"to the width, here {width}"
     ):
         return allocate(candidates, width)
 
 
-def _check_shares(made: Allocation, width: int) -> None:
-    weights = made.weights
+def _check_shares(allocation: Allocation, width: int) -> None:
+    weights = allocation.weights
     total = float(weights.sum())
     require(
         np.all(np.isfinite(weights))
         and np.all(weights >= 0)
         and (abs(total - 1) < 1e-6 or (width == 0 and total == 0)),
-        "weights are the shares before rounding: finite, at least 0, and 1 together",
+        "weights are the shares before rounding: finite, at least 0, with sum 1",
         f"found {weights}",
     )
-    if made.uniqueness is not None:
+    if allocation.uniqueness is not None:
         require(
-            np.all(np.isfinite(made.uniqueness)) and np.all(made.uniqueness >= 0),
+            np.all(np.isfinite(allocation.uniqueness)) and np.all(allocation.uniqueness >= 0),
             "uniqueness is finite and at least 0",
-            f"found {made.uniqueness}",
+            f"found {allocation.uniqueness}",
         )
 
 
 def _check_repeats(
-    rng: np.random.Generator, allocate: Allocator, candidates: Candidates, width: int, made: Allocation
+    rng: np.random.Generator, allocate: Allocator, candidates: Candidates, width: int, allocation: Allocation
 ) -> None:
-    """Called again, on the same candidates in another order and with other names of the directions."""
-    counts = by_path(candidates, made)
+    """Allocate again: as before, with the candidates in another order, and with other labels for the directions."""
+    counts = by_path(candidates, allocation)
     again = by_path(candidates, _allocated(allocate, candidates, width))
     require(
         counts == again,
-        "the same candidates get the same counts: all randomness comes of their seed, and nothing is remembered",
+        "the same candidates get the same counts: all randomness comes from their seed, and no call changes the next",
         f"{counts} and then {again}",
     )
     order = rng.permutation(len(candidates))
-    turned = subset(candidates, order)
-    other = by_path(turned, _allocated(allocate, turned, width))
-    require(counts == other, "counts follow the path and not its place", f"{counts} and, in another order, {other}")
+    reordered = subset(candidates, order)
+    other = by_path(reordered, _allocated(allocate, reordered, width))
+    require(counts == other, "counts depend on the path, not on its place", f"{counts} and, in another order, {other}")
     directions = candidates.directions
     if directions is not None and directions.labels is not None:
         renamed = replace(candidates, directions=Directions(labels=rng.permutation(9)[directions.labels]))
         other = by_path(candidates, _allocated(allocate, renamed, width))
         require(
             counts == other,
-            "labels say who goes together and nothing else: other numbers for them change no count",
+            "labels only say which paths share a direction: other numbers for them change no count",
             f"{counts} and {other}",
         )
 
@@ -139,23 +142,24 @@ def _check_needs(
     allocate: Allocator,
     candidates: Candidates,
     width: int,
-    made: Allocation,
+    allocation: Allocation,
 ) -> None:
-    """Evidence that is not declared may be missing or say anything else: the counts are the same."""
-    for name, other in _others(rng, candidates):
+    """Change or remove the evidence that the strategy does not declare: the counts have to stay the same."""
+    for name, changed in _with_other_evidence(rng, candidates):
         if name in strategy.needs:
             continue
         declare = f"a strategy reads no {name} unless its `needs` name them"
-        with promised(f"{declare}, so it works where they are other or missing"):
-            found = allocate(other, width)
+        with promised(f"{declare}, so it works if they differ or are missing"):
+            other = allocate(changed, width)
         require(
-            by_path(candidates, made) == by_path(other, found),
+            by_path(candidates, allocation) == by_path(changed, other),
             declare,
-            "counts changed when they did: decorate the function by rollwise.strategy_needs, or leave them unread",
+            "the counts changed with them: decorate the function with rollwise.strategy_needs, or do not read them",
         )
 
 
-def _others(rng: np.random.Generator, candidates: Candidates) -> Iterator[tuple[str, Candidates]]:
+def _with_other_evidence(rng: np.random.Generator, candidates: Candidates) -> Iterator[tuple[str, Candidates]]:
+    """(kind of evidence, the candidates with other evidence of that kind or without it)."""
     count = len(candidates)
     yield "rewards", replace(candidates, rewards=rng.random(count))
     yield "directions", replace(candidates, directions=None)
@@ -173,9 +177,9 @@ def _check_refusal(allocate: Allocator, candidates: Candidates) -> None:
         allocate(replace(candidates, rewards=rewards), 4)
     except InputError:
         return
-    require(False, "a score that is no number is refused with an InputError, and nothing is allocated")
+    require(False, "a reward that is not a number is refused with an InputError")
 
 
-def by_path(candidates: Candidates, made: Allocation) -> dict[PathKey, int]:
+def by_path(candidates: Candidates, allocation: Allocation) -> dict[PathKey, int]:
     """The counts by path key."""
-    return dict(zip(candidates.paths, made.counts.tolist(), strict=True))
+    return dict(zip(candidates.paths, allocation.counts.tolist(), strict=True))

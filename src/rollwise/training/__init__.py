@@ -1,14 +1,14 @@
-"""How the bundled models are made: trained, measured, described in a card, exported."""
+"""Makes the bundled models: trains them, measures them, describes them in a card, and exports them."""
 
 from typing import TYPE_CHECKING
 
-from rollwise import exports
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.training.card import write_card
+    from rollwise.training.fitting import use_threads
     from rollwise.training.gguf import write_gguf
     from rollwise.training.measure import Questions, evaluate_models
-    from rollwise.training.policy import use_threads
     from rollwise.training.recipe import PARTS, Recipe, run_parts
 
 __all__ = [
@@ -29,7 +29,7 @@ __getattr__ = exports(
         "write_gguf": "gguf",
         "Questions": "measure",
         "evaluate_models": "measure",
-        "use_threads": "policy",
+        "use_threads": "fitting",
         "PARTS": "recipe",
         "Recipe": "recipe",
         "run_parts": "recipe",

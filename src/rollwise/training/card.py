@@ -1,4 +1,4 @@
-"""The model card of a world's family: what each model learnt from, what was reached, by which commands."""
+"""Writes the model card of a world's models: their training data, their figures, and the commands that made them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ Facts = Mapping[str, Any]
 
 
 def render_card(world: World, training: Facts, figures: Facts) -> str:
-    """The model card, in Markdown, of what `rollwise world train` and `rollwise world evaluate` say."""
-    parts = (_heading(world, training, figures), _policies(figures), _rewards(figures))
+    """The model card in Markdown.
+
+    `training` holds the facts that `rollwise world train` wrote, and `figures` those of `rollwise world evaluate`.
+    """
+    parts = (_introduction(world, training, figures), _policies(figures), _rewards(figures))
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def _heading(world: World, training: Facts, figures: Facts) -> Iterator[str]:
+def _introduction(world: World, training: Facts, figures: Facts) -> Iterator[str]:
     models = [*figures["policies"], *figures["rewards"]]
     yield f"# The bundled models of `{world.name}`"
     yield ""
     yield (
-        "Small Llamas trained from nothing for this world alone: they know its questions and nothing else. "
-        "Weights are half-precision safetensors under Apache-2.0 and load with the stock `AutoModelForCausalLM`, "
+        "Small Llamas, trained from scratch for this world only: they know its questions and nothing else. The weights "
+        "are half-precision safetensors under Apache-2.0. They load with the stock `AutoModelForCausalLM`, "
         "`AutoModelForTokenClassification` and `AutoTokenizer`."
     )
     yield ""
@@ -38,44 +41,50 @@ def _heading(world: World, training: Facts, figures: Facts) -> Iterator[str]:
     )
     yield ""
     yield (
-        f"Demonstrations are {world.curriculum.demonstrations}. A reward model's label of a step is the share of fresh "
-        f"completions from there that ended right, of a finished solution whether it is right; of attempts drawn anew, "
-        f"which it learns from too, {world.curriculum.label}. No question of the validation and test splits, "
-        f"{world.curriculum.held_out}."
+        f"Demonstrations come from {world.curriculum.demonstrations}. A reward model learns from labels at each step. "
+        f"In the policy's own solutions, the label is the share of fresh completions from that step that ended right; "
+        f"at the end of a solution, it is whether the answer is right. In newly drawn attempts, the label is "
+        f"{world.curriculum.label}. No question of the validation and test splits, {world.curriculum.held_out}."
     )
     yield ""
-    yield "Made by"
+    yield from _commands(training, figures, models)
+
+
+def _commands(training: Facts, figures: Facts, models: Sequence[str]) -> Iterator[str]:
+    """The commands that made the models, the devices, and notes."""
+    facts_in_order = [facts for name in models for facts in (training[name].get("learnt_from", {}), training[name])]
+    yield "Commands:"
     yield ""
     yield "```console"
-    made = [facts for name in models for facts in (training[name].get("learnt_from", {}), training[name])]
-    yield from dict.fromkeys(facts["command"] for facts in made if "command" in facts)
+    yield from dict.fromkeys(facts["command"] for facts in facts_in_order if "command" in facts)
     yield figures["command"] + " --card"
     yield "```"
     yield ""
-    devices = sorted({facts["device"] for facts in made if "device" in facts})
-    notes = dict.fromkeys(facts["note"] for facts in made if "note" in facts)
-    told = [*([f"Trained on: {', '.join(devices)}."] if devices else []), *notes]
-    if told:
-        yield " ".join(told)
+    devices = sorted({facts["device"] for facts in facts_in_order if "device" in facts})
+    notes = dict.fromkeys(facts["note"] for facts in facts_in_order if "note" in facts)
+    remarks = [*([f"Trained on: {', '.join(devices)}."] if devices else []), *notes]
+    if remarks:
+        yield " ".join(remarks)
         yield ""
 
 
 def _learnt(facts: Facts) -> str:
+    """The data that a model learnt from, and the policy that a reward model starts from."""
     if "learnt_from" not in facts:
         return "demonstrations"
     source = facts["learnt_from"]
-    told = (
+    prefixes = (
         f"{source['completions']} completions each of {source['prefixes']:,} prefixes of `{source['policy']}`"
         if "policy" in source
         else f"{facts['prefixes']:,} completed prefixes in {source['file']}"
     )
-    return f"{told}, {facts['finished']:,} finished solutions; starts from `{facts['trunk']}`"
+    return f"{prefixes}, {facts['finished']:,} finished solutions; starts from `{facts['trunk']}`"
 
 
 def _policies(figures: Facts) -> Iterator[str]:
     yield (
-        f"On the {figures['split']} split from seed {figures['first_seed']} on, {figures['samples']} samples a "
-        f"question at temperature {figures['temperature']}:"
+        f"Policies on the {figures['split']} split, with questions from seed {figures['first_seed']} on and "
+        f"{figures['samples']} samples per question at temperature {figures['temperature']}:"
     )
     yield ""
     rows = []
@@ -93,12 +102,13 @@ def _rewards(figures: Facts) -> Iterator[str]:
         return
     yield ""
     yield (
-        f"The reward models on the distinct unfinished prefixes of {figures['paths']} samples of each of those "
-        f"questions by `policy`, together, by level and by depth (steps grown), and on the finished ones. Worth is the "
-        f"share of {figures['completions']} fresh completions that ended right. AUC says how well the reward tells "
-        f"valid prefixes from others, and completions that end right from others. The calibration error (ECE, ten "
-        f"bins) compares reward and worth, as it is and after isotonic calibration by depth, fitted on the other half "
-        f"of the questions."
+        f"Reward models on prefixes: `policy` samples each question {figures['paths']} times, and the reward models "
+        f"score the distinct unfinished prefixes of these samples. The table shows all of them together, by level, by "
+        f"depth (in steps), and last the finished solutions. The worth of a prefix is the share of "
+        f"{figures['completions']} fresh completions that ended right. AUC says how well the reward separates valid "
+        f"from invalid prefixes, and right from wrong completions. The calibration error (ECE, ten bins) compares "
+        f"reward and worth, before and after an isotonic calibration by depth that is fitted on the other half of the "
+        f"questions."
     )
     yield ""
     kinds = ("worth", "valid", "auc_validity", "auc_outcome", "ece", "ece_calibrated")
@@ -123,16 +133,17 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[s
 
 
 def write_card(world: World, models: Path, figures: Facts) -> None:
-    """Put figures.json and README.md beside the models. Raises InputError where training.json does not say how one of
-    them was made.
+    """Write figures.json and README.md into the folder `models`.
+
+    Raises InputError if training.json does not record how each model was made.
     """
     file = models / "training.json"
     training = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for name in (*figures["policies"], *figures["rewards"]):
         if "command" not in training.get(name, {}):
             raise InputError(
-                f"{file} does not say how {name} was made: give `rollwise world train` again with --out {models}, "
-                f"which does not train anew what is finished"
+                f"{file} does not record how {name} was made: run `rollwise world train` again with --out {models}, "
+                f"which does not repeat finished training"
             )
     (models / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     (models / "README.md").write_text(render_card(world, training, figures), encoding="utf-8")

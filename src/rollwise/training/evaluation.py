@@ -1,4 +1,4 @@
-"""Figures of a world's models: what a policy solves, how well a reward model tells."""
+"""Figures of a world's models: how much a policy solves, and how well a reward model separates prefixes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sampled = Sequence[tuple[Problem, Sequence[Rollout]]]
 
 
 def solved_share(samples: int, right: int, budget: int) -> float:
-    """The chance that at least one of `budget` samples is right, estimated without bias from `right` of `samples`.
+    """The chance that at least one of `budget` samples is right, as an unbiased estimate from `right` of `samples`.
 
     1 - C(samples - right, budget) / C(samples, budget) (Chen et al., arXiv 2107.03374).
     """
@@ -28,30 +28,30 @@ def solved_share(samples: int, right: int, budget: int) -> float:
 def policy_figures(
     sampled: Sampled, samples: int = 64, budgets: Sequence[int] = (1, 16, 64)
 ) -> dict[str, dict[str, Any]]:
-    """By level: questions, the mean solved share at each budget, and the 95 % interval of the largest one's.
+    """For each level: the number of questions, the mean solved share at each budget, and a 95 % interval.
 
-    So many `samples` were drawn of every question; those that were lost, as where the context was full, are not right.
+    The interval belongs to the largest budget. Every question was sampled `samples` times; samples that were lost, for
+    example because the context was full, count as wrong.
     """
     figures: dict[str, dict[str, Any]] = {}
     for level in sorted({problem.level or 0 for problem, _ in sampled}):
-        many = [rollouts for problem, rollouts in sampled if problem.level == level]
-        right = [sum(one.right for one in rollouts) for rollouts in many]
-        figures[str(level)] = {"questions": len(many)} | {
-            f"solved_at_{budget}": round(float(np.mean([solved_share(samples, good, budget) for good in right])), 4)
-            for budget in budgets
-        }
-        largest = max(budgets)
-        solved = sum(good > 0 for good in right)
-        low, high = wilson_interval(solved, len(many))
-        figures[str(level)][f"interval_at_{largest}"] = [round(low, 3), round(high, 3)]
+        rollouts_by_question = [rollouts for problem, rollouts in sampled if problem.level == level]
+        right = [sum(rollout.right for rollout in rollouts) for rollouts in rollouts_by_question]
+        row: dict[str, Any] = {"questions": len(right)}
+        for budget in budgets:
+            shares = [solved_share(samples, count, budget) for count in right]
+            row[f"solved_at_{budget}"] = round(float(np.mean(shares)), 4)
+        low, high = wilson_interval(sum(count > 0 for count in right), len(right))
+        row[f"interval_at_{max(budgets)}"] = [round(low, 3), round(high, 3)]
+        figures[str(level)] = row
     return figures
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a reward model said of prefixes, and what is true of them; all arrays (n,).
+    """The rewards of prefixes and the truth about these prefixes; all fields are arrays (n,).
 
-    `question` numbers the questions, `worth` is the share of `completions` that ended right.
+    `question` numbers the questions; `worth` is the share of `completions` that ended right.
     """
 
     question: IntArray
@@ -63,12 +63,12 @@ class Judged:
     completions: FloatArray
 
     def take(self, chosen: NDArray[Any]) -> Judged:
-        """Some of the prefixes."""
+        """The prefixes where `chosen` (n,) is true."""
         return Judged(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def calibrated(judged: Judged) -> FloatArray:
-    """The rewards (n,) after isotonic calibration by depth, each fitted on the questions of the other half."""
+    """The rewards (n,) after isotonic calibration by depth, fitted on the other half of the questions."""
     result = judged.reward.copy()
     for depth in np.unique(judged.depth):
         for half in (0, 1):
@@ -81,8 +81,11 @@ def calibrated(judged: Judged) -> FloatArray:
 
 
 def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
-    """By "level L" and by "depth D" and of all: prefixes, mean worth, share valid, AUC against validity and against the
-    outcome of completions, calibration error against worth before and after calibration; None where nothing tells.
+    """The figures of "all" prefixes, of each "level L" and of each "depth D".
+
+    Each holds the number of prefixes, their mean worth, the share of valid prefixes, the AUC against validity and
+    against the outcome of completions, and the calibration error against worth before and after calibration. A figure
+    that the data do not determine is None.
     """
     after = calibrated(judged)
     groups = {"all": np.ones(len(judged.level), dtype=bool)}
@@ -99,6 +102,6 @@ def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
             "ece": calibration_error(part.reward, part.worth),
             "ece_calibrated": calibration_error(after[chosen], part.worth),
         }
-        told = {key: round(float(value), 3) if np.isfinite(value) else None for key, value in row.items()}
-        figures[name] = {"prefixes": int(chosen.sum())} | told
+        rounded = {key: round(float(value), 3) if np.isfinite(value) else None for key, value in row.items()}
+        figures[name] = {"prefixes": int(chosen.sum())} | rounded
     return figures

@@ -1,4 +1,4 @@
-"""A bundled policy as one GGUF file, which llama.cpp serves; the file format is the package `gguf`'s."""
+"""Writes a bundled policy as a GGUF file, which llama.cpp can serve. The package `gguf` writes the file format."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rollwise.worlds import literal_pattern
 Weights = Mapping[str, NDArray[np.float32]]
 
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3
-"""Kinds of tokens: text, what stands for text that no token spells, and what is no text."""
+"""Token types in GGUF: text, the token for text that no other token spells, and control tokens."""
 
 
 def write_gguf(folder: Path, out: Path, name: str) -> int:
-    """Write the Llama policy of a world that lies in `folder` to the file `out`, in float32; returns its bytes.
+    """Write the Llama policy in `folder` to the file `out`, in float32. Returns the file's size in bytes.
 
-    Raises InputError where the folder holds another architecture, or a tokenizer that is not a world's own.
+    Raises InputError if the folder holds another architecture, or a tokenizer that does not belong to a world.
     """
     for package in ("gguf", "safetensors"):
         if importlib.util.find_spec(package) is None:
@@ -31,8 +31,8 @@ def write_gguf(folder: Path, out: Path, name: str) -> int:
     config = _read(folder / "config.json")
     if config.get("model_type") != "llama":
         raise InputError(
-            f"{folder} holds {config.get('model_type', 'no known model')!r}, and only a world's own Llama policies are "
-            "written here: take convert_hf_to_gguf.py of llama.cpp for other models"
+            f"{folder} holds {config.get('model_type', 'no known model')!r}, but only a world's Llama policies can be "
+            "exported; use convert_hf_to_gguf.py of llama.cpp for other models"
         )
     metadata = {**described(config, name), **vocabulary(folder)}
     partial = out.with_name(f"{out.name}.part")
@@ -57,7 +57,7 @@ def _write(file: Path, metadata: Mapping[str, Any], weights: Weights) -> None:
 
 
 def described(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The metadata that llama.cpp reads of a Llama, from a transformers configuration."""
+    """The metadata that llama.cpp needs for a Llama, from a transformers configuration."""
     heads, width = config["num_attention_heads"], config["hidden_size"]
     size = config.get("head_dim") or width // heads
     own = {
@@ -80,14 +80,20 @@ def described(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _rope_base(config: Mapping[str, Any]) -> float:
     rope = config.get("rope_parameters") or {}
     if rope.get("rope_type", "default") != "default":
-        raise InputError(f"positions of the type {rope['rope_type']!r} are not written to GGUF here")
+        raise InputError(
+            f"rotary positions of the type {rope['rope_type']!r} cannot be exported; use convert_hf_to_gguf.py of "
+            "llama.cpp"
+        )
     return float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0)
 
 
 def vocabulary(folder: Path) -> dict[str, Any]:
-    """A world's literals as a unigram vocabulary: llama.cpp has no words, but of pieces that all score alike it takes
-    the fewest, which here is the longest literal at each place, as ours does (only a number of four digits and more,
-    which no world knows, may be cut elsewhere). What no literal spells is one unknown token, as with us.
+    """A world's literals as a unigram vocabulary.
+
+    llama.cpp has no word-level vocabulary. Given pieces with equal scores, it splits text into the fewest pieces. For
+    these literals that is the longest literal at each place, as in the world's tokenizer. Only numbers with four or
+    more digits, which no world uses, may be split differently. Text that no literal spells becomes one unknown token,
+    as in the world's tokenizer. Raises InputError if the folder's tokenizer is not built from literals.
     """
     tokenizer, settings = _read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json")
     ids: dict[str, int] = tokenizer["model"].get("vocab") or {}
@@ -95,12 +101,12 @@ def vocabulary(folder: Path) -> dict[str, Any]:
     tokens = sorted(ids, key=lambda token: ids[token])
     if not _is_literal(tokenizer, [token for token in tokens if token not in special]):
         raise InputError(
-            f"{folder} holds a tokenizer that is not made of a world's literals: take convert_hf_to_gguf.py of "
-            "llama.cpp for it"
+            f"{folder} holds a tokenizer that is not built from a world's literals; use convert_hf_to_gguf.py of "
+            "llama.cpp instead"
         )
     unknown = tokenizer["model"]["unk_token"]
     kinds = [UNKNOWN if token == unknown else CONTROL if token in special else NORMAL for token in tokens]
-    # llama.cpp writes spaces ▁ in such a vocabulary
+    # llama.cpp spells a space ▁ in such a vocabulary
     spelled = [token if token in special else token.replace(" ", "▁") for token in tokens]
     switches = ("add_space_prefix", "remove_extra_whitespaces", "add_bos_token", "add_eos_token")
     return {
@@ -117,32 +123,40 @@ def vocabulary(folder: Path) -> dict[str, Any]:
 
 
 def _is_literal(tokenizer: Mapping[str, Any], literals: Sequence[str]) -> bool:
-    cut = tokenizer.get("pre_tokenizer") or {}
-    meant = {"type": "Split", "pattern": {"Regex": literal_pattern(literals)}, "behavior": "Isolated", "invert": False}
+    splitting = tokenizer.get("pre_tokenizer") or {}
+    expected = {
+        "type": "Split",
+        "pattern": {"Regex": literal_pattern(literals)},
+        "behavior": "Isolated",
+        "invert": False,
+    }
     plain = tokenizer["model"].get("type") == "WordLevel" and tokenizer.get("normalizer") is None
-    return plain and cut == meant
+    return plain and splitting == expected
 
 
 def renamed(weights: Weights, config: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """The weights under llama.cpp's names. Raises InputError for one that has none."""
+    """The weights under the names of llama.cpp. Raises InputError for a weight that has no such name."""
     from gguf import MODEL_ARCH, get_tensor_name_map
 
     heads = config["num_attention_heads"]
-    turned = {"attn_q": heads, "attn_k": config.get("num_key_value_heads") or heads}
+    heads_of = {"attn_q": heads, "attn_k": config.get("num_key_value_heads") or heads}
     names = get_tensor_name_map(MODEL_ARCH.LLAMA, config["num_hidden_layers"])
-    found = {}
+    result = {}
     for name, weight in weights.items():
-        own = names.get_name(name, try_suffixes=(".weight",))
-        if own is None or not name.endswith(".weight") or "experts" in name or "block_sparse_moe" in name:
-            raise InputError(f"the weights {name} have no place in a Llama's GGUF file")
-        kind = own.removesuffix(".weight").rpartition(".")[2]
-        found[own] = interleaved(weight, turned[kind]) if kind in turned else weight
-    return found
+        new_name = names.get_name(name, try_suffixes=(".weight",))
+        if new_name is None or not name.endswith(".weight") or "experts" in name or "block_sparse_moe" in name:
+            raise InputError(
+                f"the weights {name} have no place in a Llama's GGUF file; use convert_hf_to_gguf.py of llama.cpp"
+            )
+        layer = new_name.removesuffix(".weight").rpartition(".")[2]
+        result[new_name] = interleaved(weight, heads_of[layer]) if layer in heads_of else weight
+    return result
 
 
 def interleaved(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """Rows (heads · size,) of a query or key projection in the order in which llama.cpp turns them: pairs (2j, 2j + 1)
-    of a head, where transformers turns (j, j + size/2).
+    """A query or key projection (heads · size, width) with its rows in the order that llama.cpp rotates them.
+
+    llama.cpp rotates the pairs (2j, 2j + 1) of a head, and transformers rotates (j, j + size/2).
     """
     rows, columns = weight.shape
     halves = weight.reshape(heads, 2, rows // heads // 2, columns)
@@ -152,17 +166,19 @@ def interleaved(weight: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
 def _loaded(folder: Path) -> dict[str, NDArray[np.float32]]:
     from safetensors.numpy import load_file
 
-    found: dict[str, NDArray[np.float32]] = {}
+    weights: dict[str, NDArray[np.float32]] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        found |= {name: weight.astype(np.float32) for name, weight in load_file(file).items()}
-    if not found:
-        raise InputError(f"{folder} holds no weights as safetensors")
-    return found
+        weights |= {name: weight.astype(np.float32) for name, weight in load_file(file).items()}
+    if not weights:
+        raise InputError(f"{folder} holds no weights as safetensors; give the folder of a trained policy")
+    return weights
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file.parent} holds no policy of a world: {file.name} cannot be read") from error
+        raise InputError(
+            f"{file.parent} holds no policy of a world: {file.name} cannot be read; give the folder of a trained policy"
+        ) from error
     return content

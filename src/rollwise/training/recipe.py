@@ -1,4 +1,4 @@
-"""How a world's models are made, part by part: policy, completions of its prefixes, reward model, a weak one."""
+"""Makes a world's models part by part: policy, completions of its prefixes, reward model, weak reward model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from rollwise.core import Problem, Sampling, World
 from rollwise.errors import InputError
 from rollwise.names import FAMILY
-from rollwise.training.policy import SHAPES, TrainingOptions, device_name, digest_of, policy_name, train_policy
+from rollwise.training.fitting import TrainingOptions, device_name, digest_of
+from rollwise.training.policy import SHAPES, policy_name, train_policy
 
 PARTS = ("policy", "completions", "reward", "weak")
 TEMPERATURE = 0.8
 WEAKER = 10
-"""How many times fewer steps the weak reward model is trained for."""
+"""The factor by which the weak reward model is trained for fewer steps."""
 
 Progress = Callable[[str, int, int, str], None]
 """(part, done, total, note)."""
@@ -24,12 +25,13 @@ Progress = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a person may set of how parts are made; the options of `rollwise world train`.
+    """The options of `rollwise world train`.
 
-    `steps` are training steps, None for the usual number, and `batch_tokens` about what each of them reads. `size` is
-    that of the policy made, of the policy completed, of the trunk a reward model starts from; None for base, base, and
-    the largest (weak: the smallest) there is. `prefixes` is a file of completed prefixes to learn from in place of
-    those that were made here.
+    `steps` is the number of training steps, None for the default, and `batch_tokens` the approximate number of tokens
+    per step. `size` is the size of the policy that is trained, that is completed, or that a reward model starts from.
+    None means base for the first two, and for a reward model the largest policy in the folder (for the weak reward
+    model the smallest). `prefixes` is a file of completed prefixes that reward models learn from instead of the part
+    completions.
     """
 
     seed: int = 0
@@ -43,33 +45,34 @@ class Recipe:
 
 
 def options_text(record: Any) -> str:
-    """The fields of a dataclass that differ from their defaults as options of a command, each after a space."""
-    given = {field.name: getattr(record, field.name) for field in fields(record)}
-    changed = {field.name for field in fields(record) if given[field.name] != field.default}
-    return "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items() if name in changed)
+    """The fields of a dataclass that differ from their defaults, as options of a command, each after a space."""
+    values = [(field, getattr(record, field.name)) for field in fields(record)]
+    changed = {field.name: value for field, value in values if value != field.default}
+    return "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
 
 
 def run_parts(
     world: World, folder: Path, parts: Sequence[str], recipe: Recipe, progress: Progress
 ) -> dict[str, dict[str, Any]]:
-    """Make the named parts in `folder`. Returns the facts of all that was made there, by the name of the model or
-    "completions", which are kept in `folder`/training.json too.
+    """Make the named parts in `folder`. Returns the facts of everything that was made there, by model name.
 
-    Raises InputError for an unknown size, where a part lacks one before it, or where an option is given to parts that
-    have no use for it.
+    The facts of the part completions have the name "completions". All facts are also written to `folder`/training.json.
+
+    Raises InputError for an unknown size, if a part needs another part that is missing, or if an option is given to
+    parts that do not use it.
     """
     if recipe.size is not None:
         policy_name(recipe.size)
     if recipe.prefixes and not {*parts} <= {"reward", "weak"}:
-        raise InputError("--prefixes is what a reward model learns from: give it with --part reward or --part weak")
+        raise InputError("--prefixes gives the data of a reward model: use it with --part reward or --part weak")
     if recipe.batch_tokens != Recipe.batch_tokens and {*parts} == {"completions"}:
-        raise InputError("--batch-tokens is what a training step reads, and completions are not trained: leave it out")
+        raise InputError("--batch-tokens is for training steps, and the part completions trains nothing: leave it out")
     facts_file = folder / "training.json"
     for part in parts:
-        name, made = _make(part, world, folder, recipe, _facts(facts_file), progress)
-        made |= {"command": f"rollwise world train {world.name} --part {part}{options_text(recipe)}"}
-        # read anew: another part may have been made meanwhile
-        facts_file.write_text(json.dumps(_facts(facts_file) | {name: made}, indent=2) + "\n")
+        name, facts = _make(part, world, folder, recipe, _facts(facts_file), progress)
+        facts |= {"command": f"rollwise world train {world.name} --part {part}{options_text(recipe)}"}
+        # the file is read again, because another process may have made another part in the meantime
+        facts_file.write_text(json.dumps(_facts(facts_file) | {name: facts}, indent=2) + "\n")
     return _facts(facts_file)
 
 
@@ -81,7 +84,9 @@ def _facts(file: Path) -> dict[str, Any]:
 def _make(
     part: str, world: World, folder: Path, recipe: Recipe, facts: Mapping[str, Any], progress: Progress
 ) -> tuple[str, dict[str, Any]]:
-    def told(done: int, total: int, loss: float | None = None) -> None:
+    """Make a part. Returns its name in training.json and its facts."""
+
+    def report(done: int, total: int, loss: float | None = None) -> None:
         progress(part, done, total, "" if loss is None else f"loss {loss:.4f}")
 
     if part == "policy":
@@ -89,10 +94,10 @@ def _make(
         steps = recipe.steps or TrainingOptions.steps
         options = TrainingOptions(steps, recipe.batch_tokens, seed=recipe.seed)
         name = policy_name(size)
-        return name, train_policy(world, folder, options, SHAPES[size], told, name)
+        return name, train_policy(world, folder, options, SHAPES[size], report, name)
     if part == "completions":
-        return part, _complete(world, folder, recipe, told)
-    return _train_reward(world, folder, recipe, facts, told, weak=part == "weak")
+        return part, _complete(world, folder, recipe, report)
+    return _train_reward(world, folder, recipe, facts, report, weak=part == "weak")
 
 
 def _complete(world: World, folder: Path, recipe: Recipe, progress: Callable[[int, int], None]) -> dict[str, Any]:
@@ -102,8 +107,8 @@ def _complete(world: World, folder: Path, recipe: Recipe, progress: Callable[[in
     name = policy_name(recipe.size or "base")
     if not (folder / name).is_dir():
         raise _missing(world, folder, name, recipe.size)
-    drawn = f"{recipe.seed}-{recipe.problems}x{recipe.paths}x{recipe.completions}"
-    file = folder / f"completions-{name}-{digest_of(folder / name / 'model.safetensors')[:8]}-{drawn}.jsonl"
+    counts = f"{recipe.seed}-{recipe.problems}x{recipe.paths}x{recipe.completions}"
+    file = folder / f"completions-{name}-{digest_of(folder / name / 'model.safetensors')[:8]}-{counts}.jsonl"
     policy = LocalPolicy.load(folder / name, world.separator)
     problems = training_problems(world, recipe.problems, recipe.seed)
     sampling = Sampling(TEMPERATURE, seed=recipe.seed)
@@ -139,34 +144,34 @@ def _train_reward(
     file = recipe.prefixes or folder / source["file"]
     if not file.is_file():
         raise InputError(
-            f"{file} does not exist; make it first: rollwise world train {world.name} --part completions, or name your "
-            f"own by --prefixes FILE"
+            f"{file} does not exist; make it with rollwise world train {world.name} --part completions, or give "
+            f"your own with --prefixes FILE"
         )
     steps = recipe.steps or REWARD_OPTIONS.steps
     steps = max(1, steps // WEAKER) if weak else steps
     options = replace(REWARD_OPTIONS, steps=steps, batch_tokens=recipe.batch_tokens, seed=recipe.seed)
-    made = train_reward(world, folder / trunk, file, folder, options, progress, name)
-    return name, {"trunk": trunk, **made, "learnt_from": source}
+    training = train_reward(world, folder / trunk, file, folder, options, progress, name)
+    return name, {"trunk": trunk, **training, "learnt_from": source}
 
 
 def _trunk(world: World, folder: Path, size: str | None, largest: bool) -> str:
-    """The policy in `folder` that a reward model starts from."""
-    names = [policy_name(one) for one in ([size] if size else SHAPES)]
-    there = [name for name in names if (folder / name).is_dir()]
-    if not there:
+    """The name of the policy in `folder` that a reward model starts from. Raises InputError if there is none."""
+    names = [policy_name(each) for each in ([size] if size else SHAPES)]
+    present = [name for name in names if (folder / name).is_dir()]
+    if not present:
         raise _missing(world, folder, names[0] if size else "policy", size)
-    return there[-1 if largest else 0]
+    return present[-1 if largest else 0]
 
 
 def _missing(world: World, folder: Path, name: str, size: str | None) -> InputError:
-    sized = f" --size {size}" if size else ""
+    option = f" --size {size}" if size else ""
     return InputError(
-        f"{folder} holds no {name} yet; train it first: rollwise world train {world.name} --part policy{sized}"
+        f"{folder} holds no {name} yet; train it first: rollwise world train {world.name} --part policy{option}"
     )
 
 
 def training_problems(world: World, count: int, seed: int) -> list[Problem]:
-    """Problems of the training split, the levels in the shares that the policy was trained on."""
+    """Problems of the training split, divided over the levels by the shares of the world's curriculum."""
     chosen: list[Problem] = []
     for level, share in world.curriculum.level_shares.items():
         chosen += [world.problem(level, 1_000_000 * seed + index, "train") for index in range(round(count * share))]

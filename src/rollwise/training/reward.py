@@ -1,4 +1,4 @@
-"""Training a process reward model: the policy's trunk, and a head that tells each step's worth and how sure it is."""
+"""Trains a process reward model: a policy's trunk, with a head that predicts each step's worth and how sure it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rollwise.errors import InputError
 from rollwise.names import SURENESS
 from rollwise.numerics import keyed_generator
 from rollwise.rewards import LOG_CONCENTRATIONS
-from rollwise.training.policy import Batch, Progress, TrainingOptions, device_name, digest_of, fit, save_half
+from rollwise.training.fitting import Batch, Progress, TrainingOptions, device_name, digest_of, fit, save_half
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,9 @@ LABELS = ("wrong", "right", SURENESS)
 
 @dataclass(frozen=True)
 class Example:
-    """A solution as tokens, with the positions of its step ends, the label in [0, 1] at each, NaN where unknown, and
-    how many completions the label is the mean of.
+    """A solution as tokens, with the positions of its step ends.
+
+    `labels` holds a label in [0, 1] for each step end, NaN if unknown; `completions` counts the completions behind it.
     """
 
     tokens: tuple[int, ...]
@@ -47,8 +48,9 @@ def encode(
     labels: Sequence[float],
     completions: Sequence[int] | None = None,
 ) -> Example:
-    """A solution as the reward model reads it: prompt, steps, and the end-of-text token where the solution ended. A
-    label is a single completion's unless said otherwise.
+    """A solution as the reward model reads it: prompt, steps, and the end-of-text token if the solution ended.
+
+    Without `completions`, each label stands for a single completion.
     """
     messages = [{"role": "user", "content": problem.question}]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -63,15 +65,15 @@ def encode(
 
 
 def encode_prefixes(tokenizer: PreTrainedTokenizerFast, problem: Problem, prefixes: Sequence[Prefix]) -> list[Example]:
-    """The longest of a problem's prefixes, each labelled at every step with the worth of what it is up to there."""
+    """The longest prefixes of a problem, labelled at every step with the worth of the prefix up to there."""
     known = {(prefix.steps, prefix.ended): prefix for prefix in prefixes}
     inner = {prefix.steps[:-1] for prefix in prefixes}
     examples = []
     for prefix in prefixes:
         if prefix.ended or prefix.steps not in inner:
-            there = [*(known.get((prefix.steps[:depth], False)) for depth in range(1, prefix.depth)), prefix]
-            worth = [math.nan if one is None else one.worth for one in there]
-            completions = [1 if one is None else one.completions for one in there]
+            so_far = [*(known.get((prefix.steps[:depth], False)) for depth in range(1, prefix.depth)), prefix]
+            worth = [math.nan if each is None else each.worth for each in so_far]
+            completions = [1 if each is None else each.completions for each in so_far]
             examples.append(encode(tokenizer, problem, prefix.steps, prefix.ended, worth, completions))
     return examples
 
@@ -83,11 +85,12 @@ def draw_examples(
     options: TrainingOptions,
     step: int,
 ) -> list[Example]:
-    """The examples of one step, all of one kind and so of like length, up to `batch_tokens`.
+    """The examples of a training step, of about `batch_tokens` tokens in all.
 
-    A share of the batches of whole problems that grows from none to all is of the policy's own solutions (`sampled`, by
-    level), labelled by what their completions came to. All others are attempts drawn anew, labelled by whether a right
-    answer is within reach, which it is at half their steps or so: from them the model learns the arithmetic.
+    All are of the same kind, and so of similar length. Among batches of whole problems, a share that grows from none to
+    all holds the policy's own solutions (`sampled`, by level), labelled with the outcomes of their completions. All
+    other batches hold newly drawn attempts, labelled with whether a right answer can still be reached. That is so at
+    about half of their steps, and teaches the model the arithmetic.
     """
     rng = keyed_generator("reward training", world.name, options.seed, step)
     kinds, shares = list(world.curriculum.reward_kinds), list(world.curriculum.reward_kinds.values())
@@ -115,7 +118,7 @@ def _steps(texts: Sequence[str], separator: str) -> Iterator[Step]:
 
 
 def to_batch(examples: Sequence[Example], padding: int) -> Batch:
-    """Tokens (rows, length), labels (rows, length), NaN where no step ends, and the completions behind each label."""
+    """Tokens, labels and completions, each (rows, length). Labels are NaN except at step ends."""
     import torch
 
     longest = max(len(example.tokens) for example in examples)
@@ -129,11 +132,11 @@ def to_batch(examples: Sequence[Example], padding: int) -> Batch:
 
 
 def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """-log of the beta-binomial chance of the right completions at the step ends, by completion.
+    """-log of the beta-binomial chance of the right completions at the step ends, per completion.
 
-    c of n are right with chance ∝ B(c + κμ, n - c + κ(1 - μ)) / B(κμ, κ(1 - μ)). The mean μ is the softmax of the first
-    two labels, log κ the third. A single completion tells of μ alone: its term is the cross entropy, whose expectation
-    is least at the true worth.
+    c of n completions are right with chance ∝ B(c + κμ, n - c + κ(1 - μ)) / B(κμ, κ(1 - μ)). The mean μ is the softmax
+    of the first two logits, and log κ is the third. For a single completion the term depends on μ alone: it is the
+    cross entropy, whose expectation is smallest at the true worth.
     """
     import torch
 
@@ -141,9 +144,9 @@ def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     known = ~batch["labels"].isnan()
     count = batch["completions"][known].double()
     right = batch["labels"][known] * count
-    told = logits[known].double()
-    mean = torch.softmax(told[:, :2], dim=-1)[:, 1].clamp(1e-6, 1 - 1e-6)
-    concentration = told[:, 2].clamp(*LOG_CONCENTRATIONS).exp()
+    at_ends = logits[known].double()
+    mean = torch.softmax(at_ends[:, :2], dim=-1)[:, 1].clamp(1e-6, 1 - 1e-6)
+    concentration = at_ends[:, 2].clamp(*LOG_CONCENTRATIONS).exp()
 
     def log_beta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
@@ -161,28 +164,14 @@ def train_reward(
     progress: Progress,
     name: str = "reward",
 ) -> dict[str, Any]:
-    """Train a reward model on a file of completed prefixes, from the weights of the policy in the folder `trunk`; the
-    finished model lies in `folder`/`name`. Returns what was done. Raises InputError where a problem of the file has no
-    level of the world, since batches are drawn by level.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForTokenClassification
+    """Train a reward model on a file of completed prefixes and write it to `folder`/`name`.
 
+    Training starts from the weights of the policy in the folder `trunk`. Returns facts about the training. Raises
+    InputError if a problem of the file has no level of the world, because batches are drawn by level.
+    """
     _, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM")
-    torch.manual_seed(options.seed)
-    trusted = {"trust_remote_code": False, "local_files_only": True}
-    config = AutoConfig.from_pretrained(trunk, id2label=dict(enumerate(LABELS)), **trusted)
-    config.classifier_dropout = 0.0
-    model = AutoModelForTokenClassification.from_pretrained(
-        trunk, config=config, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **trusted
-    )
-    sampled: dict[int, list[Example]] = {level: [] for level in world.levels}
-    counts = Counter[bool]()
-    for problem, many in load_prefixes(prefixes):
-        if problem.level not in sampled:
-            raise InputError(f"{prefixes}: {problem.id!r} needs a level of {world.name}, one of {[*world.levels]}")
-        sampled[problem.level] += encode_prefixes(tokenizer, problem, many)
-        counts.update(prefix.ended for prefix in many)
+    model = _with_head(trunk, options.seed)
+    sampled, counts = _read_examples(world, tokenizer, prefixes)
     started = time.perf_counter()
     loss = fit(
         model,
@@ -204,3 +193,31 @@ def train_reward(
         "seconds_this_run": round(time.perf_counter() - started),
         "device": device_name(),
     }
+
+
+def _with_head(trunk: FilePath, seed: int) -> PreTrainedModel:
+    """The policy in the folder `trunk` with a new head, which has a logit for each of LABELS."""
+    import torch
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    torch.manual_seed(seed)
+    offline = {"trust_remote_code": False, "local_files_only": True}
+    config = AutoConfig.from_pretrained(trunk, id2label=dict(enumerate(LABELS)), **offline)
+    config.classifier_dropout = 0.0
+    return AutoModelForTokenClassification.from_pretrained(
+        trunk, config=config, dtype=torch.float32, use_safetensors=True, attn_implementation="eager", **offline
+    )
+
+
+def _read_examples(
+    world: World, tokenizer: PreTrainedTokenizerFast, file: FilePath
+) -> tuple[dict[int, list[Example]], Counter[bool]]:
+    """The examples of a file of completed prefixes by level, and how many prefixes are finished and unfinished."""
+    sampled: dict[int, list[Example]] = {level: [] for level in world.levels}
+    counts = Counter[bool]()
+    for problem, prefixes in load_prefixes(file):
+        if problem.level not in sampled:
+            raise InputError(f"{file}: {problem.id!r} needs a level of {world.name}, one of {[*world.levels]}")
+        sampled[problem.level] += encode_prefixes(tokenizer, problem, prefixes)
+        counts.update(prefix.ended for prefix in prefixes)
+    return sampled, counts

@@ -1,4 +1,4 @@
-"""A world's tokenizer: its literals are the tokens, so a step end is one token and text survives the round trip."""
+"""A world's tokenizer. Its tokens are the world's literals: a step ends with one token, and decoding restores text."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CHAT_TEMPLATE = (
 
 
 def literal_pattern(literals: Sequence[str]) -> str:
-    """The regular expression that cuts text into literals, the longest match first."""
+    """The regular expression that splits text into literals, longest match first."""
     return "|".join(re.escape(literal) for literal in sorted(literals, key=len, reverse=True))
 
 
 def build_tokenizer(literals: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A stock fast tokenizer whose vocabulary is five special tokens and the literals, longest match first."""
+    """A stock fast tokenizer with five special tokens and the literals as vocabulary; the longest match comes first."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

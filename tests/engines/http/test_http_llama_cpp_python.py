@@ -1,7 +1,7 @@
-"""The bundled policy behind the server of llama-cpp-python, beside the same policy in this process.
+"""The bundled policy behind the server of llama-cpp-python, compared with the same policy in this process.
 
 Set ROLLWISE_LLAMA_CPP_PYTHON to the python of an environment that has `llama-cpp-python[server]` (docs/servers.md says
-how it is built), or to the URL of a server that already holds the bundled policy of the numbers game:
+how to build it), or to the URL of a running server that holds the bundled policy of the numbers game:
 
     rollwise world export countdown --out countdown.gguf
     python -m llama_cpp.server --model countdown.gguf --n_ctx 512 --n_threads 1 --port 8153
@@ -26,7 +26,7 @@ from rollwise.cli import build_app
 from rollwise.core import Failure, Path, Sampling, Step, Stop
 from rollwise.engines.http import templates
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
+from rollwise.engines.http.probing import probe
 from rollwise.engines.http.replies import read_reply
 from rollwise.engines.http.servers import addresses, completion_body
 from rollwise.engines.local.policy import LocalPolicy
@@ -47,7 +47,7 @@ GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=200)
 OPTIONS = "--model {model} --n_ctx 512 --n_threads 1 --host 127.0.0.1 --port {port}"
 COMMAND = [GIVEN, "-m", "llama_cpp.server", *OPTIONS.split()]
 QUIET = replace(GREEDY, certainty=False)
-"""A sampling whose certainty nobody reads: then nothing is asked for by log-probabilities, and replies are streamed."""
+"""A sampling whose certainty no part reads: requests ask for no log-probabilities, and replies are streamed."""
 
 
 @pytest.fixture(scope="module")
@@ -76,30 +76,30 @@ def local() -> Any:
 
 def test_the_probe_knows_it(server: str) -> None:
     found = probe(addresses(server)[0], thorough=True)
-    assert (found.kind, found.stopping, found.stop_key) == ("llama-cpp-python", "shown", None)
+    assert (found.kind, found.stopping, found.stop_key) == ("llama-cpp-python", "logprobs", None)
     assert (found.takes_ids, found.gives_ids, found.template, found.context) == (False, False, "plain", None)
     assert (found.logprobs, found.refused, found.one_at_a_time) == (5, frozenset(), True)
     assert (found.seed, found.n, found.counts, found.cached) == (True, False, True, False)
     known = probe(addresses(server)[0], FOLDER)
-    assert (known.takes_ids, known.by_ids, known.stopping, known.template) == (False, False, "shown", "tokenizer")
+    assert (known.takes_ids, known.by_ids, known.stopping, known.template) == (False, False, "logprobs", "tokenizer")
 
 
-def test_doctor_tells_it(server: str) -> None:
+def test_doctor_names_it(server: str) -> None:
     run = CliRunner().invoke(build_app(), ["doctor", server, "--json"])
     assert run.exit_code == 0, run.output
     assert '"llama-cpp-python"' in run.output
 
 
-def test_prompts_are_the_policys_own_tokens(server: str, local: Any) -> None:
+def test_prompts_have_the_policys_own_tokens(server: str, local: Any) -> None:
     for seed in range(50):
         problem = WORLD.problem(1 + seed % 5, seed)
         text = templates.local_prompt(FOLDER, messages(problem, "system"), quiet=False)
-        told = posted(server, "/extras/tokenize", {"input": templates.unopened(FOLDER, text)})
-        assert told["tokens"] == local.prompt_tokens(problem), problem.question
+        encoded = posted(server, "/extras/tokenize", {"input": templates.without_start_token(FOLDER, text)})
+        assert encoded["tokens"] == local.prompt_tokens(problem), problem.question
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, QUIET], ids=["whole", "streamed"])
-def test_greedy_paths_are_the_models_up_to_the_first_near_tie(
+def test_greedy_paths_equal_the_models_up_to_the_first_near_tie(
     policy: HttpPolicy, local: Any, sampling: Sampling
 ) -> None:
     ended = 0
@@ -111,19 +111,19 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(
         assert_greedy(scores, ids)
         assert all(step.text.endswith("\n\n") for step in path.steps if step.stop is Stop.STEP)
         assert path.text.count("\n\n") == len(path.steps) - path.ended
-        assert sum(step.tokens for step in path.steps) == len(ids)  # the end of the text is no token of its counts
+        assert sum(step.tokens for step in path.steps) == len(ids)  # the server does not count the end of the text
         logprobs, start = torch.log_softmax(scores, -1), 0
         for step in path.steps if sampling.certainty else ():
-            meant = sum(float(logprobs[start + place, ids[start + place]]) for place in range(step.tokens))
+            expected = sum(float(logprobs[start + place, ids[start + place]]) for place in range(step.tokens))
             start += step.tokens
-            assert step.logprob == pytest.approx(meant, abs=0.02)
+            assert step.logprob == pytest.approx(expected, abs=0.02)
             assert step.certainty > 0
         ended += path.ended
     assert ended >= 3
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, QUIET], ids=["whole", "streamed"])
-def test_a_cut_is_told_from_an_end(policy: HttpPolicy, sampling: Sampling) -> None:
+def test_a_cut_is_distinguished_from_an_end(policy: HttpPolicy, sampling: Sampling) -> None:
     path = asyncio.run(walk(policy, WORLD.problem(2, 0), replace(sampling, max_step_tokens=4), most=2))
     assert [(step.stop, step.tokens) for step in path.steps] == [(Stop.LENGTH, 4)] * 2
 
@@ -145,14 +145,14 @@ def test_a_prompt_beyond_the_context_is_refused_once(policy: HttpPolicy, samplin
     assert "tried" not in lost.reason
 
 
-def test_the_ledgers_tokens_are_those_of_the_servers_usage(policy: HttpPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledgers_tokens_equal_the_servers_usage(policy: HttpPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     replies: list[dict[str, Any]] = []
 
-    def noting(server: Any, body: Any, *rest: Any) -> Any:
+    def recording(server: Any, body: Any, *rest: Any) -> Any:
         replies.append(body)
         return read_reply(server, body, *rest)
 
-    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", noting)
+    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", recording)
     solution = rollwise.solve(
         WORLD.problem(2, 0), "rebase", 8, policy=policy, world="countdown", reward="confidence", max_tokens=200
     )
@@ -183,12 +183,12 @@ def test_streamed_and_whole_replies_count_alike(policy: HttpPolicy) -> None:
 def test_a_search_from_the_command_line_repeats(server: str) -> None:
     question = ["--world", "countdown", "--level", "4", "--seed", "1", "--budget", "8", "--strategy", "rebase"]
     command = ["solve", *question, "--policy", server, "--tokenizer", FOLDER, "--json"]
-    told = []
+    results = []
     for _ in range(2):
         run = CliRunner().invoke(build_app(), command)
         assert run.exit_code == 0, run.output
-        told.append(json.loads(run.output))
-    first, second = told
+        results.append(json.loads(run.output))
+    first, second = results
     assert (first["finished"] + first["failed"], first["failed"], first["vote"]) == (8, 0, "verified")
     assert first["right"] == first["covered"]
     assert first["ledger"]["policy"]["generated"] > 0
@@ -196,7 +196,7 @@ def test_a_search_from_the_command_line_repeats(server: str) -> None:
     assert len(first["ballots"]) > 1  # seeds differ from path to path
 
 
-def test_cancelling_reaches_the_server_where_it_streams(
+def test_cancelling_reaches_the_server_if_it_streams(
     server: str, folder: FilePath, local: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if GIVEN.startswith("http"):
@@ -226,12 +226,12 @@ def test_cancelling_reaches_the_server_where_it_streams(
     assert log.read_text().count("Disconnected from client") == before + 1
 
 
-def test_a_server_that_keeps_no_logits_is_streamed_from(folder: FilePath, local: Any) -> None:
+def test_replies_are_streamed_if_the_server_keeps_no_logits(folder: FilePath, local: Any) -> None:
     if GIVEN.startswith("http"):
         pytest.skip("this needs a server of its own: give a python rather than a URL")
     with serving([*COMMAND, "--logits_all", "false"], folder, "/v1/models") as url:
         policy = HttpPolicy(url, tokenizer=FOLDER)
-        assert (policy.server.logprobs, policy.server.stopping) == (None, "cut")
+        assert (policy.server.logprobs, policy.server.stopping) == (None, "streamed")
         assert policy.server.refused == {"logprobs"}
         path = asyncio.run(walk(policy, WORLD.problem(2, 0), GREEDY))
         ids = local.tokenizer.encode(path.text, add_special_tokens=False)

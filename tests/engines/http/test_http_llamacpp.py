@@ -1,7 +1,7 @@
-"""The bundled policy behind a real llama.cpp server, beside the same policy in this process.
+"""The bundled policy behind a real llama.cpp server, compared with the same policy in this process.
 
-Set ROLLWISE_LLAMACPP to the llama-server executable (docs/servers.md says how it is built), or to the URL of a server
-that already holds the bundled policy of the numbers game:
+Set ROLLWISE_LLAMACPP to the llama-server executable (docs/servers.md says how to build it), or to the URL of a running
+server that holds the bundled policy of the numbers game:
 
     rollwise world export countdown --out countdown.gguf
     llama-server -m countdown.gguf -np 16 --kv-unified -c 8192 -t 1 --metrics --port 8152
@@ -25,7 +25,7 @@ import rollwise
 from rollwise.cli import build_app
 from rollwise.core import Failure, Path, Sampling, Stop
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
+from rollwise.engines.http.probing import probe
 from rollwise.engines.http.replies import read_reply
 from rollwise.engines.http.servers import addresses, completion_body
 from rollwise.engines.local.policy import LocalPolicy
@@ -58,31 +58,31 @@ def local() -> Any:
 
 def test_the_probe_knows_llama_cpp(server: str) -> None:
     found = probe(addresses(server)[0], thorough=True)
-    assert (found.kind, found.stopping, found.stop_key) == ("llamacpp", "told", "stop_reason")
+    assert (found.kind, found.stopping, found.stop_key) == ("llamacpp", "field", "stop_reason")
     assert (found.by_ids, found.template, found.thinking) == (True, "apply-template", "none")
     assert (found.logprobs, found.context, found.refused) == (5, 512, frozenset())
     assert (found.seed, found.counts, found.cached, found.prefix_cache) == (True, True, True, True)
     assert found.parameters == 2_409_984
-    assert HttpPolicy(server).remarks == []
+    assert not HttpPolicy(server).remarks
 
 
-def test_doctor_tells_it(server: str) -> None:
+def test_doctor_names_it(server: str) -> None:
     run = CliRunner().invoke(build_app(), ["doctor", server, "--json"])
     assert run.exit_code == 0, run.output
     assert '"llamacpp"' in run.output
 
 
-def test_prompts_are_the_policys_own_tokens(server: str, local: Any) -> None:
+def test_prompts_have_the_policys_own_tokens(server: str, local: Any) -> None:
     for seed in range(200):
         problem = WORLD.problem(1 + seed % 5, seed)
         chat = posted(server, "/apply-template", {"messages": [{"role": "user", "content": problem.question}]})
-        told = posted(server, "/tokenize", {"content": chat["prompt"], "add_special": True, "parse_special": True})
-        assert told["tokens"] == local.prompt_tokens(problem), problem.question
+        encoded = posted(server, "/tokenize", {"content": chat["prompt"], "add_special": True, "parse_special": True})
+        assert encoded["tokens"] == local.prompt_tokens(problem), problem.question
     for text in ("12 − 3 = 9, left: 9 100\n\nAnswer: \\boxed{(1 + 2) × 999}.", "What is 2 + 2?", "Ann × Use 7, "):
         assert posted(server, "/tokenize", {"content": text})["tokens"] == local.tokenizer.encode(text)
 
 
-def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str, local: Any) -> None:
+def test_greedy_paths_equal_the_models_up_to_the_first_near_tie(server: str, local: Any) -> None:
     policy, ended = HttpPolicy(server), 0
     for seed in range(8):
         problem = WORLD.problem(2 + seed % 4, seed)
@@ -96,15 +96,15 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str, local
         logprobs = torch.log_softmax(scores, -1)
         start = 0
         for step in path.steps:
-            meant = sum(float(logprobs[start + place, token]) for place, token in enumerate(step.ids))
+            expected = sum(float(logprobs[start + place, token]) for place, token in enumerate(step.ids))
             start += len(step.ids)
-            meant += float(logprobs[start, local.tokenizer.eos_token_id]) if step.stop is Stop.END else 0.0
-            assert step.logprob == pytest.approx(meant, abs=0.02)
+            expected += float(logprobs[start, local.tokenizer.eos_token_id]) if step.stop is Stop.END else 0.0
+            assert step.logprob == pytest.approx(expected, abs=0.02)
         ended += path.ended
     assert ended >= 4
 
 
-def test_a_cut_is_told_from_an_end(server: str) -> None:
+def test_a_cut_is_distinguished_from_an_end(server: str) -> None:
     path = asyncio.run(
         walk(HttpPolicy(server), WORLD.problem(2, 0), Sampling(temperature=0, max_step_tokens=4), most=2)
     )
@@ -114,8 +114,8 @@ def test_a_cut_is_told_from_an_end(server: str) -> None:
 def test_a_full_context_is_a_cut(server: str, local: Any) -> None:
     policy = HttpPolicy(server)
     prompt = (local.prompt_tokens(WORLD.problem(5, 0)) * 40)[:508]
-    asked = completion_body(policy.server, prompt, Sampling(temperature=0), 64, 1) | {"ignore_eos": True}
-    reply = posted(server, "/completion", asked)
+    body = completion_body(policy.server, prompt, Sampling(temperature=0), 64, 1) | {"ignore_eos": True}
+    reply = posted(server, "/completion", body)
     assert reply["truncated"] is True
     step = read_reply(policy.server, reply, policy.rule, 64, 5).step
     assert step.stop is Stop.LENGTH
@@ -123,29 +123,29 @@ def test_a_full_context_is_a_cut(server: str, local: Any) -> None:
 
 
 def test_it_samples_from_the_nucleus_of_the_heated_distribution(server: str, local: Any) -> None:
-    """Temperature first, then top_p, as every other server and the policy in this process do."""
+    """The temperature applies before top_p, as with every other server and the policy in this process."""
     policy, heat = HttpPolicy(server), Sampling(temperature=2.5, top_p=0.8)
     prompt = local.prompt_tokens(WORLD.problem(5, 1))
-    asked = completion_body(policy.server, prompt, heat, 1, 7) | {"post_sampling_probs": True, "n_probs": 1021}
-    (place,) = posted(server, "/completion", asked)["completion_probabilities"]
-    found = {one["id"]: one["prob"] for one in place["top_probs"]}
+    body = completion_body(policy.server, prompt, heat, 1, 7) | {"post_sampling_probs": True, "n_probs": 1021}
+    (place,) = posted(server, "/completion", body)["completion_probabilities"]
+    found = {top["id"]: top["prob"] for top in place["top_probs"]}
     chances, order = torch.softmax(logits(local, prompt, [])[0] / heat.temperature, -1).sort(descending=True)
     kept = int((chances.cumsum(0) < heat.top_p).sum()) + 1
     assert kept > 3
     assert set(found) == set(order[:kept].tolist())
-    meant = chances[:kept] / chances[:kept].sum()
-    for token, chance in zip(order[:kept].tolist(), meant.tolist(), strict=True):
+    expected = chances[:kept] / chances[:kept].sum()
+    for token, chance in zip(order[:kept].tolist(), expected.tolist(), strict=True):
         assert found[token] == pytest.approx(chance, abs=2e-3)
 
 
-def test_the_ledgers_tokens_are_those_of_the_servers_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledgers_tokens_equal_the_servers_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     replies: list[dict[str, Any]] = []
 
-    def noting(server: Any, body: Any, *rest: Any) -> Any:
+    def recording(server: Any, body: Any, *rest: Any) -> Any:
         replies.append(body)
         return read_reply(server, body, *rest)
 
-    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", noting)
+    monkeypatch.setattr("rollwise.engines.http.policy.read_reply", recording)
     before = counters(server)
     policy = HttpPolicy(server)
     probed = counters(server)
@@ -165,7 +165,7 @@ def test_the_ledgers_tokens_are_those_of_the_servers_usage(server: str, monkeypa
 
 
 def counters(server: str) -> dict[str, float]:
-    """What the server itself counts, from its /metrics."""
+    """The server's own counts, from its /metrics."""
     text = CLIENT.get(f"{server}/metrics").text
     return {name: float(value) for name, value in re.findall(r"^llamacpp:(\w+) (\S+)$", text, re.MULTILINE)}
 
@@ -174,10 +174,10 @@ def test_a_search_from_the_command_line(server: str) -> None:
     question = ["--world", "countdown", "--level", "2", "--seed", "1", "--budget", "8", "--strategy", "rebase"]
     run = CliRunner().invoke(build_app(), ["solve", *question, "--policy", server, "--json"])
     assert run.exit_code == 0, run.output
-    told = json.loads(run.output)
-    assert (told["finished"] + told["failed"], told["failed"], told["vote"]) == (8, 0, "verified")
-    assert told["right"] == told["covered"]  # such a vote takes the right answer where there is one
-    assert told["ledger"]["policy"]["generated"] > 0
+    result = json.loads(run.output)
+    assert (result["finished"] + result["failed"], result["failed"], result["vote"]) == (8, 0, "verified")
+    assert result["right"] == result["covered"]  # this vote takes a right answer if there is one
+    assert result["ledger"]["policy"]["generated"] > 0
 
 
 def test_cancelling_reaches_the_server(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""The bundled policy behind a real vLLM, beside the same policy in this process.
+"""The bundled policy behind a real vLLM, compared with the same policy in this process.
 
-Set ROLLWISE_VLLM to the vllm executable of an environment of its own, or to the URL of a server that already holds the
+Set ROLLWISE_VLLM to the vllm executable of a separate environment, or to the URL of a running server that holds the
 bundled policy of the numbers game:
 
     VLLM_CPU_KVCACHE_SPACE=2 vllm serve src/rollwise/worlds/models/countdown/policy \
@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Sampling
 from rollwise.engines.http.client import Fleet
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
+from rollwise.engines.http.probing import probe
 from rollwise.engines.http.servers import addresses
 from rollwise.engines.local.policy import LocalPolicy
 from rollwise.names import bundled
@@ -52,7 +52,7 @@ def test_the_probe_knows_vllm(server: str) -> None:
     assert found.seed is not False
 
 
-def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str) -> None:
+def test_greedy_paths_equal_the_models_up_to_the_first_near_tie(server: str) -> None:
     policy = HttpPolicy(server)
     local: Any = LocalPolicy.load(bundled("countdown", "policy"), WORLD.separator, "float32")
     for seed in range(4):
@@ -69,27 +69,27 @@ def test_greedy_paths_are_the_models_up_to_the_first_near_tie(server: str) -> No
             assert token == int(logits[place].argmax()), (seed, place)
         else:
             assert path.ended
-            assert int(logits[len(ids)].argmax()) in local.ends
+            assert int(logits[len(ids)].argmax()) in local.end_tokens
         assert path.text == local.tokenizer.decode(ids)
         logprobs = torch.log_softmax(logits, -1)
-        told = sum(step.logprob for step in path.steps)
+        reported = sum(step.logprob for step in path.steps)
         end = float(logprobs[len(ids)].max()) if path.ended else 0.0
-        meant = sum(float(logprobs[place, token]) for place, token in enumerate(ids)) + end
-        assert told == pytest.approx(meant, abs=0.02)
+        expected = sum(float(logprobs[place, token]) for place, token in enumerate(ids)) + end
+        assert reported == pytest.approx(expected, abs=0.02)
 
 
-def test_the_ledgers_tokens_are_those_of_vllms_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledgers_tokens_equal_the_servers_usage(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     usages: list[dict[str, Any]] = []
 
     post = Fleet.post
 
-    async def noting(fleet: Fleet, endpoint: Any, path: str, *rest: Any) -> Any:
+    async def recording(fleet: Fleet, endpoint: Any, path: str, *rest: Any) -> Any:
         reply = await post(fleet, endpoint, path, *rest)
         if path == "/v1/completions":
             usages.append(reply["usage"])
         return reply
 
-    monkeypatch.setattr(Fleet, "post", noting)
+    monkeypatch.setattr(Fleet, "post", recording)
     solution = rollwise.solve(
         WORLD.problem(2, 0),
         "rebase",

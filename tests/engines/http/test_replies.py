@@ -1,4 +1,4 @@
-"""What servers reply, read without one: literal replies of every kind, stop by stop, and what goes wrong with them."""
+"""Reading replies, without a server: literal replies of every kind, every way to stop, and broken replies."""
 
 import json
 import math
@@ -12,26 +12,25 @@ from hypothesis import strategies as st
 from rollwise.core import Sampling, Step, Stop
 from rollwise.engines.http.replies import (
     BrokenReplyError,
-    NativeStream,
-    Stream,
     as_choice,
     certainty,
     ending,
     read_reply,
 )
 from rollwise.engines.http.servers import Server, addresses, completion_body, is_url, weaknesses
+from rollwise.engines.http.streams import NativeStream, Stream
 from rollwise.engines.http.templates import opens_thought, read_ids, read_prompt
 from rollwise.engines.prompts import SENTENCE_ENDS, messages, step_rule
 from rollwise.errors import InputError
 from rollwise.rewards.confidence import confidence
 
 BLANK = ("\n\n",)
-VLLM = Server("http://a", "vllm", "m", takes_ids=True, gives_ids=True, stopping="told", stop_key="stop_reason")
-SGLANG = Server("http://a", "sglang", "m", stopping="told", stop_key="matched_stop")
-LLAMA = Server("http://a", "llamacpp", "m", stopping="told", stop_key="stop_reason")
+VLLM = Server("http://a", "vllm", "m", takes_ids=True, gives_ids=True, stopping="field", stop_key="stop_reason")
+SGLANG = Server("http://a", "sglang", "m", stopping="field", stop_key="matched_stop")
+LLAMA = Server("http://a", "llamacpp", "m", stopping="field", stop_key="stop_reason")
 PYTHON = Server("http://a", "llama-cpp-python", "m")
-SHOWN = Server("http://a", "llama-cpp-python", "m", stopping="shown")
-TRANSFORMERS = Server("http://a", "transformers", "m", stopping="kept")
+SHOWN = Server("http://a", "llama-cpp-python", "m", stopping="logprobs")
+TRANSFORMERS = Server("http://a", "transformers", "m", stopping="text")
 
 
 def choice(text: str, finish_reason: str | None, **fields: Any) -> dict[str, Any]:
@@ -63,11 +62,11 @@ ENDINGS = [
     (LLAMA, native("a = 1", "word", stopping_word="\n\n"), Stop.STEP, "a = 1\n\n"),
     (LLAMA, native("done", "eos"), Stop.END, "done"),
     (LLAMA, native("a = ", "limit"), Stop.LENGTH, "a = "),
-    # transformers serve: the text keeps its stop string, no field tells
+    # transformers serve: the text keeps its stop string, and no field names it
     (TRANSFORMERS, choice("a = 1\n\n", "stop"), Stop.STEP, "a = 1\n\n"),
     (TRANSFORMERS, choice("done", "stop"), Stop.END, "done"),
     (TRANSFORMERS, choice("a = ", "length"), Stop.LENGTH, "a = "),
-    # llama-cpp-python: the text leaves the stop string out, its tokens do not; they lack characters that several make
+    # llama-cpp-python: the tokens contain the stop string, the text does not; they lack characters of several tokens
     (SHOWN, shown("a = 1", "stop", "a", " = 1", "\n\n"), Stop.STEP, "a = 1\n\n"),
     (SHOWN, shown("a = 1", "stop", "a", " = 1", "\n\nb"), Stop.STEP, "a = 1\n\nb"),
     (SHOWN, shown("a 🙂", "stop", "a ", "", "", "\n\n"), Stop.STEP, "a 🙂\n\n"),
@@ -101,12 +100,12 @@ def test_a_reply_without_a_choice_is_broken(body: Any) -> None:
         as_choice(native("a", "eos", truncated=True), True)
 
 
-def test_a_full_context_is_a_cut_of_llama_cpps() -> None:
+def test_a_full_context_of_llama_cpp_is_a_cut() -> None:
     step = read_reply(LLAMA, native("a = ", "limit", truncated=True), step_rule("separator"), 64, 5).step
     assert (step.text, step.stop) == ("a = ", Stop.LENGTH)
 
 
-def test_tokens_are_those_that_the_server_counts_else_its_ids_else_its_logprobs() -> None:
+def test_tokens_are_counted_by_the_usage_else_the_ids_else_the_logprobs() -> None:
     ids, logprobs = [5, 6, 7], {"token_logprobs": [-1.0, -0.5], "tokens": ["a", " b"]}
     full = choice("a b", "length", token_ids=ids, logprobs=logprobs)
     rule = step_rule("separator")
@@ -123,7 +122,7 @@ def test_tokens_are_those_that_the_server_counts_else_its_ids_else_its_logprobs(
     assert not bare.counted
 
 
-def test_of_an_ended_text_the_last_id_goes_only_where_it_is_known_to_be_the_end() -> None:
+def test_the_last_id_of_an_ended_text_is_dropped_only_if_it_is_known_to_be_the_end() -> None:
     shown = {"token_logprobs": [-1.0, -0.5], "tokens": ["do", "ne"]}
     ended = {"token_logprobs": [-1.0, -0.5, 0.0], "tokens": ["do", "ne", "<end>"]}
     rule = step_rule("separator")
@@ -133,21 +132,21 @@ def test_of_an_ended_text_the_last_id_goes_only_where_it_is_known_to_be_the_end(
     assert unknown.step.ids == ()
 
 
-def test_a_token_that_goes_on_after_the_stop_string_stays_whole() -> None:
+def test_a_token_that_continues_after_the_stop_string_stays_whole() -> None:
     logprobs = {"token_logprobs": [-1.0, -0.5], "tokens": ["a = 1", "\n\n\n"]}
     reply = choice("a = 1\n\n", "stop", stop_reason="\n\n", token_ids=[5, 6], logprobs=logprobs)
     step = read_reply(VLLM, reply, step_rule("separator"), 9, 5).step
     assert (step.text, step.ids, step.stop) == ("a = 1\n\n\n", (5, 6), Stop.STEP)
 
 
-def test_under_a_rule_of_lengths_a_full_step_is_a_step_and_a_shorter_cut_is_a_cut() -> None:
+def test_with_a_rule_of_lengths_only_a_step_of_full_length_is_complete() -> None:
     reply = choice("a b c d", "length", stop_reason=None)
     assert read_reply(VLLM, reply, step_rule("tokens(4)"), 4, 5).step.stop is Stop.STEP
     assert read_reply(VLLM, reply, step_rule("tokens(4)"), 3, 5).step.stop is Stop.LENGTH
 
 
-def test_llama_cpp_tells_what_its_cache_saved() -> None:
-    told = {"tokens": [5, 6], "tokens_predicted": 2, "tokens_evaluated": 40, "timings": {"cache_n": 30}}
+def test_llama_cpp_counts_the_tokens_from_its_cache() -> None:
+    counts = {"tokens": [5, 6], "tokens_predicted": 2, "tokens_evaluated": 40, "timings": {"cache_n": 30}}
     probabilities = [
         {
             "id": 5,
@@ -156,7 +155,7 @@ def test_llama_cpp_tells_what_its_cache_saved() -> None:
             "top_logprobs": [{"id": 5, "logprob": -0.5}, {"id": 9, "logprob": -1.5}],
         }
     ] * 2
-    reply = native("a = 1", "word", stopping_word="\n\n", completion_probabilities=probabilities, **told)
+    reply = native("a = 1", "word", stopping_word="\n\n", completion_probabilities=probabilities, **counts)
     read = read_reply(LLAMA, reply, step_rule("separator"), 9, 5)
     assert (read.prefilled, read.cached, read.step.tokens, read.step.ids) == (10, 30, 2, (5, 6))
     assert read.step.logprob == pytest.approx(-1.0)
@@ -169,16 +168,16 @@ def test_certainty_over_the_whole_vocabulary_is_the_divergence_from_uniform(logi
     p /= p.sum()
     uniform = 1 / len(p)
     divergence = float(np.sum(uniform * np.log(uniform / p)))
-    told = {str(index): float(np.log(one)) for index, one in enumerate(p)}
-    assert certainty([told], 100) == pytest.approx(divergence, abs=1e-9)
-    assert certainty([told, None, {"only": -0.1}], 100) == pytest.approx(divergence, abs=1e-9)
-    most = certainty([told], 3)
+    logprobs = {str(index): float(np.log(probability)) for index, probability in enumerate(p)}
+    assert certainty([logprobs], 100) == pytest.approx(divergence, abs=1e-9)
+    assert certainty([logprobs, None, {"only": -0.1}], 100) == pytest.approx(divergence, abs=1e-9)
+    most = certainty([logprobs], 3)
     assert most >= 0
     step = Step("a", 1, Stop.STEP, certainty=most)
     assert confidence(step) == pytest.approx(most / (1 + most))
 
 
-def test_confidence_falls_back_on_the_mean_log_probability_and_then_asks_for_a_reward() -> None:
+def test_confidence_falls_back_on_the_mean_log_probability_and_then_requires_a_reward() -> None:
     assert confidence(Step("a", 4, Stop.STEP, -2.0)) == pytest.approx(math.exp(-0.5))
     assert certainty([{"a": -0.1}, None, {}], 5) != certainty([{"a": -0.1}, None, {}], 5)
     assert certainty([{"a": -9999.0, "b": float("-inf"), "c": -0.1}], 5) == pytest.approx(200.1 / 3 - math.log(3))
@@ -196,7 +195,7 @@ def streamed(pieces: list[str], last: str | None, rule: str = "separator") -> tu
     return stream, len(events)
 
 
-def test_a_stream_is_cut_at_the_step_and_tells_it_from_the_end() -> None:
+def test_a_stream_is_cut_at_the_end_of_a_step_and_distinguishes_it_from_the_end_of_the_text() -> None:
     stream, read = streamed(["a = 1", "\n", "\n", "b", "c"], "stop")
     assert read == 3
     step = read_reply(PYTHON, stream.body, step_rule("separator"), 64, 5).step
@@ -225,7 +224,7 @@ def natively(*tokens: tuple[int, str, str], stop_type: str, word: str = "", pred
     return stream
 
 
-def test_a_stream_of_llama_cpps_tells_the_tokens_of_the_stop_string_too() -> None:
+def test_a_stream_of_llama_cpp_contains_the_tokens_of_the_stop_string() -> None:
     rule = step_rule("separator")
     stream = natively((5, "a = 1", "a = 1"), (6, "", "\n\n"), stop_type="word", word="\n\n")
     read = read_reply(LLAMA, stream.body, rule, 64, 5)
@@ -239,13 +238,13 @@ def test_a_stream_of_llama_cpps_tells_the_tokens_of_the_stop_string_too() -> Non
     assert (ended.text, ended.stop, ended.ids, ended.tokens) == ("done", Stop.END, (5,), 2)
 
 
-def test_a_stream_of_llama_cpps_that_leaves_tokens_out_gives_no_ids() -> None:
+def test_a_stream_of_llama_cpp_without_all_tokens_gives_no_ids() -> None:
     stream = natively((7, "√", "√"), (8, "2", "2"), stop_type="limit", predicted=3)  # two tokens make the root
     step = read_reply(LLAMA, stream.body, step_rule("separator"), 3, 5).step
     assert (step.text, step.ids, step.tokens, step.stop) == ("√2", (), 3, Stop.LENGTH)
 
 
-def test_a_stream_of_llama_cpps_that_breaks_off_is_no_reply() -> None:
+def test_a_stream_of_llama_cpp_that_breaks_off_is_no_reply() -> None:
     stream = NativeStream()
     assert not stream.feed({"content": "a", "tokens": [5], "stop": False})
     with pytest.raises(BrokenReplyError, match="before the completion did"):
@@ -255,7 +254,7 @@ def test_a_stream_of_llama_cpps_that_breaks_off_is_no_reply() -> None:
             stream.feed(event)
 
 
-def test_every_sampling_parameter_is_sent_in_the_words_of_the_kind() -> None:
+def test_every_sampling_parameter_is_sent_under_the_names_of_the_kind() -> None:
     sampling = Sampling(temperature=0.7, top_p=0.9)
     vllm = completion_body(VLLM, [1, 2], sampling, 64, 11, BLANK)
     assert vllm["prompt"] == [1, 2]
@@ -277,18 +276,18 @@ def test_every_sampling_parameter_is_sent_in_the_words_of_the_kind() -> None:
     strict = {"model", "prompt", "temperature", "top_p", "seed", "max_tokens", "logprobs", "stop"}
     transformers = completion_body(TRANSFORMERS, "a", sampling, 64, 1, BLANK)
     assert set(transformers) - strict <= {"presence_penalty", "frequency_penalty", "generation_config"}
-    told = json.loads(transformers["generation_config"])
-    assert (told["do_sample"], told["top_k"], told["min_p"], told["typical_p"]) == (True, 0, 0.0, 1.0)
+    config = json.loads(transformers["generation_config"])
+    assert (config["do_sample"], config["top_k"], config["min_p"], config["typical_p"]) == (True, 0, 0.0, 1.0)
     greedy = completion_body(TRANSFORMERS, "a", Sampling(temperature=0), 64, 1)["generation_config"]
     assert json.loads(greedy)["do_sample"] is False
-    refusing = Server("http://a", "vllm", "m", stopping="told", refused=frozenset({"top_k", "logprobs"}))
+    refusing = Server("http://a", "vllm", "m", stopping="field", refused=frozenset({"top_k", "logprobs"}))
     assert not {"top_k", "logprobs"} & set(completion_body(refusing, "a", sampling, 64, 1, BLANK))
 
 
 def test_addresses() -> None:
-    one, two = addresses("http://a:8000/v1/, https://b/llm/v1#big")
-    assert (one.url, one.model) == ("http://a:8000", None)
-    assert (two.url, two.model) == ("https://b/llm", "big")
+    first, second = addresses("http://a:8000/v1/, https://b/llm/v1#big")
+    assert (first.url, first.model) == ("http://a:8000", None)
+    assert (second.url, second.model) == ("https://b/llm", "big")
     assert is_url("https://b")
     assert not any(map(is_url, ("trained", None, 3, "ftp://a")))
     for wrong in ("a:8000", "http://", "http://a,b", "http://a,http://a/v1"):
@@ -312,17 +311,17 @@ def test_step_rules() -> None:
             step_rule(wrong)
 
 
-def test_the_instruction_stands_where_it_is_put() -> None:
+def test_the_instruction_goes_to_the_given_place() -> None:
     from rollwise.core import Problem
 
-    plain, told = Problem("a", "1 + 1?"), Problem("a", "1 + 1?", instruction="Box it.")
+    plain, instructed = Problem("a", "1 + 1?"), Problem("a", "1 + 1?", instruction="Box it.")
     user = {"role": "user", "content": "1 + 1?"}
     assert messages(plain) == [user]
-    assert messages(told) == [{"role": "system", "content": "Box it."}, user]
-    assert messages(told, "user") == [{"role": "user", "content": "Box it.\n\n1 + 1?"}]
-    assert messages(told, "none") == [user]
+    assert messages(instructed) == [{"role": "system", "content": "Box it."}, user]
+    assert messages(instructed, "user") == [{"role": "user", "content": "Box it.\n\n1 + 1?"}]
+    assert messages(instructed, "none") == [user]
     with pytest.raises(InputError, match="system, user, none"):
-        messages(told, "above")
+        messages(instructed, "above")
 
 
 @pytest.mark.parametrize(
@@ -352,14 +351,14 @@ def test_prompts_in_replies() -> None:
         read_ids(["a"])
 
 
-def test_a_server_that_can_do_everything_has_no_weakness_and_each_lack_is_said() -> None:
+def test_a_complete_server_has_no_weakness_and_each_missing_feature_is_reported() -> None:
     full = Server(
         "http://a",
         "vllm",
         "m",
         takes_ids=True,
         gives_ids=True,
-        stopping="told",
+        stopping="field",
         stop_key="stop_reason",
         logprobs=5,
         counts=True,
@@ -368,7 +367,7 @@ def test_a_server_that_can_do_everything_has_no_weakness_and_each_lack_is_said()
     )
     rule = step_rule("separator")
     assert weaknesses(full, rule) == []
-    told = " ".join(weaknesses(Server("http://a", "openai", "m"), rule))
+    notes = " ".join(weaknesses(Server("http://a", "openai", "m"), rule))
     for lack in ("chat template", "as text", "streamed", "no prompt tokens", "log-probabilities"):
-        assert lack in told
+        assert lack in notes
     assert json.dumps(weaknesses(full, rule)) == "[]"

@@ -1,4 +1,4 @@
-"""Policies of other architectures in this process: greedy steps are transformers' own greedy text, forks are exact."""
+"""Policies of other architectures in this process: greedy steps give transformers' own greedy text; forks are exact."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def policy(request: pytest.FixtureRequest) -> LocalPolicy:
 
 
 def generated(policy: LocalPolicy, count: int) -> list[int]:
-    """What transformers' generate goes on with, greedily, the end-of-text token with it."""
+    """The tokens that transformers' `generate` adds greedily, including the end-of-text token."""
     prompt = torch.tensor([policy.prompt_tokens(PROBLEM)])
     with torch.no_grad():
-        found = policy.model.generate(
+        whole = policy.model.generate(
             prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=count
         )
-    return [int(token) for token in found[0, prompt.shape[1] :]]
+    return [int(token) for token in whole[0, prompt.shape[1] :]]
 
 
 async def test_greedy_steps_are_the_text_that_generate_gives(policy: LocalPolicy) -> None:
@@ -61,8 +61,8 @@ async def test_greedy_steps_are_the_text_that_generate_gives(policy: LocalPolicy
     await session.close()
 
 
-async def test_forks_are_what_reading_everything_anew_gives(policy: LocalPolicy) -> None:
-    """The hidden state after each grown path, forked twice, against one forward over its whole text."""
+async def test_forked_caches_equal_a_forward_pass_over_the_whole_text(policy: LocalPolicy) -> None:
+    """The hidden state after each grown path, forked twice, equals that of one forward pass over its whole text."""
     session = policy.open(PROBLEM, Sampling(1.0, max_step_tokens=5, max_tokens=20, seed=1))
     paths = [Path((index,)) for index in range(3)]
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Rows and kept prefixes: what a row still holds is not copied, rows grow and shrink, steps leave room for others."""
+"""Rows and kept prefixes: a row copies only missing tokens, rows grow and shrink, finished paths free their rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def model() -> Any:
 
 
 def last_hidden(model: Any, tokens: Sequence[int]) -> Any:
-    """The backbone's last hidden state by one forward over everything."""
+    """The backbone's last hidden state after one forward pass over everything."""
     with torch.no_grad():
         return model.model(input_ids=torch.tensor([list(tokens)])).last_hidden_state[0, -1]
 
@@ -43,7 +43,7 @@ def tokens_of(generator: np.random.Generator, count: int) -> list[int]:
     return [int(token) for token in generator.integers(5, len(TOKENIZER), size=count)]
 
 
-def test_rows_grow_and_shrink_and_compute_the_same(model: Any) -> None:
+def test_rows_that_grow_and_shrink_compute_the_same(model: Any) -> None:
     generator, arena = np.random.default_rng(0), Arena(model.model, rows=3, length=16)
     texts = [tokens_of(generator, count) for count in (200, 3, 40)]
     lengths, nodes = [], []
@@ -61,9 +61,7 @@ def test_rows_grow_and_shrink_and_compute_the_same(model: Any) -> None:
 
 
 @pytest.mark.parametrize("longer", [True, False], ids=["rows grow", "rows shrink"])
-def test_rows_that_break_down_while_they_move_hold_nothing(
-    model: Any, monkeypatch: pytest.MonkeyPatch, longer: bool
-) -> None:
+def test_an_error_while_rows_move_leaves_them_empty(model: Any, monkeypatch: pytest.MonkeyPatch, longer: bool) -> None:
     generator, arena = np.random.default_rng(2), Arena(model.model, rows=3, length=16)
     clone, moved = torch.Tensor.clone, iter(range(100))
 
@@ -104,7 +102,7 @@ def test_a_row_copies_only_what_it_does_not_hold(model: Any) -> None:
         assert not arena.states[:, :, 3, :, :11].any()
 
 
-async def test_a_row_that_is_left_goes_to_a_waiting_path_and_nothing_is_read_twice(
+async def test_a_waiting_path_takes_a_free_row_and_nothing_is_read_twice(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed: list[tuple[int, int]] = []
@@ -167,7 +165,7 @@ def test_attention_of_one_token_is_the_scaled_dot_product(model: Any, heads: int
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
-async def test_what_waits_is_worked_on_together() -> None:
+async def test_waiting_requests_share_a_batch() -> None:
     gate, batches = threading.Event(), list[list[int]]()
 
     def work(requests: Sequence[int]) -> list[int]:

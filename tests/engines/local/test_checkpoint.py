@@ -1,4 +1,4 @@
-"""What lies in a folder is loaded as what it is, or refused: a head is never made up."""
+"""A folder's model is loaded as its own kind or refused: rollwise never invents a head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLICY, REWARD = "AutoModelForCausalLM", "AutoModelForTokenClassification"
 
 
 def saved(folder: Path, kind: str, **options: Any) -> Path:
-    """The folder, with a tiny random model of that class."""
+    """Save a tiny random model of a class in a folder; return the folder."""
     return tiny.saved(folder, kind, TOKENIZER, **options)
 
 

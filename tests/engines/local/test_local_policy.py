@@ -1,4 +1,4 @@
-"""The local engine on tiny random models in float64, against plain transformers and independent arithmetic."""
+"""The local engine on tiny random models in float64, compared with transformers and with independent arithmetic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import transformers
 from scipy import stats
+from tiny import tiny_model
 
 from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.engines.local.policy import LocalPolicy, LocalSession
@@ -30,34 +30,26 @@ PATIENCE = 30.0
 
 
 NUMBERS = [literal for literal in WORLD.literals if literal.isdigit()]
-SHORT_NUMBERS = [TOKENIZER.convert_tokens_to_ids(one) for one in NUMBERS if len(one) < max(map(len, NUMBERS))]
+SHORT_NUMBERS = [TOKENIZER.convert_tokens_to_ids(text) for text in NUMBERS if len(text) < max(map(len, NUMBERS))]
 
 
-def tiny_model(
+def stopping_model(
     kind: str = "Llama", separator: float = 6.5, end: float = 5.0, merging: float = -99.0, **config: Any
 ) -> Any:
-    """A random decoder with grouped key-value heads; biases on its head make steps and texts end now and then.
+    """A random decoder with grouped key-value heads. Biases on its head make steps and texts end now and then.
 
-    `merging` is the bias of tokens that the tokenizer would merge with a neighbour: 1 and 2 are read again as 12.
+    `merging` is the bias of tokens that the tokenizer would merge with a neighbour: it encodes the text of 1 and 2 as
+    12.
     """
-    torch.manual_seed(0)
     options: dict[str, Any] = {
-        "vocab_size": len(TOKENIZER),
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
         "head_dim": 8,
         "max_position_embeddings": 256,
         "initializer_range": 0.4,
         "tie_word_embeddings": False,
         "bos_token_id": None,
-        "eos_token_id": END,
-        "pad_token_id": TOKENIZER.pad_token_id,
     } | config
-    model = getattr(transformers, f"{kind}ForCausalLM")(getattr(transformers, f"{kind}Config")(**options))
-    head = torch.nn.Linear(options["hidden_size"], options["vocab_size"])
+    model = tiny_model(f"{kind}ForCausalLM", TOKENIZER, **options)
+    head = torch.nn.Linear(model.config.hidden_size, model.config.vocab_size)
     with torch.no_grad():
         head.weight.copy_(model.lm_head.weight)
         head.bias.zero_()
@@ -68,7 +60,7 @@ def tiny_model(
 
 
 def tiny_policy(kind: str = "Llama", rows: int = 8, **model: Any) -> LocalPolicy:
-    return LocalPolicy(tiny_model(kind, **model), TOKENIZER, WORLD.separator, rows)
+    return LocalPolicy(stopping_model(kind, **model), TOKENIZER, WORLD.separator, rows)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -87,14 +79,14 @@ def prompt(problem: Problem) -> list[int]:
 
 
 def plain_logits(policy: LocalPolicy, problem: Problem, text: str = "") -> Any:
-    """Next-token logits by one forward over everything."""
+    """Next-token logits after one forward pass over everything."""
     ids = prompt(problem) + TOKENIZER(text, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         return policy.model(input_ids=torch.tensor([ids])).logits[0, -1]
 
 
 async def grow(session: LocalSession, paths: Sequence[Path]) -> list[Path]:
-    """The paths with one more step each; no step may fail."""
+    """Grow each path by a step; no step may fail."""
     steps = await asyncio.wait_for(session.extend(paths), PATIENCE)
     assert all(isinstance(step, Step) for step in steps), steps
     return [path.grown(step) for path, step in zip(paths, steps, strict=True) if isinstance(step, Step)]
@@ -107,7 +99,7 @@ def going(paths: Sequence[Path]) -> list[Path]:
 async def sample(
     policy: LocalPolicy, problem: Problem, sampling: Sampling, count: int = 6, rounds: int = 3, keep: bool = True
 ) -> list[Path]:
-    """So many paths of a question after so many rounds, those that ended included, in the order of their keys."""
+    """`count` paths of a question after `rounds` rounds, including ended paths, in the order of their keys."""
     session = policy.open(problem, sampling)
     active, ended = [Path((index,)) for index in range(count)], []
     for _ in range(rounds):
@@ -124,7 +116,7 @@ def plain(paths: Sequence[Path]) -> list[tuple[tuple[str, int, Stop], ...]]:
 
 
 def assert_same(some: Sequence[Path], others: Sequence[Path]) -> None:
-    """Equal steps; log-probabilities are sums of floats, so equal up to rounding."""
+    """The steps are equal; log-probabilities are sums of floats, so they are equal up to rounding."""
     assert plain(some) == plain(others)
     logprobs = [[step.logprob for path in paths for step in path.steps] for paths in (some, others)]
     assert logprobs[0] == pytest.approx(logprobs[1], abs=1e-9)
@@ -230,7 +222,7 @@ async def test_dropped_caches_are_read_again(policy: LocalPolicy) -> None:
     assert_same(kept, await sample(policy, problem, sampling, rounds=4, keep=False))
 
 
-async def test_tokens_that_the_tokenizer_would_merge_are_read_again_as_they_were() -> None:
+async def test_a_dropped_cache_is_read_from_the_sampled_tokens_not_from_their_text() -> None:
     policy = tiny_policy(merging=4.0)
     problem, sampling = WORLD.problem(4, 2), Sampling(1.0, max_step_tokens=8, seed=4)
     kept = await sample(policy, problem, sampling, rounds=3)
@@ -241,10 +233,10 @@ async def test_tokens_that_the_tokenizer_would_merge_are_read_again_as_they_were
 async def test_the_seed_decides_the_steps(policy: LocalPolicy) -> None:
     problem = WORLD.problem(3, 1)
     samplings = [Sampling(1.0, max_step_tokens=8, seed=seed) for seed in (1, 1, 2)]
-    one, again, other = [await sample(policy, problem, sampling) for sampling in samplings]
-    assert plain(one) == plain(again)
-    assert plain(one) != plain(other)
-    assert len({path.text for path in one}) > 1
+    first, again, other = [await sample(policy, problem, sampling) for sampling in samplings]
+    assert plain(first) == plain(again)
+    assert plain(first) != plain(other)
+    assert len({path.text for path in first}) > 1
 
 
 async def test_sessions_of_one_seed_share_their_first_round(policy: LocalPolicy) -> None:
@@ -263,7 +255,7 @@ async def first_tokens(policy: LocalPolicy, problem: Problem, sampling: Sampling
 
 
 def goodness_of_fit(counts: Counter[int], probabilities: Any) -> float:
-    """The p-value of Pearson's test; tokens expected less than five times are taken together."""
+    """The p-value of Pearson's test; tokens that are expected less than five times form one cell."""
     expected = np.asarray(probabilities) * counts.total()
     observed = np.array([counts[token] for token in range(len(expected))])
     often = expected >= 5
@@ -325,7 +317,7 @@ async def test_every_token_is_counted_once() -> None:
 
 
 async def test_a_long_step_is_cut_and_goes_on() -> None:
-    """150 tokens, more than the engine first makes room for, at once and in thirty cuts."""
+    """150 tokens, more than the engine first has room for, as one step and as thirty cut steps."""
     policy = tiny_policy(separator=-99.0, end=-99.0)
     problem = WORLD.problem(1, 1)
     ids = torch.tensor([prompt(problem)])
@@ -424,7 +416,7 @@ async def test_a_cancelled_call_leaves_the_session_usable(policy: LocalPolicy) -
 
 
 async def test_a_question_that_is_given_up_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up while another's prompt is read, with which its own next step was admitted."""
+    """The question is given up while the decoder, which has just admitted its next step, reads another prompt."""
     policy, sampling = tiny_policy(rows=16, end=-99.0), Sampling(1.0, max_step_tokens=8)
     problems = [WORLD.problem(3, seed) for seed in range(3)]
     expected = [await sample(policy, problem, sampling, rounds=2, count=2) for problem in problems]
@@ -507,7 +499,7 @@ async def test_a_step_that_is_over_when_its_session_closes_is_not_kept(monkeypat
 
 
 async def test_a_padded_vocabulary_does_not_break_the_engine() -> None:
-    """Checkpoints such as Qwen's have more rows of embeddings than the tokenizer has tokens."""
+    """Checkpoints such as Qwen's have more embeddings than the tokenizer has tokens."""
     policy = tiny_policy(vocab_size=len(TOKENIZER) + 400, separator=-99.0, end=-99.0)
     paths = await sample(policy, WORLD.problem(3, 0), Sampling(2.0, max_step_tokens=12), rounds=1)
     assert all(path.steps[0].tokens == 12 for path in paths)
@@ -516,8 +508,8 @@ async def test_a_padded_vocabulary_does_not_break_the_engine() -> None:
 @pytest.mark.parametrize(
     ("kind", "config"), [("Mistral", {"sliding_window": 8}), ("Granite", {"logits_scaling": 4.0}), ("Gemma2", {})]
 )
-async def test_a_model_is_computed_rightly_or_refused(kind: str, config: dict[str, Any]) -> None:
-    """Windows of attention, scaled logits, capped logits: what the engine does not do it may not ignore."""
+async def test_a_model_is_computed_correctly_or_refused(kind: str, config: dict[str, Any]) -> None:
+    """Attention windows, scaled logits, capped logits: the engine refuses a model that needs what it does not do."""
     problem = WORLD.problem(3, 0)
     try:
         policy = tiny_policy(kind, separator=-99.0, end=-99.0, **config)
@@ -531,12 +523,12 @@ async def test_a_model_is_computed_rightly_or_refused(kind: str, config: dict[st
 
 
 def test_a_model_without_an_end_of_text_is_refused() -> None:
-    model = tiny_model()
+    model = stopping_model()
     model.generation_config.eos_token_id = None
     endless: Any = build_tokenizer(WORLD.literals)
     endless.eos_token = None
     with pytest.raises(InputError, match="eos_token_id"):
         LocalPolicy(model, endless, WORLD.separator)
-    assert LocalPolicy(model, TOKENIZER).ends == {END}
+    assert LocalPolicy(model, TOKENIZER).end_tokens == {END}
     model.generation_config.eos_token_id = [END, SEPARATOR]
-    assert LocalPolicy(model, endless).ends == {END, SEPARATOR}
+    assert LocalPolicy(model, endless).end_tokens == {END, SEPARATOR}

@@ -1,4 +1,4 @@
-"""Where sampled tokens stop, against a reader who decodes the whole text after every token."""
+"""Where sampled tokens stop, against decoding the whole text after every token."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollwise.engines.local.stops import ENDS, MAY_CLOSE, StopRule, StopTable, first_stop
+from rollwise.engines.local.stops import ENDS, MAY_COMPLETE, StopRule, StopTable, first_stop
 from rollwise.worlds.tokenizer import END, build_tokenizer
 
 LITERALS = ["a", "b", "ab", "\n", "\n\n", "é", "b\na", " "]
@@ -25,9 +25,9 @@ TOKENS = st.lists(st.integers(0, len(TOKENIZER) - 1), min_size=1, max_size=12)
 
 
 def first_end(rule: StopRule, tokens: list[int]) -> int | None:
-    """How many tokens there are when the row is over, by decoding everything each time."""
+    """How many tokens a row has when it ends, found by decoding everything after each token."""
     for count in range(1, len(tokens) + 1):
-        text = "".join(TOKENIZER.decode([token]) for token in tokens[:count] if token not in rule.without)
+        text = "".join(TOKENIZER.decode([token]) for token in tokens[:count] if token not in rule.textless)
         if tokens[count - 1] in rule.tokens or any(string in text for string in rule.strings):
             return count
     return None
@@ -36,8 +36,8 @@ def first_end(rule: StopRule, tokens: list[int]) -> int | None:
 def found_end(rule: StopRule, tokens: list[int]) -> int | None:
     slot = TABLE.slot(rule, ())
     for count in range(1, len(tokens) + 1):
-        (kind,) = TABLE.kinds(np.array([slot]), np.array([tokens[count - 1]]))
-        if kind == ENDS or (kind == MAY_CLOSE and TABLE.closes(rule, tokens[:count])):
+        (effect,) = TABLE.effects(np.array([slot]), np.array([tokens[count - 1]]))
+        if effect == ENDS or (effect == MAY_COMPLETE and TABLE.completes(rule, tokens[:count])):
             return count
     return None
 
@@ -48,19 +48,19 @@ def test_a_row_ends_with_the_token_that_completes_a_stop(rule: StopRule, tokens:
 
 
 @given(st.lists(RULES, min_size=1, max_size=5), TOKENS)
-def test_rules_do_not_disturb_each_other_when_slots_are_taken_again(rules: list[StopRule], tokens: list[int]) -> None:
+def test_rules_in_busy_slots_survive_when_other_slots_are_reused(rules: list[StopRule], tokens: list[int]) -> None:
     table = StopTable(TOKENIZER, len(TOKENIZER))
     busy = {table.slot(rule, ()): rule for rule in rules}
     for number in range(70):
         table.slot(StopRule((f"a{number}",)), busy)
     for slot, rule in busy.items():
         assert table.slot(rule, busy) == slot
-        kinds = table.kinds(np.full(len(tokens), slot), np.array(tokens))
-        assert [kind == ENDS for kind in kinds] == [token in rule.tokens for token in tokens]
+        effects = table.effects(np.full(len(tokens), slot), np.array(tokens))
+        assert [effect == ENDS for effect in effects] == [token in rule.tokens for token in tokens]
 
 
-def test_a_character_that_tokens_share_between_them_is_seen_once_it_is_whole() -> None:
-    """Byte tokens: no piece of its own holds the character."""
+def test_a_stop_string_is_found_when_several_tokens_share_a_character() -> None:
+    """With byte tokens, no single piece holds the character."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -71,8 +71,10 @@ def test_a_character_that_tokens_share_between_them_is_seen_once_it_is_whole() -
     table, rule = StopTable(tokenizer, len(alphabet)), StopRule(("=→",))
     tokens = tokenizer("a=→b")["input_ids"]
     assert len(tokens) == 6
-    kinds = table.kinds(np.full(len(tokens), table.slot(rule, ())), np.array(tokens))
-    ends = [n for n, kind in enumerate(kinds, start=1) if kind == MAY_CLOSE and table.closes(rule, tokens[:n])]
+    effects = table.effects(np.full(len(tokens), table.slot(rule, ())), np.array(tokens))
+    ends = [
+        n for n, effect in enumerate(effects, start=1) if effect == MAY_COMPLETE and table.completes(rule, tokens[:n])
+    ]
     assert ends[0] == 5
 
 

@@ -1,15 +1,20 @@
-"""Policies and embedders that servers hold: vLLM, SGLang, llama.cpp, `transformers serve`, OpenAI."""
+"""Policies and embedders behind servers: vLLM, SGLang, llama.cpp, `transformers serve`, OpenAI."""
 
-from rollwise.engines.http.asker import Asker
-from rollwise.engines.http.client import Endpoint, Fleet, LostError, Patience
-from rollwise.engines.http.embedder import HttpEmbedder
-from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
-from rollwise.engines.http.replies import BrokenReplyError
-from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
+from typing import TYPE_CHECKING
+
+from rollwise.lazy import exports
+
+if TYPE_CHECKING:
+    from rollwise.engines.http.client import Endpoint, Fleet, Patience
+    from rollwise.engines.http.embedder import HttpEmbedder
+    from rollwise.engines.http.exchange import LostError
+    from rollwise.engines.http.policy import HttpPolicy
+    from rollwise.engines.http.probing import probe
+    from rollwise.engines.http.replies import BrokenReplyError
+    from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
+    from rollwise.engines.http.sync_client import SyncClient
 
 __all__ = [
-    "Asker",
     "BrokenReplyError",
     "Endpoint",
     "Fleet",
@@ -18,8 +23,28 @@ __all__ = [
     "LostError",
     "Patience",
     "Server",
+    "SyncClient",
     "addresses",
     "is_url",
     "probe",
     "weaknesses",
 ]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "Endpoint": "client",
+        "Fleet": "client",
+        "Patience": "client",
+        "HttpEmbedder": "embedder",
+        "LostError": "exchange",
+        "HttpPolicy": "policy",
+        "probe": "probing",
+        "BrokenReplyError": "replies",
+        "Server": "servers",
+        "addresses": "servers",
+        "is_url": "servers",
+        "weaknesses": "servers",
+        "SyncClient": "sync_client",
+    },
+)

@@ -1,62 +1,43 @@
-"""Requests that may fail: what passes is tried again, the rest is told; several servers stand in for each other."""
+"""Requests of a search to one or more servers that hold the same model: retries, failover and connections."""
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import functools
 import itertools
-import json
-import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from rollwise.engines.http.replies import BrokenReplyError, EmptyStreamError, NativeStream, Stream
-from rollwise.engines.http.servers import Address
-from rollwise.errors import EngineError, MissingExtraError
-from rollwise.numerics import keyed_generator
+import httpx
 
-if TYPE_CHECKING:
-    import httpx
+from rollwise.engines.http.event_stream import event_data
+from rollwise.engines.http.exchange import LostError, TransientError, check_status, headers, parsed, redacted
+from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.servers import Address
+from rollwise.engines.http.streams import EmptyStreamError, NativeStream, Stream
+from rollwise.numerics import keyed_generator
 
 Result = TypeVar("Result")
 
-KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
-IDLE = 3.0
-"""Seconds after which an idle connection is not used again: servers on uvicorn close theirs after five, and a request
-that meets the closing is lost.
+_REUSED_WITHIN = 3.0
+"""Seconds within which an idle connection is used again. Servers on uvicorn close idle connections after five seconds,
+and a request that is sent at that moment is lost.
 """
-PASSING = frozenset({408, 425, 429})
-"""Statuses beside those from 500 on that may be gone a moment later."""
-
-
-class LostError(EngineError):
-    """A request that came to nothing for good; `refused` where the server would not have it."""
-
-    def __init__(self, reason: str, refused: bool = False) -> None:
-        super().__init__(reason)
-        self.refused = refused
-
-
-class PassingError(EngineError):
-    """A request that failed and may succeed when tried again, `wait` seconds from now where the server says so."""
-
-    def __init__(self, reason: str, wait: float | None = None, unreachable: bool = False) -> None:
-        super().__init__(reason)
-        self.wait, self.unreachable = wait, unreachable
+_MISSES_BEFORE_REST = 2
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a request is tried: `attempts` times within `deadline` seconds; the wait doubles from `first` seconds
-    up to `longest`. A server that cannot be reached twice in a row is left alone for `rest` seconds where another one
-    stands in.
+    """How often and how long a request is retried.
+
+    A request is tried at most `attempts` times within `deadline` seconds. The wait between two attempts doubles from
+    `first` seconds up to `longest`. Opening a connection may take `connect` seconds. If a server cannot be reached
+    twice in a row, requests go to another server, if there is one, for `rest` seconds.
     """
 
     attempts: int = 8
@@ -67,80 +48,17 @@ class Patience:
     rest: float = 30.0
 
     def wait(self, attempt: int, asked: float | None, *key: object) -> float:
-        """Seconds before the next attempt, between half and all of min(longest, first · 2^attempt), drawn by the key;
-        no less than the server asked for.
+        """Seconds before the next attempt, at least the `asked` seconds that the server asked for.
+
+        The key decides where the wait lies between half and all of min(longest, first · 2^attempt).
         """
         most = min(self.longest, self.first * 2.0**attempt)
         return max(most * (0.5 + 0.5 * float(keyed_generator("wait", attempt, *key).random())), asked or 0.0)
 
 
-def api_key() -> str | None:
-    """The key for servers, from the environment: ROLLWISE_API_KEY, else OPENAI_API_KEY. It is never printed."""
-    return next((os.environ[name].strip() for name in KEYS if os.environ.get(name, "").strip()), None)
-
-
-def headers() -> dict[str, str]:
-    """The request headers, with the key where there is one."""
-    key = api_key()
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def hidden(text: str) -> str:
-    """A text without the keys in it, on one line, for people to read."""
-    for name in KEYS:
-        if key := os.environ.get(name, "").strip():
-            text = text.replace(key, "***")
-    return " ".join(text.split())[:300]
-
-
-def load_httpx() -> Any:
-    """The HTTP client library. Raises MissingExtraError where it is not installed."""
-    try:
-        import httpx
-    except ImportError as error:
-        raise MissingExtraError("a policy over HTTP", "http") from error
-    return httpx
-
-
-def server_says(body: str) -> str:
-    """The message in an error reply, in OpenAI's shape, FastAPI's or neither."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return hidden(body)
-    if isinstance(told, dict):
-        error = told.get("error", told.get("detail", told.get("message", told)))
-        told = error.get("message", error) if isinstance(error, dict) else error
-    return hidden(told if isinstance(told, str) else json.dumps(told))
-
-
-def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, given as seconds or as a date; None where it asks for nothing."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-        except (TypeError, ValueError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def check_status(status: int, body: str, wait: str | None = None) -> None:
-    """Raise PassingError for a status that may pass, LostError for another that is no success."""
-    if 200 <= status < 300:
-        return
-    reason = f"the server answered {status}: {server_says(body)}"
-    if status in PASSING or status >= 500:
-        raise PassingError(reason, retry_after(wait, time.time()))
-    raise LostError(reason, refused=True)
-
-
 @dataclass(eq=False)
 class Endpoint:
-    """One server of several, and whether it can be reached."""
+    """One server of a fleet, the failed connections in a row, and the time until which it gets no requests."""
 
     address: Address
     misses: int = 0
@@ -148,11 +66,12 @@ class Endpoint:
 
 
 @dataclass(eq=False)
-class _Lane:
-    """What belongs to one event loop: how many requests each server may have at once, and its connections.
+class _LoopConnections:
+    """The connections of one event loop, and the slots that limit the concurrent requests at each server.
 
-    Each is a client of its own, and the one used last is taken first: httpx looks at all connections of a client
-    whenever a request begins or ends, which with hundreds takes longer than the request, and closes some too many.
+    Each connection is an httpx client of its own, and the client that was used last is used first. httpx walks over
+    all connections of a client whenever a request begins or ends. With hundreds of connections this takes longer than
+    the request, and httpx closes some of them needlessly.
     """
 
     make: Callable[[], httpx.AsyncClient]
@@ -162,7 +81,7 @@ class _Lane:
 
     @asynccontextmanager
     async def client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
-        """A client that nobody else uses meanwhile, for a request to `url`; after a lost one it is closed."""
+        """A client for one request to `url`. It is closed if the request fails, else kept for the next one."""
         idle = self.idle[url]
         client = idle.pop() if idle else self.make()
         try:
@@ -180,7 +99,10 @@ class _Lane:
 
 @dataclass(eq=False)
 class Fleet:
-    """Servers of one model. A question keeps to one of them, whose cache then holds its prefixes, while it answers."""
+    """Servers that hold the same model. All requests of one question go to one server, whose cache holds its prefixes.
+
+    `concurrency` limits the concurrent requests at each server.
+    """
 
     addresses: Sequence[Address]
     concurrency: int = 64
@@ -188,51 +110,53 @@ class Fleet:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self.httpx = load_httpx()
         self.endpoints = [Endpoint(address) for address in self.addresses]
-        self._lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = WeakKeyDictionary()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopConnections] = WeakKeyDictionary()
 
     def ranked(self, question: str) -> list[Endpoint]:
-        """The servers in the order in which a question prefers them: rendezvous hashing, so that a server more or less
-        moves only the questions that it gains or loses.
+        """The servers in the order of preference of a question.
+
+        The order is rendezvous hashing: if a server joins or leaves, only the questions that it gains or loses move.
         """
-        return sorted(
-            self.endpoints,
-            key=lambda one: float(keyed_generator("rendezvous", question, one.address.url).random()),
-        )
+
+        def score(endpoint: Endpoint) -> float:
+            return float(keyed_generator("rendezvous", question, endpoint.address.url).random())
+
+        return sorted(self.endpoints, key=score)
 
     def choose(self, question: str) -> Endpoint:
-        """The preferred server that is not resting; the one that has rested longest where all are."""
+        """The preferred server that does not rest; if all rest, the one whose rest ends first."""
         ranked, now = self.ranked(question), self.clock()
-        return next((one for one in ranked if one.rests_until <= now), min(ranked, key=lambda one: one.rests_until))
+        awake = (endpoint for endpoint in ranked if endpoint.rests_until <= now)
+        return next(awake, min(ranked, key=lambda endpoint: endpoint.rests_until))
 
     def enter(self) -> None:
-        """Count a user of this event loop's connections in."""
-        self._lane().users += 1
+        """Add a user of this event loop's connections."""
+        self._connections().users += 1
 
     async def leave(self) -> None:
-        """Count a user out; the last one closes the connections."""
-        place = asyncio.get_running_loop()
-        lane = self._lanes[place]
-        lane.users -= 1
-        if lane.users == 0:
-            del self._lanes[place]
-            await lane.close()
+        """Remove a user of this event loop's connections. The last user closes them."""
+        loop = asyncio.get_running_loop()
+        connections = self._by_loop[loop]
+        connections.users -= 1
+        if connections.users == 0:
+            del self._by_loop[loop]
+            await connections.close()
 
-    def _lane(self) -> _Lane:
-        place = asyncio.get_running_loop()
-        if place not in self._lanes:
+    def _connections(self) -> _LoopConnections:
+        loop = asyncio.get_running_loop()
+        if loop not in self._by_loop:
             environment = not all(address.loopback for address in self.addresses)
             secure = any(address.url.startswith("https:") for address in self.addresses)
             make = functools.partial(
-                self.httpx.AsyncClient,
-                limits=self.httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+                httpx.AsyncClient,
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=_REUSED_WITHIN),
                 trust_env=environment,
-                verify=self.httpx.create_ssl_context(secure, trust_env=environment),
+                verify=httpx.create_ssl_context(secure, trust_env=environment),
             )
             slots = {address.url: asyncio.Semaphore(self.concurrency) for address in self.addresses}
-            self._lanes[place] = _Lane(make, slots)
-        return self._lanes[place]
+            self._by_loop[loop] = _LoopConnections(make, slots)
+        return self._by_loop[loop]
 
     async def ask(
         self,
@@ -241,88 +165,90 @@ class Fleet:
         read: Callable[[Endpoint, float], Awaitable[Result]],
         attempts: int | None = None,
     ) -> Result:
-        """What `read(endpoint, seconds left)` makes of the question's server. What may pass is tried again, elsewhere
-        where this server cannot be reached; `attempts` times at most where that is less than patience has. Raises
-        LostError when patience ends, or where trying again is of no use.
+        """The result of `read(endpoint, seconds left)` for the server of a question.
+
+        A transient failure is retried, at another server if this one cannot be reached. `attempts` may lower the
+        number of attempts that the patience allows; `key` decides the random part of the waits. Raises LostError if
+        the patience ends, or if the server refuses the request.
         """
-        patience, spent = self.patience, 0.0
+        patience, spent, attempt = self.patience, 0.0, 0
         most = min(patience.attempts, attempts or patience.attempts)
-        for attempt in itertools.count():
+        while True:
             endpoint = self.choose(question)
-            async with self._lane().slots[endpoint.address.url]:  # the wait for a slot is not the server's doing
-                began, left = self.clock(), patience.deadline - spent
+            async with self._connections().slots[endpoint.address.url]:
+                began, left = self.clock(), patience.deadline - spent  # the wait for a slot does not count
                 try:
                     result = await asyncio.wait_for(read(endpoint, left), left)
-                except (PassingError, BrokenReplyError, TimeoutError) as error:
-                    failed = error
+                except (TransientError, BrokenReplyError, TimeoutError) as error:
+                    failure = error
                 else:
-                    self._note(endpoint, False)
+                    self._note(endpoint, unreachable=False)
                     return result
-            self._note(endpoint, getattr(failed, "unreachable", False))
-            wait = patience.wait(attempt, getattr(failed, "wait", None), *key)
+            self._note(endpoint, getattr(failure, "unreachable", False))
+            wait = patience.wait(attempt, getattr(failure, "wait", None), *key)
             spent += self.clock() - began + wait
-            if attempt + 1 >= most or spent >= patience.deadline:
-                reason = str(failed) or f"no reply within {patience.deadline:g} s"
-                raise LostError(f"{reason} (tried {attempt + 1} times)")
+            attempt += 1
+            if attempt >= most or spent >= patience.deadline:
+                reason = str(failure) or f"no reply within {patience.deadline:g} s"
+                raise LostError(f"{reason} (tried {attempt} times)")
             await asyncio.sleep(wait)
-        raise AssertionError("unreachable")
 
     def _note(self, endpoint: Endpoint, unreachable: bool) -> None:
         endpoint.misses = endpoint.misses + 1 if unreachable else 0
-        if endpoint.misses >= 2:
+        if endpoint.misses >= _MISSES_BEFORE_REST:
             endpoint.rests_until = self.clock() + self.patience.rest
 
     async def post(self, endpoint: Endpoint, path: str, body: Any, seconds: float) -> Any:
-        """The JSON that a server replies. Raises PassingError, LostError or BrokenReplyError."""
+        """The JSON that a server replies. Raises TransientError, LostError or BrokenReplyError."""
+        url, timeout = endpoint.address.url + path, self._timeout(seconds)
         try:
-            async with self._lane().client(endpoint.address.url) as client:
-                reply = await client.post(
-                    endpoint.address.url + path, json=body, headers=headers(), timeout=self._timeout(seconds)
-                )
-        except self.httpx.HTTPError as error:
-            raise self._unreached(endpoint, error) from None
+            async with self._connections().client(endpoint.address.url) as client:
+                reply = await client.post(url, json=body, headers=headers(), timeout=timeout)
+        except httpx.HTTPError as error:
+            raise _broke_off(endpoint, error) from None
         check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
         return parsed(reply.text)
 
     async def stream(
         self, endpoint: Endpoint, path: str, body: Any, stream: Stream | NativeStream, seconds: float
     ) -> Any:
-        """The body of a streamed completion, read until `stream` has all of it; the rest is cancelled. Raises
-        EmptyStreamError where the server takes the request and then says nothing, beside what `post` raises.
+        """The body of a streamed completion. It reads events until `stream` is complete and cancels the rest.
+
+        Raises EmptyStreamError if the server accepts the request and ends the stream before its first event; else
+        what `post` raises.
         """
         url, timeout = endpoint.address.url + path, self._timeout(seconds)
-        taken = begun = False
+        accepted = begun = False
         try:
             async with (
-                self._lane().client(endpoint.address.url) as client,
+                self._connections().client(endpoint.address.url) as client,
                 client.stream("POST", url, json=body, headers=headers(), timeout=timeout) as reply,
             ):
-                if reply.status_code != 200:
-                    check_status(reply.status_code, (await reply.aread()).decode(errors="replace"))
-                taken = True
-                async for line in reply.aiter_lines():
-                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-                    begun = begun or bool(data)
-                    if data and (data == "[DONE]" or stream.feed(parsed(data))):
-                        break
-        except self.httpx.HTTPError as error:
-            if not taken or begun:
-                raise self._unreached(endpoint, error) from None
+                await _check_streamed_status(reply)
+                accepted = True
+                async with aclosing(event_data(reply)) as events:
+                    async for data in events:
+                        begun = True
+                        if stream.finish() if data == "[DONE]" else stream.feed(parsed(data)):
+                            break
+        except httpx.HTTPError as error:
+            if begun or not accepted:
+                raise _broke_off(endpoint, error) from None
         if not begun:
             raise EmptyStreamError(f"{endpoint.address.url} streamed nothing")
         return stream.body
 
-    def _timeout(self, seconds: float) -> Any:
-        return self.httpx.Timeout(max(seconds, 0.001), connect=min(self.patience.connect, max(seconds, 0.001)))
-
-    def _unreached(self, endpoint: Endpoint, error: Exception) -> PassingError:
-        reason = f"{type(error).__name__} at {endpoint.address.url}: {hidden(str(error)) or 'no reply'}"
-        return PassingError(reason, unreachable=isinstance(error, self.httpx.TransportError))
+    def _timeout(self, seconds: float) -> httpx.Timeout:
+        seconds = max(seconds, 0.001)
+        return httpx.Timeout(seconds, connect=min(self.patience.connect, seconds))
 
 
-def parsed(text: str) -> Any:
-    """A reply's JSON. Raises BrokenReplyError where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise BrokenReplyError(f"the server replied no JSON: {hidden(text)[:80]!r}") from None
+async def _check_streamed_status(reply: httpx.Response) -> None:
+    if reply.status_code != 200:
+        text = (await reply.aread()).decode(errors="replace")
+        check_status(reply.status_code, text, reply.headers.get("retry-after"))
+
+
+def _broke_off(endpoint: Endpoint, error: httpx.HTTPError) -> TransientError:
+    reason = f"{type(error).__name__} at {endpoint.address.url}: {redacted(str(error)) or 'no reply'}"
+    return TransientError(reason, unreachable=isinstance(error, httpx.TransportError))

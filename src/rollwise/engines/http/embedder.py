@@ -1,4 +1,4 @@
-"""Embeddings by a server's /v1/embeddings."""
+"""Embeddings from a server's /v1/embeddings, for directions."""
 
 from __future__ import annotations
 
@@ -8,42 +8,43 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.core import DirectionSession, Evidence, Failure, FloatArray, PolicySession, Problem
+from rollwise.core import DirectionFinder, DirectionSession, Evidence, Failure, FloatArray, PolicySession, Problem
 from rollwise.directions import KNOWN, EmbeddingSession, embedded, window
-from rollwise.engines.http.asker import Asker
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
-from rollwise.engines.http.probe import model_card
+from rollwise.engines.http.identity import model_for
 from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
+from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import EngineError, InputError
 
 BATCH = 64
-"""Texts a request."""
-AGAIN = 2
-"""How often texts are asked for that were lost together, or while the server is lost."""
+"""The most texts in one request."""
+REPEATED_ATTEMPTS = 2
+"""The attempts for texts that failed before as part of a larger batch, or while the server seems to be lost."""
 
 
-class HttpEmbedder:
-    """Directions by the embeddings of a server, `URL` or `URL#model`, or of several that serve one model.
+class HttpEmbedder(DirectionFinder):
+    """Directions from the embeddings of a server, `URL` or `URL#model`, or of several servers that serve one model.
 
-    `part` names a window of the solution. Raises InputError where nothing there embeds.
+    `part` names the window of the solution that is embedded. Raises InputError if no server there embeds.
     """
 
     parameters = 0
 
     def __init__(self, urls: str, part: str = "whole", concurrency: int = 8, patience: Patience | None = None) -> None:
         self.window = window(part)
-        self.given = addresses(urls)
-        self.fleet = Fleet(self.given, concurrency, patience or Patience())
-        asker = Asker(self.given[0])
+        self.addresses = addresses(urls)
+        self.fleet = Fleet(self.addresses, concurrency, patience or Patience())
+        first = self.addresses[0]
+        client = SyncClient(first)
         try:
-            listed = (asker.get("/v1/models") or {}).get("data") or []
-            self.model = self.given[0].model or model_card(listed, "embed")["id"]
-            self.size = read_embeddings(asker.post("/v1/embeddings", self.body([KNOWN])), 1)[0].shape[1]
+            listed = (client.get("/v1/models") or {}).get("data") or []
+            self.model = first.model or model_for("embed", listed)["id"]
+            self.size = read_embeddings(client.post("/v1/embeddings", self.body([KNOWN])), 1)[0].shape[1]
         except EngineError as error:
-            raise InputError(f"{self.given[0].url} does not embed: {error}") from None
+            raise InputError(f"{first.url} does not embed: {error}; give the URL of a server that does") from None
         finally:
-            asker.close()
+            client.close()
 
     def body(self, texts: Sequence[str]) -> dict[str, Any]:
         """The request for the embeddings of some texts."""
@@ -51,10 +52,12 @@ class HttpEmbedder:
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
         """A session for one question."""
-        return EmbeddingSession(_Served(self, problem.id), self.window)
+        return EmbeddingSession(_ServedEmbeddings(self, problem.id), self.window)
 
 
-class _Served:
+class _ServedEmbeddings:
+    """The embeddings of one question's texts."""
+
     in_process = False
 
     def __init__(self, embedder: HttpEmbedder, question: str) -> None:
@@ -62,24 +65,26 @@ class _Served:
         self.entered = False
 
     async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:
+        """Evidence on each text, and the tokens read."""
         if not self.entered:
             self.embedder.fleet.enter()
             self.entered = True
-        found, tokens, down = list[Evidence | Failure](), 0, False
+        evidence, tokens, lost = list[Evidence | Failure](), 0, False
         for first in range(0, len(texts), BATCH):
-            batch, read = await embedded(self._ask, texts[first : first + BATCH], down)
-            found += batch
+            batch, read = await embedded(self._request, texts[first : first + BATCH], lost)
+            evidence += batch
             tokens += read
-            down = isinstance(batch[-1], Failure)
-        return found, tokens
+            lost = isinstance(batch[-1], Failure)
+        return evidence, tokens
 
-    async def _ask(self, texts: Sequence[str], again: bool) -> tuple[Sequence[FloatArray], int]:
+    async def _request(self, texts: Sequence[str], repeated: bool) -> tuple[Sequence[FloatArray], int]:
         fleet, body = self.embedder.fleet, self.embedder.body(texts)
 
         async def read(endpoint: Endpoint, seconds: float) -> tuple[FloatArray, int]:
             return read_embeddings(await fleet.post(endpoint, "/v1/embeddings", body, seconds), len(texts))
 
-        rows, tokens = await fleet.ask(self.question, (self.question, *texts), read, AGAIN if again else None)
+        attempts = REPEATED_ATTEMPTS if repeated else None
+        rows, tokens = await fleet.ask(self.question, (self.question, *texts), read, attempts)
         return list(rows), tokens
 
     async def close(self) -> None:
@@ -89,13 +94,16 @@ class _Served:
 
 
 def read_embeddings(reply: Any, count: int) -> tuple[FloatArray, int]:
-    """Embeddings (count, d) in the order of the texts, and the tokens read. Raises BrokenReplyError for all else."""
+    """The embeddings (count, d) in the order of the texts, and the tokens read.
+
+    Raises BrokenReplyError if the reply does not hold one finite embedding for each text.
+    """
     try:
-        rows = sorted(reply["data"], key=lambda one: one["index"])
+        rows = sorted(reply["data"], key=lambda row: row["index"])
         embeddings = np.array([row["embedding"] for row in rows], dtype=np.float64)
         tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BrokenReplyError(f"the server replied no embeddings: {type(error).__name__}") from None
     if embeddings.ndim != 2 or len(embeddings) != count or not math.isfinite(float(np.abs(embeddings).sum())):
-        raise BrokenReplyError(f"the server replied {embeddings.shape} embeddings for {count} texts")
+        raise BrokenReplyError(f"the server replied embeddings of shape {embeddings.shape} for {count} texts")
     return embeddings, tokens

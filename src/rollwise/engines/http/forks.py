@@ -1,4 +1,4 @@
-"""Copies of one path, asked for in one request: `n` completions of a prompt, each by the seed it would have alone."""
+"""Copies of one path, grown with one request for `n` completions; each copy keeps the seed that it would have alone."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from rollwise.engines.http.servers import TOP, Server
 from rollwise.numerics import keyed_generator
 
 MOST = 16
-"""How many completions a request asks for at most, since a reply that is cut off costs all of them anew."""
+"""The most completions that one request asks for. If its reply is cut off, all of them are requested again."""
 
 _SEEDS = 2**30
 
 
 def seed_of(path: Path, *key: object) -> int:
-    """The seed of a path's next step, below 2^31: that of its parent, keyed, plus its number among the copies, since
-    completion i of several is sampled with the request's seed plus i.
+    """The seed of a path's next step, below 2^31.
+
+    It is a seed keyed by the path's parent plus the path's number among the copies, because a server samples completion
+    i of a request with the request's seed plus i.
     """
     first = int(keyed_generator(*key, path.key[:-1], len(path.steps), "sample").integers(_SEEDS))
     return first + path.key[-1]
 
 
-def sharing(server: Server) -> bool:
-    """Whether a server samples completion i of several with the seed plus i, as vLLM and `rollwise serve-model` do, and
-    says which tokens each has.
+def can_grow_copies(server: Server) -> bool:
+    """Whether one request can grow several copies of a path.
+
+    The server has to sample completion i with the request's seed plus i, as vLLM and `rollwise serve-model` do, and its
+    reply has to list the tokens of each completion.
     """
-    return server.kind in ("vllm", "rollwise") and server.stopping == "told" and server.gives_ids
+    return server.kind in ("vllm", "rollwise") and server.stopping == "field" and server.gives_ids
 
 
 def fork_groups(paths: Sequence[Path], most: int = MOST) -> list[list[Path]]:
-    """The paths in their order, neighbours together that are copies of one parent with successive numbers."""
+    """The paths in their order, split into groups of at most `most` successively numbered copies of one parent."""
     groups: list[list[Path]] = []
     for path in paths:
         last = groups[-1][-1] if groups else None
@@ -46,20 +50,19 @@ def fork_groups(paths: Sequence[Path], most: int = MOST) -> list[list[Path]]:
 
 
 def read_forks(server: Server, body: Any, rule: StepRule, limit: int, count: int) -> list[Reply | None]:
-    """What came of a request for `count` completions, in their order; None where one says nothing. What the server read
-    is told with the first that does. Raises BrokenReplyError where the reply holds none.
+    """The replies to a request for `count` completions, in their order; None for a completion that is missing.
+
+    The first reply carries the tokens that the server read for all. Raises BrokenReplyError if all are missing.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
-    by_index = {one.get("index"): one for one in choices or () if isinstance(one, Mapping)}
+    by_index = {choice.get("index"): choice for choice in choices or () if isinstance(choice, Mapping)}
     replies = [_read_choice(server, by_index.get(index), rule, limit) for index in range(count)]
-    told = next((index for index, reply in enumerate(replies) if reply is not None), None)
-    if told is None:
-        raise BrokenReplyError(f"the server replied without a choice: {repr(body)[:80]}")
-    prefilled, cached, _ = usage_of(server, body)
-    first = replies[told]
-    assert first is not None
-    replies[told] = Reply(first.step, first.counted, prefilled, cached)
-    return replies
+    for index, reply in enumerate(replies):
+        if reply is not None:
+            prefilled, cached, _ = usage_of(server, body)
+            replies[index] = Reply(reply.step, reply.counted, prefilled, cached)
+            return replies
+    raise BrokenReplyError(f"the server replied without a choice: {repr(body)[:80]}")
 
 
 def _read_choice(server: Server, choice: Any, rule: StepRule, limit: int) -> Reply | None:

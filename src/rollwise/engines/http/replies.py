@@ -1,4 +1,4 @@
-"""What a server's reply says: how the step ended, its text and ids, its tokens, its log-probabilities. Pure."""
+"""Reading a server's reply: why the step ended, its text and ids, its tokens and its log-probabilities. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,19 @@ from rollwise.engines import StepRule
 from rollwise.engines.http.servers import Server
 from rollwise.errors import EngineError
 
-_FLOOR = -100.0  # servers write a probability of 0 in their own ways: -inf, -9999, null
+_FLOOR = -100.0  # the logarithm of a probability of 0, which servers write as -inf, -9999 or null
+_ENDS_OF_TEXT = frozenset({"eos", "eos_token", "end_turn"})
 
 
 class BrokenReplyError(EngineError):
-    """A reply that is not what was asked for: cut off, garbage, or broken off by the server."""
-
-
-class EmptyStreamError(BrokenReplyError):
-    """A stream that ended before its first event."""
+    """A reply that rollwise cannot use: cut off, garbled, or broken off by the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A step, and what the server read for it: tokens read anew and from its cache, None where it does not say.
+    """A step and the tokens that the server read for it: anew and from its cache, None if the server does not say.
 
-    `counted` says whether the server told how many tokens it generated.
+    `counted` says whether the reply shows how many tokens were generated.
     """
 
     step: Step
@@ -37,20 +34,22 @@ class Reply:
 
 
 def ending(choice: Mapping[str, Any], stop_key: str | None, ends: Sequence[str]) -> tuple[Stop, str]:
-    """How a choice ended, and its text with the stop string that ended it, whether the server trims it or not.
+    """Why a choice ended, and its text including the stop string that ended it, even if the server trims it.
 
-    "length" is a cut. "stop" is a step's end where the field `stop_key` names one of the strings `ends`, or, without
-    such a field, where the text keeps one; else it is the end of the text: None, or a number, which is a stop token's.
+    The finish reason decides. "length" is a cut. "stop" ends the step if the field `stop_key` names one of the strings
+    `ends`, or, without such a field, if the text contains one of them. Otherwise "stop" ends the text; the field is
+    then None or the id of a stop token. "eos", "eos_token" and "end_turn" end the text.
     Raises BrokenReplyError for any other reason.
     """
     reason, text = choice.get("finish_reason"), str(choice.get("text") or "")
     if reason == "length":
         return Stop.LENGTH, text
+    if reason in _ENDS_OF_TEXT:
+        return Stop.END, text
     if reason != "stop":
-        raise BrokenReplyError(f"the server broke the completion off: {reason or 'no reason told'}")
+        raise BrokenReplyError(f"the server broke the completion off: {reason or 'no reason given'}")
     if stop_key is None:
-        kept = any(end in text for end in ends)
-        return (Stop.STEP if kept else Stop.END), text
+        return (Stop.STEP if any(end in text for end in ends) else Stop.END), text
     matched = choice.get(stop_key)
     if isinstance(matched, str) and matched in ends:
         return Stop.STEP, text if matched in text else text + matched
@@ -58,8 +57,9 @@ def ending(choice: Mapping[str, Any], stop_key: str | None, ends: Sequence[str])
 
 
 def with_stop(text: str, generated: str, ends: Sequence[str]) -> str:
-    """A text with the stop string that the server left out of it, where the tokens that were `generated` hold one. They
-    may lack characters of which no token holds a whole one.
+    """A text including the stop string that the server trimmed, if the `generated` tokens contain one of `ends`.
+
+    The tokens may lack characters that are split over several tokens, so the text itself is kept.
     """
     if generated.startswith(text):
         return generated
@@ -69,7 +69,8 @@ def with_stop(text: str, generated: str, ends: Sequence[str]) -> str:
 def as_choice(reply: Any, native: bool) -> dict[str, Any]:
     """The first choice of a reply, in the shape of OpenAI's completions as vLLM extends them.
 
-    Of llama.cpp's own route, `stop_type` eos, limit or word is told apart. Raises BrokenReplyError where there is none.
+    `native` marks a reply of llama.cpp's own route, whose `stop_type` is eos, limit or word. Raises BrokenReplyError
+    if the reply has no choice.
     """
     if not isinstance(reply, dict):
         raise BrokenReplyError(f"the server replied {repr(reply)[:80]}")
@@ -84,68 +85,39 @@ def as_choice(reply: Any, native: bool) -> dict[str, Any]:
 def _native_choice(reply: dict[str, Any]) -> dict[str, Any]:
     if "content" not in reply:
         raise BrokenReplyError(f"the server replied without content: {repr(reply)[:80]}")
-    kind = reply.get("stop_type")
-    if reply.get("truncated") and kind != "limit":  # at a limit, the context was full
+    stop_type = reply.get("stop_type")
+    if reply.get("truncated") and stop_type != "limit":  # with "limit" the context was full and the text was cut
         raise BrokenReplyError("the server cut the prompt to fit its context; start it with a larger -c")
-    reason = {"eos": "stop", "word": "stop", "limit": "length"}.get(str(kind))
-    shown = reply.get("completion_probabilities") or []
-    logprobs = {
-        "tokens": [one.get("token", "") for one in shown],
-        "token_logprobs": [one.get("logprob") for one in shown],
-        "top_logprobs": [
-            {str(top.get("id")): top.get("logprob") for top in one.get("top_logprobs") or []} for one in shown
-        ],
-    }
+    places = reply.get("completion_probabilities") or []
     return {
         "text": reply["content"],
-        "finish_reason": reason,
-        "stop_reason": reply.get("stopping_word") if kind == "word" else None,
+        "finish_reason": {"eos": "stop", "word": "stop", "limit": "length"}.get(str(stop_type)),
+        "stop_reason": reply.get("stopping_word") if stop_type == "word" else None,
         "token_ids": reply.get("tokens") or None,
-        "logprobs": logprobs if shown else None,
+        "logprobs": _native_logprobs(places) if places else None,
     }
 
 
-class NativeStream:
-    """The pieces of a completion by llama.cpp's own route, joined as they come.
-
-    It is streamed since a whole reply leaves out the log-probabilities of as many tokens as its stop string has. No
-    stream tells all tokens where several make one character: `tokens` are then none.
-    """
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.ids: list[int] = []
-        self.shown: list[Any] = []
-        self.last: dict[str, Any] | None = None
-
-    def feed(self, event: Any) -> bool:
-        """Whether there is nothing more to read. Raises BrokenReplyError for an event that is no piece of a reply."""
-        if not isinstance(event, dict) or "error" in event:
-            raise BrokenReplyError(f"the server streamed {repr(event)[:120]}")
-        self.text += str(event.get("content") or "")
-        self.ids += event.get("tokens") or []
-        self.shown += event.get("completion_probabilities") or []
-        if event.get("stop"):
-            self.last = event
-        return self.last is not None
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The reply. Raises BrokenReplyError where the stream ended before the text did."""
-        if self.last is None:
-            raise BrokenReplyError("the stream ended before the completion did")
-        whole = len(self.ids) == self.last.get("tokens_predicted")
-        told = {"content": self.text, "tokens": self.ids if whole else [], "completion_probabilities": self.shown}
-        return self.last | told
+def _native_logprobs(places: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """llama.cpp's probabilities at each place, in OpenAI's shape."""
+    return {
+        "tokens": [place.get("token", "") for place in places],
+        "token_logprobs": [place.get("logprob") for place in places],
+        "top_logprobs": [
+            {str(top.get("id")): top.get("logprob") for top in place.get("top_logprobs") or []} for place in places
+        ],
+    }
 
 
 def certainty(top_logprobs: Sequence[Mapping[str, float | None] | None], most: int) -> float:
-    """The mean over tokens of -1/k Σ_j log(k p_j) over the k likeliest tokens, k ≤ `most`; not a number where fewer
-    than two are told. It is KL(uniform ‖ p) where k is the whole vocabulary, and at or above 0 since Σ p ≤ 1.
+    """The mean over tokens of -1/k Σ_j log(k p_j) over the k likeliest tokens, k ≤ `most`.
+
+    NaN if no token lists at least two. If k is the whole vocabulary, this is KL(uniform ‖ p). It is at least 0 because
+    Σ p ≤ 1.
     """
     values = []
-    for told in top_logprobs:
-        likeliest = sorted((_logprob(one) for one in (told or {}).values()), reverse=True)[:most]
+    for logprobs in top_logprobs:
+        likeliest = sorted((_logprob(value) for value in (logprobs or {}).values()), reverse=True)[:most]
         if len(likeliest) < 2:
             continue
         values.append(-math.fsum(likeliest) / len(likeliest) - math.log(len(likeliest)))
@@ -158,12 +130,15 @@ def _logprob(value: Any) -> float:
 
 
 def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) -> Reply:
-    """What came of a request for one step of at most `limit` tokens. Raises BrokenReplyError where it says nothing."""
+    """The reply to a request for one step of at most `limit` tokens.
+
+    The certainty reads the `top` likeliest tokens. Raises BrokenReplyError if the reply holds no step.
+    """
     choice = as_choice(body, server.native)
-    shown = choice.get("logprobs") or {}
-    logprobs = [_logprob(one) for one in shown.get("token_logprobs") or []]
-    pieces = [str(one) for one in shown.get("tokens") or []]
-    if server.stopping == "shown":
+    listed = choice.get("logprobs") or {}
+    logprobs = [_logprob(value) for value in listed.get("token_logprobs") or []]
+    pieces = [str(token) for token in listed.get("tokens") or []]
+    if server.stopping == "logprobs":
         choice["text"] = with_stop(str(choice.get("text") or ""), "".join(pieces), rule.ends)
     stop, text = ending(choice, server.stop_key, rule.ends)
     ids = tuple(choice.get("token_ids") or ())
@@ -171,18 +146,24 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     counted = generated is not None or bool(ids or logprobs)
     tokens = generated or len(ids) or len(logprobs) or body.get("pieces") or int(bool(text))
     if stop is Stop.STEP and "".join(pieces).startswith(text):
-        text = "".join(pieces)  # a token may go on after the string that ends the step, and the ids hold it
+        text = "".join(pieces)  # the last token may go on after the string that ends the step, and the ids contain it
     if stop is Stop.END:
-        ids = ids[:-1] if len(pieces) == len(ids) and "".join(pieces[:-1]) == text else ()
+        ids = _without_end_token(ids, pieces, text)
     if stop is Stop.LENGTH and rule.tokens is not None and limit == rule.tokens:
         stop = Stop.STEP
-    sure = certainty(shown.get("top_logprobs") or [], top)
     total = math.fsum(logprobs) if logprobs else math.nan
-    return Reply(Step(text, tokens, stop, total, ids, sure), counted, prefilled, cached)
+    step = Step(text, tokens, stop, total, ids, certainty(listed.get("top_logprobs") or [], top))
+    return Reply(step, counted, prefilled, cached)
+
+
+def _without_end_token(ids: tuple[int, ...], pieces: Sequence[str], text: str) -> tuple[int, ...]:
+    """The ids of an ended text without its end-of-text token; none if the pieces do not show that the last id is it."""
+    shows_end = len(pieces) == len(ids) and "".join(pieces[:-1]) == text
+    return ids[:-1] if shows_end else ()
 
 
 def usage_of(server: Server, body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
-    """Tokens read anew, read from the cache, and generated; None where not told."""
+    """The tokens read anew, read from the cache, and generated; None for a count that the reply lacks."""
     if server.native:
         timings = body.get("timings") or {}
         prompt, cached = _count(body.get("tokens_evaluated")), _count(timings.get("cache_n"))
@@ -196,56 +177,3 @@ def usage_of(server: Server, body: Mapping[str, Any]) -> tuple[int | None, int |
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-class Stream:
-    """The pieces of a streamed completion, joined as they come, until a step's end shows.
-
-    `feed` takes one event's data and says whether to stop reading; `body` is then what a whole reply would have been.
-    """
-
-    def __init__(self, rule: StepRule) -> None:
-        self.rule = rule
-        self.text = ""
-        self.pieces = 0
-        self.reason: str | None = None
-        self.ids: list[int] = []
-        self.logprobs: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
-        self.usage: dict[str, Any] | None = None
-
-    def feed(self, event: Any) -> bool:
-        """Whether there is nothing more to read. Raises BrokenReplyError for an event that is no piece of a reply."""
-        if not isinstance(event, dict) or "error" in event:
-            raise BrokenReplyError(f"the server streamed {repr(event)[:120]}")
-        self.usage = event.get("usage") or self.usage
-        for choice in event.get("choices") or []:
-            self._take(choice)
-        return self.reason is not None
-
-    def _take(self, choice: Mapping[str, Any]) -> None:
-        text = str(choice.get("text") or "")
-        self.text += text
-        self.pieces += bool(text)
-        self.ids += choice.get("token_ids") or []
-        for name, values in self.logprobs.items():
-            values += (choice.get("logprobs") or {}).get(name) or []
-        if any(end in self.text for end in self.rule.ends):
-            self.reason = "stop"
-        else:
-            self.reason = choice.get("finish_reason") or self.reason
-
-    @property
-    def body(self) -> dict[str, Any]:
-        """The reply. Raises BrokenReplyError where the stream ended before the text did."""
-        if self.reason is None:
-            raise BrokenReplyError("the stream ended before the completion did")
-        tokens = self.logprobs["tokens"]
-        count = len(self.ids) or len(tokens) or self.pieces
-        usage = self.usage if self.usage and not any(end in self.text for end in self.rule.ends) else None
-        choice = {
-            "text": self.text,
-            "finish_reason": self.reason,
-            "token_ids": self.ids or None,
-            "logprobs": self.logprobs if tokens else None,
-        }
-        return {"choices": [choice], "usage": usage or {}, "pieces": count}

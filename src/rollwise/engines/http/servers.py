@@ -1,4 +1,4 @@
-"""What is known of a server, and how its kind is asked for a completion."""
+"""A server's features, and the request for a completion that its kind accepts."""
 
 from __future__ import annotations
 
@@ -12,143 +12,166 @@ from rollwise.core import Sampling
 from rollwise.engines import StepRule
 from rollwise.errors import InputError
 
-Stopping = Literal["told", "kept", "shown", "cut"]
-"""How a step's end is seen: the reply says which string ended it; the text keeps the string; the text leaves it out and
-the tokens among the log-probabilities show it; or the reply is read as a stream and cut by the reader, since this
-server's replies do not tell a stop string from the end of the text.
+Stopping = Literal["field", "text", "logprobs", "streamed"]
+"""How rollwise detects the end of a step.
+
+- "field": a field of the reply names the stop string that ended it.
+- "text": the text keeps the stop string.
+- "logprobs": the text leaves the stop string out, and the tokens among the log-probabilities contain it.
+- "streamed": the replies do not distinguish a stop string from the end of the text, so rollwise streams the reply and
+  cuts it at the end of the step.
 """
 
-Tempering = Literal["asked", "greedy", "first"]
-"""Whose temperature holds: that of each request; none, since every reply is the likeliest text; or that of the first
-request that the server ever had.
+TemperatureSource = Literal["request", "greedy", "first_request"]
+"""Which temperature a server samples with: that of each request; none, since every reply is the likeliest text; or that
+of the first request that the server ever received.
 """
 
 TOP = 5
-"""How many of the likeliest tokens are asked for: as many as every server gives."""
+"""How many of the likeliest tokens a request asks for: the most that every server returns."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server and what it can do, as a probe found it; None stands for what is not known.
-
-    `stop_key` is the field of a choice that says which string ended it; `logprobs` counts the likeliest tokens that a
-    reply names at each position, 0 where it names the sampled one only; `template` is how a chat becomes a prompt:
-    "tokenize", "apply-template", "chat" (ids told by a chat completion), "tokenizer" (a folder here) or "plain";
-    `thinking` is "none", "off" (the template takes enable_thinking) or "forced" (it opens a thought by itself);
-    `encodes`: whether it has a route that turns text into ids; `refused` names fields that this server does not take;
-    `tempering` says whose temperature holds, and is tried where a kind is known to differ.
-    """
+    """A server and its features, as the probe found them. None means that a feature is not known."""
 
     url: str
     kind: str
+    """vllm, sglang, llamacpp, llama-cpp-python, transformers, rollwise or openai (any other)."""
     model: str
     version: str | None = None
     context: int | None = None
+    """Tokens that the model can read."""
     parameters: int = 0
+    """Parameters of the model; 0 if the server does not say."""
     takes_ids: bool = False
+    """Whether it accepts a prompt of token ids."""
     gives_ids: bool = False
-    stopping: Stopping = "cut"
+    """Whether its replies contain the token ids."""
+    stopping: Stopping = "streamed"
     stop_key: str | None = None
+    """The field of a choice that names the stop string."""
     n: bool | None = None
+    """Whether one request can ask for several completions."""
     logprobs: int | None = None
+    """The likeliest tokens that a reply lists at each place; 0 if it lists the sampled token only, None if none."""
     seed: bool | None = None
+    """Whether it honours seeds."""
     counts: bool = False
+    """Whether its replies count the generated tokens."""
     cached: bool | None = None
+    """Whether its replies count the prompt tokens read from the cache."""
     prefix_cache: bool | None = None
+    """Whether a repeated prompt was read from the cache."""
     template: str = "plain"
+    """How a chat becomes a prompt: one of `templates.ROUTES`, "tokenizer" (of a folder on this machine) or "plain"."""
     thinking: str | None = None
+    """What the template makes of thoughts: "none", "off" (it accepts enable_thinking) or "forced" (it opens one)."""
     tokenizer: str | None = None
+    """The folder of the model's tokenizer on this machine."""
     encodes: bool = False
+    """Whether it has a route that turns text into ids."""
     refused: frozenset[str] = frozenset()
-    tempering: Tempering | None = None
+    """The optional fields of a request that it refuses."""
+    temperature_source: TemperatureSource | None = None
+    """Tested only for `transformers serve`."""
 
     @property
     def one_at_a_time(self) -> bool:
-        """Whether requests are best sent in turn: llama-cpp-python holds one lock, and a new request may interrupt a
-        stream; transformers serve completes one text after the other, by one generator that each request seeds anew.
+        """Whether rollwise sends the requests one after the other.
+
+        llama-cpp-python holds one lock, and a new request may interrupt a stream. `transformers serve` completes one
+        text after the other with a generator that each request seeds again.
         """
-        return self.kind == "llama-cpp-python" or (self.kind == "transformers" and self.tempering != "first")
+        batches = self.temperature_source == "first_request"  # it runs with --continuous-batching
+        return self.kind == "llama-cpp-python" or (self.kind == "transformers" and not batches)
 
     @property
     def native(self) -> bool:
-        """Whether the kind has a route of its own that tells more: llama.cpp's /completion."""
+        """Whether rollwise uses a route of this kind's own that says more: llama.cpp's /completion."""
         return self.kind == "llamacpp"
 
     def streams(self, sampling: Sampling) -> bool:
-        """Whether a completion is streamed and cut here: where replies do not show a step's end, or only by
-        log-probabilities that nobody asks for. Of llama-cpp-python they cost a sort of the vocabulary for each token.
+        """Whether rollwise streams a completion and cuts it at the end of the step.
+
+        It does if replies do not show that end, or show it only by log-probabilities that no part of the search reads:
+        for each token with log-probabilities llama-cpp-python sorts its whole vocabulary.
         """
-        return self.stopping == "cut" or (self.stopping == "shown" and not sampling.certainty)
+        return self.stopping == "streamed" or (self.stopping == "logprobs" and not sampling.certainty)
 
     @property
     def route(self) -> str:
-        """The path that completes."""
+        """The path of the route that completes a prompt."""
         return "/completion" if self.native else "/v1/completions"
 
     @property
     def by_ids(self) -> bool:
-        """Whether prompts go as token ids: then no text is tokenised twice, and steps join exactly."""
-        told = self.encodes or self.template in ("tokenize", "chat", "tokenizer")
-        return self.takes_ids and told and (self.gives_ids or self.encodes or self.tokenizer is not None)
+        """Whether prompts go as token ids. Then no text is tokenized twice, and steps join exactly."""
+        knows_prompt = self.encodes or self.template in ("tokenize", "chat", "tokenizer")
+        knows_steps = self.gives_ids or self.encodes or self.tokenizer is not None
+        return self.takes_ids and knows_prompt and knows_steps
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is, and which of its models is meant where it has several."""
+    """The URL of a server, and the name of the model to use if the server has several."""
 
     url: str
     model: str | None = None
 
     @property
     def loopback(self) -> bool:
-        """Whether it is this machine."""
+        """Whether the server runs on this machine."""
         return urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def is_url(given: object) -> bool:
-    """Whether something given as a part is the address of a server."""
+    """Whether a value is a string that starts like the URL of a server."""
     return isinstance(given, str) and given.startswith(("http://", "https://"))
 
 
 def addresses(text: str) -> list[Address]:
-    """The servers of `URL` or `URL,URL`, with or without /v1; `URL#name` picks a model. Raises InputError where one is
-    no address, or carries a password.
+    """The servers in `URL` or `URL,URL`, each with or without `/v1`; `URL#NAME` picks a model.
+
+    Raises InputError if a part is no such URL, if it contains a password or a query, or if a server is given twice.
     """
-    found = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        pieces = urlsplit(part)
-        if not is_url(part) or not pieces.hostname:
-            raise InputError(f"a server is given as http://host:port, not {part!r}")
-        if pieces.username is not None or pieces.password is not None or pieces.query:
-            raise InputError(
-                f"give the key of {pieces.hostname} as ROLLWISE_API_KEY in the environment, not in its URL"
-            )
-        path = pieces.path.rstrip("/").removesuffix("/v1")
-        found.append(Address(f"{pieces.scheme}://{pieces.netloc}{path}", pieces.fragment or None))
-    if len({one.url for one in found}) < len(found):
-        raise InputError("the same server is given twice; give each once")
+    found = [_address(part.strip()) for part in text.split(",") if part.strip()]
+    if len({address.url for address in found}) < len(found):
+        raise InputError("the same server is given twice; give each server once")
     return found
 
 
-# Fields that keep a server from sampling by defaults of its own (a model's generation_config.json, or llama.cpp's), by
-# kind. An OpenAI server has no such defaults; transformers serve takes them in a text of JSON.
+def _address(text: str) -> Address:
+    pieces = urlsplit(text)
+    if not is_url(text) or not pieces.hostname:
+        raise InputError(f"give a server as http://host:port, not {text!r}")
+    if pieces.username is not None or pieces.password is not None or pieces.query:
+        raise InputError(f"give the key of {pieces.hostname} as ROLLWISE_API_KEY in the environment, not in its URL")
+    path = pieces.path.rstrip("/").removesuffix("/v1")
+    return Address(f"{pieces.scheme}://{pieces.netloc}{path}", pieces.fragment or None)
+
+
+# Without these fields a server samples with defaults of its own or of the model's generation_config.json. A server of
+# the kind openai has no such defaults. `transformers serve` reads them from JSON inside a field.
 _NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
     "llamacpp": {
         **{"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "xtc_probability": 0.0, "mirostat": 0},
-        "samplers": ["temperature", "top_p"],  # its own order cuts by top_p what no temperature has changed yet
+        "samplers": ["temperature", "top_p"],  # by default it applies top_p before the temperature
     },
     "llama-cpp-python": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
 }
 _NEUTRAL_CONFIG: Mapping[str, Any] = {"top_k": 0, "min_p": 0.0, "typical_p": 1.0, "no_repeat_ngram_size": 0}
 _PENALTIES = {"presence_penalty": 0.0, "frequency_penalty": 0.0}
-_KEPT: Mapping[str, Mapping[str, Any]] = {
+_REPLY_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"include_stop_str_in_output": True, "return_token_ids": True, "add_special_tokens": False},
     "sglang": {"no_stop_trim": True, "return_token_ids": True},
     "rollwise": {"include_stop_str_in_output": True, "return_token_ids": True, "add_special_tokens": False},
     "llamacpp": {"return_tokens": True, "cache_prompt": True},
 }
+_FEWEST_LOGPROBS: Mapping[str, int | None] = {"vllm": 0, "rollwise": 0, "llama-cpp-python": None}
+"""The likeliest tokens to ask for if nothing reads them; None asks for no log-probabilities. Other kinds: 1."""
 
 
 def completion_body(
@@ -159,17 +182,17 @@ def completion_body(
     seed: int,
     ends: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The request for one completion of at most `limit` tokens, with every sampling parameter that the server's kind
-    takes, so that no default of the server's or the model's own has a say. Where the reader cuts, the server is asked
-    to stream and is given no stop strings. The likeliest tokens are asked for only where the sampling wants to know how
-    certain the policy was; of llama-cpp-python no log-probabilities at all are then.
+    """The request for one completion of at most `limit` tokens that stops at one of the strings `ends`.
+
+    It contains every sampling parameter that the kind of server accepts, so that no default of the server or the model
+    applies. If rollwise cuts the reply itself, the request asks for a stream and contains no stop strings. It asks for
+    the likeliest tokens only if `sampling.certainty` says that a part of the search reads them.
     """
-    fewest = {"vllm": 0, "rollwise": 0, "llama-cpp-python": None}.get(server.kind, 1)
-    top = TOP if sampling.certainty else fewest
+    top = TOP if sampling.certainty else _FEWEST_LOGPROBS.get(server.kind, 1)
     body: dict[str, Any] = {"prompt": prompt if isinstance(prompt, str) else list(prompt)}
     body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed}
-    body |= {**_NEUTRAL.get(server.kind, {}), **_KEPT.get(server.kind, {})}
-    if server.kind == "transformers":  # without do_sample it takes the likeliest token at every temperature
+    body |= {**_NEUTRAL.get(server.kind, {}), **_REPLY_FIELDS.get(server.kind, {})}
+    if server.kind == "transformers":  # without do_sample it returns the likeliest text at every temperature
         body["generation_config"] = json.dumps({"do_sample": sampling.temperature > 0, **_NEUTRAL_CONFIG})
     if server.kind != "rollwise":
         body |= _PENALTIES
@@ -184,52 +207,58 @@ def completion_body(
     return {name: value for name, value in body.items() if name not in server.refused}
 
 
-_TEMPERING: Mapping[str, Sequence[str]] = {
-    "greedy": (
-        "the server replies with the likeliest text whatever the temperature, so all rollouts of a question are one; "
-        "restart it without --continuous-batching, or with "
-        '"do_sample": true in the generation_config.json of its model',
-    ),
-    "first": (
-        "the temperature and top_p of the first request that this server ever had hold for all that follow, and seeds "
-        "do not hold among requests at once; restart it without --continuous-batching to choose them",
-    ),
+_WRONG_TEMPERATURE: Mapping[str, str] = {
+    "greedy": "the server returns the likeliest text at every temperature, so all rollouts of a question are equal; "
+    'restart it without --continuous-batching, or set "do_sample": true in the generation_config.json of its model',
+    "first_request": "the server samples every request with the temperature and top_p of the first request that it "
+    "ever received, and seeds do not hold among concurrent requests; restart it without --continuous-batching to "
+    "choose the temperature",
 }
 
 
 def weaknesses(server: Server, rule: StepRule) -> list[str]:
-    """What this server cannot do that a search would like, in sentences; empty where it can do everything."""
-    told = []
-    if server.template == "plain":
-        told.append(
-            "no chat template is to be had from the server, so questions go as plain text; give --tokenizer FOLDER"
-        )
-    if not server.by_ids:
-        told.append("prompts go as text, which is tokenised anew at every step, so steps may join inexactly")
-    if server.stopping == "cut":
-        told.append("replies do not tell a stop string from the end, so they are streamed and cut here")
-    if server.stopping == "cut":
-        if not server.by_ids and server.tokenizer is None:
-            told.append("a streamed reply counts no prompt tokens, so the ledger holds none as read")
-        if server.logprobs is None:
-            told.append("the ledger counts a streamed piece as one token")
-    elif not server.counts:
-        told.append("the server counts no tokens; the ledger counts those whose ids or log-probabilities it gives")
-    elif not server.cached:
-        told.append("the server does not say what its prefix cache saved; the ledger counts all prompts as read")
-    if server.logprobs is None:
-        told.append("the server gives no log-probabilities, so it takes a reward model, named by --reward")
+    """A sentence for each feature that a search would use and this server lacks; empty if it lacks none."""
+    found = [*_prompt_weaknesses(server), *_reply_weaknesses(server)]
     if server.seed is False:
-        told.append("the server does not honour seeds, so a search does not repeat exactly")
-    told += _TEMPERING.get(server.tempering or "", ())
+        found.append("the server does not honour seeds, so a search does not repeat exactly")
+    if wrong_temperature := _WRONG_TEMPERATURE.get(server.temperature_source or ""):
+        found.append(wrong_temperature)
     if server.one_at_a_time:
-        told.append("this server completes one text at a time, so requests go one after the other")
+        found.append("this server completes one text at a time, so rollwise sends one request after the other")
     if server.kind == "transformers" and "generation_config" in server.refused:
-        told.append("top_k and penalties of the model's generation_config.json stay in force")
+        found.append("top_k and the penalties of the model's generation_config.json stay in force")
     if server.kind == "sglang":
-        told.append("log-probabilities may be those after the temperature (SGLang's default)")
+        found.append("log-probabilities may be those after the temperature (SGLang's default)")
     if server.thinking == "forced":
-        told.append(
+        found.append(
             f"this model thinks before it answers and its template cannot stop it; the step rule is {rule.name}"
         )
-    return told
+    return found
+
+
+def _prompt_weaknesses(server: Server) -> list[str]:
+    found = []
+    if server.template == "plain":
+        found.append("the server gives no chat template, so questions go as plain text; give --tokenizer FOLDER")
+    if not server.by_ids:
+        found.append("prompts go as text, which is tokenized anew at every step, so steps may join inexactly")
+    return found
+
+
+def _reply_weaknesses(server: Server) -> list[str]:
+    found = []
+    if server.stopping == "streamed":
+        found.append(
+            "replies do not distinguish a stop string from the end of the text, so they are streamed and cut here"
+        )
+        if not server.by_ids and server.tokenizer is None:
+            found.append("a streamed reply counts no prompt tokens, so the ledger counts no tokens as read")
+        if server.logprobs is None:
+            found.append("the ledger counts a streamed piece as one token")
+    elif not server.counts:
+        found.append("the server counts no tokens; the ledger counts those with ids or log-probabilities in a reply")
+    elif not server.cached:
+        found.append("the server does not count cached tokens, so the ledger counts every prompt token as read")
+    if server.logprobs is None:
+        found.append("the server gives no log-probabilities, so a search needs a reward model: name it with --reward")
+    return found

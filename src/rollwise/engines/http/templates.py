@@ -1,4 +1,4 @@
-"""A chat as the prompt that the server's own template makes of it: which request to send, what its reply says. Pure."""
+"""Chats as prompts, rendered with the model's own template: which request to send and how to read its reply. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from rollwise.errors import InputError, MissingExtraError
 
 Messages = Sequence[dict[str, str]]
 Prompt = str | tuple[int, ...]
+"""A prompt as text or as token ids."""
 Request = tuple[str, dict[str, Any]]
+"""The path and the body of a POST request."""
 
 ROUTES = ("tokenize", "apply-template", "chat")
-"""How a server tells the prompt of a chat: vLLM's /tokenize, llama.cpp's /apply-template, or the prompt's ids in the
-reply to a chat completion of one token.
+"""The routes that render a chat: vLLM's /tokenize, llama.cpp's /apply-template, or a chat completion of one token whose
+reply contains the ids of the prompt.
 """
 
 
 def chat_request(route: str, model: str, messages: Messages, quiet: bool) -> Request:
-    """The path and body that ask for a chat's prompt; `quiet` tells the template not to let the model think first."""
+    """The request that renders a chat. If `quiet`, the template is to keep the model from thinking first."""
     body: dict[str, Any] = {"messages": list(messages)}
     if quiet:
         body["chat_template_kwargs"] = {"enable_thinking": False}
@@ -33,31 +35,32 @@ def chat_request(route: str, model: str, messages: Messages, quiet: bool) -> Req
 
 
 def read_prompt(route: str, reply: Any) -> Prompt:
-    """The prompt in the reply to `chat_request`. Raises BrokenReplyError where there is none."""
+    """The prompt in the reply to `chat_request`. Raises BrokenReplyError if the reply holds none."""
     if not isinstance(reply, dict):
-        raise BrokenReplyError(f"the server replied {repr(reply)[:80]} for a chat's prompt")
-    if route == "apply-template":
-        text = reply.get("prompt")
-        if isinstance(text, str) and text:
-            return text
-    elif route == "tokenize":
+        raise BrokenReplyError(f"the server replied {repr(reply)[:80]} instead of a chat's prompt")
+    if route == "tokenize":
         return read_ids(reply.get("tokens"))
-    else:
+    if route == "chat":
         choices = reply.get("choices") or [{}]
         return read_ids(reply.get("prompt_token_ids") or choices[0].get("prompt_token_ids"))
+    text = reply.get("prompt")
+    if isinstance(text, str) and text:
+        return text
     raise BrokenReplyError("the server replied without a prompt")
 
 
-def read_ids(given: Any) -> tuple[int, ...]:
-    """Token ids as a tuple. Raises BrokenReplyError where they are none."""
-    if not isinstance(given, list) or not given or not all(isinstance(one, int) for one in given):
+def read_ids(tokens: Any) -> tuple[int, ...]:
+    """Token ids as a tuple. Raises BrokenReplyError if the value is not a list of ids."""
+    if not isinstance(tokens, list) or not tokens or not all(isinstance(token, int) for token in tokens):
         raise BrokenReplyError("the server replied without token ids")
-    return tuple(given)
+    return tuple(tokens)
 
 
 def encode_request(native: bool, model: str, text: str, whole: bool) -> Request:
-    """The path and body that ask for a text's ids. Of a `whole` prompt llama.cpp adds the start token that its
-    templates leave out; vLLM's templates hold it.
+    """The request for the ids of a text.
+
+    If the text is a `whole` prompt, llama.cpp (`native`) adds the start token that its templates leave out. vLLM's
+    templates contain the start token.
     """
     if native:
         return "/tokenize", {"content": text, "add_special": whole, "parse_special": True}
@@ -65,18 +68,18 @@ def encode_request(native: bool, model: str, text: str, whole: bool) -> Request:
 
 
 def plain_prompt(messages: Messages) -> str:
-    """A chat as plain text, for a server that has no template."""
+    """A chat as plain text, for a server that gives no template."""
     return "".join(f"{message['content']}\n\n" for message in messages)
 
 
 def opens_thought(text: str) -> bool:
-    """Whether a prompt ends within a thought that the model has to close."""
+    """Whether a prompt ends inside a thought that the model has to close."""
     return text.rfind("<think>") > text.rfind("</think>") and text.rstrip().endswith("<think>")
 
 
 @functools.cache
 def load_tokenizer(folder: str) -> Any:
-    """The tokenizer in a folder. Raises InputError where there is none, or none with a chat template."""
+    """The tokenizer in a folder. Raises InputError if the folder has none, or if it has no chat template."""
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
@@ -84,16 +87,17 @@ def load_tokenizer(folder: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"--tokenizer {folder}: no tokenizer lies there: {' '.join(str(error).split())[:120]}"
+            f"--tokenizer {folder}: this folder has no tokenizer ({reason}); give the folder of the served model"
         ) from None
     if not tokenizer.chat_template:
-        raise InputError(f"--tokenizer {folder}: this tokenizer has no chat template")
+        raise InputError(f"--tokenizer {folder}: this tokenizer has no chat template; give the folder of a chat model")
     return tokenizer
 
 
 def local_prompt(folder: str, messages: Messages, quiet: bool) -> str:
-    """A chat as the template of a folder's tokenizer renders it."""
+    """A chat as text, rendered with the template of the tokenizer in a folder."""
     settings = {"enable_thinking": False} if quiet else {}
     text: str = load_tokenizer(folder).apply_chat_template(
         list(messages), tokenize=False, add_generation_prompt=True, **settings
@@ -102,13 +106,14 @@ def local_prompt(folder: str, messages: Messages, quiet: bool) -> str:
 
 
 def local_ids(folder: str, text: str) -> tuple[int, ...]:
-    """A text's ids by the tokenizer of a folder, nothing added."""
+    """The ids of a text by the tokenizer in a folder, without special tokens added."""
     return tuple(load_tokenizer(folder)(text, add_special_tokens=False)["input_ids"])
 
 
-def unopened(folder: str, text: str) -> str:
-    """A prompt without the start token at its beginning, where the folder's tokenizer puts one before every text: a
-    server that is sent text would read it twice.
+def without_start_token(folder: str, text: str) -> str:
+    """A prompt without its start token, if the tokenizer in the folder adds one to every text.
+
+    A server that receives the prompt as text would otherwise read the start token twice.
     """
     tokenizer = load_tokenizer(folder)
     bare = text.removeprefix(tokenizer.bos_token or "")
@@ -116,5 +121,5 @@ def unopened(folder: str, text: str) -> str:
 
 
 def length_as_read(folder: str, text: str) -> int:
-    """How many tokens a server reads that is sent a text, by the tokenizer of a folder."""
+    """How many tokens a server reads of a text that it receives as text, by the tokenizer in a folder."""
     return len(load_tokenizer(folder)(text)["input_ids"])

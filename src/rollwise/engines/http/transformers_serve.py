@@ -1,4 +1,4 @@
-"""`transformers serve`: which model it holds and whose temperature it takes, which it tells in no reply."""
+"""A server that runs `transformers serve`: its model and the temperature it samples with, which no reply states."""
 
 from __future__ import annotations
 
@@ -11,65 +11,72 @@ from typing import Any
 
 from rollwise.core import Sampling
 from rollwise.engines.http import templates
-from rollwise.engines.http.asker import Asker
-from rollwise.engines.http.client import LostError
+from rollwise.engines.http.exchange import LostError
 from rollwise.engines.http.replies import as_choice
 from rollwise.engines.http.servers import Server, completion_body
+from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import EngineError, InputError
 
-FIRST = Sampling(temperature=1.0)
-"""The first completion asked for: with --continuous-batching its temperature is that of all that follow."""
+FIRST_SAMPLING = Sampling(temperature=1.0)
+"""The sampling of the probe's first completion. With --continuous-batching all later ones get its temperature."""
 _ROUTES = {"/load_model", "/reset", "/v1/completions"}
 _PINNED = re.compile(r"pinned to '(.+)'; requested")
 
 
-def is_there(asker: Asker) -> bool:
-    """Whether the server's own description of its routes is that of `transformers serve`."""
+def runs_transformers_serve(client: SyncClient) -> bool:
+    """Whether the server's description of its routes is that of `transformers serve`."""
     with contextlib.suppress(EngineError, AttributeError, TypeError):
-        return set(asker.get("/openapi.json", tries=3)["paths"]) >= _ROUTES
+        return set(client.get("/openapi.json", tries=3)["paths"]) >= _ROUTES
     return False
 
 
-def identified(asker: Asker, listed: Sequence[Mapping[str, Any]], tokenizer: str | None) -> Server:
-    """The server and its model: the one asked for, the one that it was started with, or the first in its cache, which
-    is all that it lists. A model in a folder that lies here too brings its tokenizer. Raises InputError where none is
-    known.
+def identify_transformers_serve(
+    client: SyncClient, listed: Sequence[Mapping[str, Any]], tokenizer: str | None
+) -> Server:
+    """The server with its model: the requested one, the one it was started with, or the first in its download cache.
+
+    `listed` are the models of that cache. If the model is a folder on this machine, its tokenizer is used unless
+    `tokenizer` names another. Raises InputError if no model is known.
     """
-    model = asker.address.model or _pinned(asker) or next((str(one["id"]) for one in listed), None)
+    url = client.address.url
+    model = client.address.model or _started_with(client) or next((str(card["id"]) for card in listed), None)
     if model is None:
         raise InputError(
-            f"{asker.address.url} names no model: start `transformers serve` with one, or give the name or folder of "
-            f"one as {asker.address.url}#NAME"
+            f"{url} names no model: start `transformers serve` with one, or give the name or folder of one as "
+            f"{url}#NAME"
         )
     if tokenizer is None and FilePath(model).is_dir():
         with contextlib.suppress(ImportError, InputError):
             templates.load_tokenizer(model)
             tokenizer = model
-    return Server(asker.address.url, "transformers", model, tokenizer=tokenizer)
+    return Server(url, "transformers", model, tokenizer=tokenizer)
 
 
-def _pinned(asker: Asker) -> str | None:
-    """The model that the server was started with, which it tells to whoever asks for another."""
+def _started_with(client: SyncClient) -> str | None:
+    """The model that the server was started with: its refusal of any other model names it."""
     try:
-        asker.post("/v1/completions", {"model": "", "prompt": "", "max_tokens": 1}, tries=1)
+        client.post("/v1/completions", {"model": "", "prompt": "", "max_tokens": 1}, tries=1)
     except LostError as error:
-        told = _PINNED.search(str(error))
-        return told[1] if told else None
-    except EngineError:  # it was started with none, and fails at loading one without a name
+        match = _PINNED.search(str(error))
+        return match[1] if match else None
+    except EngineError:  # it was started without a model, and fails to load one without a name
         return None
     return None
 
 
-def tempered(asker: Asker, server: Server, prompt: Any) -> Server:
-    """Whose temperature holds: hot texts of two seeds are alike where all are the likeliest, and cold ones differ where
-    an earlier request's temperature holds.
+def with_temperature_source(client: SyncClient, server: Server, prompt: Any) -> Server:
+    """The server with the temperature that it samples with, found by four completions.
+
+    If two seeds give the same text at a high temperature, it always returns the likeliest text. If two seeds give
+    different texts at temperature 0, the temperature of an earlier request applies.
     """
 
-    def text(temperature: float, seed: int) -> str:
-        asked = replace(server, stopping="told")
-        body = completion_body(asked, prompt, Sampling(temperature=temperature), 8, seed)
-        return str(as_choice(asker.post(server.route, body), False).get("text"))
+    def complete(temperature: float, seed: int) -> str:
+        whole = replace(server, stopping="field")  # so that the request asks for no stream
+        body = completion_body(whole, prompt, Sampling(temperature=temperature), 8, seed)
+        return str(as_choice(client.post(server.route, body), False).get("text"))
 
-    if text(2.0, 1) == text(2.0, 2):
-        return replace(server, tempering="greedy")
-    return replace(server, tempering="asked" if text(0.0, 1) == text(0.0, 2) else "first")
+    if complete(2.0, 1) == complete(2.0, 2):
+        return replace(server, temperature_source="greedy")
+    repeats = complete(0.0, 1) == complete(0.0, 2)
+    return replace(server, temperature_source="request" if repeats else "first_request")

@@ -1,21 +1,21 @@
-"""Policies that run in this process, on caches that read no prefix twice."""
+"""Policies that run in this process on kept caches, which read no prefix twice."""
 
 from typing import TYPE_CHECKING
 
-from rollwise import exports
+from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.engines.local.batcher import Batcher
-    from rollwise.engines.local.cache import Arena, Node, feed
+    from rollwise.engines.local.cache import Arena, Node, common_length, feed, prefix_length
     from rollwise.engines.local.checkpoint import load_checkpoint, load_tokenizer
     from rollwise.engines.local.decoder import Decoder
     from rollwise.engines.local.policy import LocalPolicy
     from rollwise.engines.local.prefixes import Prefixes
-    from rollwise.engines.local.stops import ENDS, GOES_ON, StopRule, StopTable, first_stop
+    from rollwise.engines.local.stops import CONTINUES, ENDS, StopRule, StopTable, first_stop
 
 __all__ = [
+    "CONTINUES",
     "ENDS",
-    "GOES_ON",
     "Arena",
     "Batcher",
     "Decoder",
@@ -24,10 +24,12 @@ __all__ = [
     "Prefixes",
     "StopRule",
     "StopTable",
+    "common_length",
     "feed",
     "first_stop",
     "load_checkpoint",
     "load_tokenizer",
+    "prefix_length",
 ]
 
 __getattr__ = exports(
@@ -36,14 +38,16 @@ __getattr__ = exports(
         "Batcher": "batcher",
         "Arena": "cache",
         "Node": "cache",
+        "common_length": "cache",
         "feed": "cache",
+        "prefix_length": "cache",
         "load_checkpoint": "checkpoint",
         "load_tokenizer": "checkpoint",
         "Decoder": "decoder",
         "LocalPolicy": "policy",
         "Prefixes": "prefixes",
+        "CONTINUES": "stops",
         "ENDS": "stops",
-        "GOES_ON": "stops",
         "StopRule": "stops",
         "StopTable": "stops",
         "first_stop": "stops",

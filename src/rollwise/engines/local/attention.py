@@ -1,4 +1,4 @@
-"""Attention of one new token a row on a CPU, as two batched products; everything else goes to transformers' own."""
+"""Attention for one new token per row on a CPU, as two batched products; transformers computes every other case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME = "rollwise"
 
 
 def use_token_attention(config: PreTrainedConfig) -> None:
-    """Let a decoder that attends by PyTorch's scaled dot product use `token_attention`; others stay as they are."""
+    """Make a decoder use `token_attention` if it attends with PyTorch's scaled dot product; leave others unchanged."""
     if config._attn_implementation == "sdpa":
         AttentionInterface.register(_NAME, token_attention)
         AttentionMaskInterface.register(_NAME, sdpa_mask)
@@ -32,13 +32,15 @@ def token_attention(
     """softmax(q·Kᵀ · scaling + mask)·V for a query (rows, heads, 1, dim) and keys and values (rows, key-value heads,
     length, dim) → (rows, 1, heads, dim).
 
-    PyTorch's kernel makes two small products for every row and head, which costs more than the products.
+    PyTorch's own kernel computes two small products for each row and head; starting them costs more than computing
+    them. Two batched products cost less. Queries of several tokens go to PyTorch's kernel.
     """
     rows, heads, count, dim = query.shape
     if count != 1 or attention_mask is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    pairs = key.shape[1]
-    queries = query.reshape(rows * pairs, heads // pairs, dim) * (dim**-0.5 if scaling is None else scaling)
-    scores = torch.bmm(queries, key.flatten(0, 1).transpose(1, 2)).view(rows, pairs, heads // pairs, -1)
+    key_heads = key.shape[1]
+    shared = heads // key_heads  # query heads that share a key-value head
+    queries = query.reshape(rows * key_heads, shared, dim) * (dim**-0.5 if scaling is None else scaling)
+    scores = torch.bmm(queries, key.flatten(0, 1).transpose(1, 2)).view(rows, key_heads, shared, -1)
     weights = scores.add_(attention_mask).softmax(-1).flatten(0, 1)
     return torch.bmm(weights, value.flatten(0, 1)).view(rows, 1, heads, dim), None

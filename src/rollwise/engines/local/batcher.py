@@ -1,4 +1,4 @@
-"""One thread that works on whatever many coroutines ask for, all that waits at once."""
+"""One worker thread that handles the requests of many coroutines in batches."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Request, Result]):
-    """Hands requests to `work`, as many as have come while it was busy, and each its result to who asked. What `work`
-    raises, all of its requests raise.
+    """Passes requests to `work` in batches and returns each result to its caller.
+
+    A batch holds every request that arrived while `work` was busy with the batch before. If `work` raises, all
+    requests of the batch raise the same error.
     """
 
     def __init__(self, work: Callable[[Sequence[Request]], Sequence[Result]], name: str) -> None:
@@ -27,21 +29,21 @@ class Batcher(Generic[Request, Result]):
         return (await self.run_all([request]))[0]
 
     async def run_all(self, requests: Sequence[Request]) -> list[Result]:
-        """The results of several requests, which are worked on together."""
+        """The results of several requests, which go into one batch."""
         futures = [Future[Result]() for _ in requests]
-        for each in zip(requests, futures, strict=True):
-            self._inbox.put(each)
-        self._thread.submit(self._drain)
+        for entry in zip(requests, futures, strict=True):
+            self._inbox.put(entry)
+        self._thread.submit(self._run_batch)
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
-    def _drain(self) -> None:
+    def _run_batch(self) -> None:
         waiting = [self._inbox.get() for _ in range(self._inbox.qsize())]
         batch = [(request, future) for request, future in waiting if future.set_running_or_notify_cancel()]
         if not batch:
             return
         try:
             results = self._work([request for request, _ in batch])
-        except Exception as error:  # whatever broke, the callers have to hear of it
+        except Exception as error:  # raised again in every caller of the batch
             for _, future in batch:
                 future.set_exception(error)
             return

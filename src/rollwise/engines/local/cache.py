@@ -1,8 +1,8 @@
-"""Kept prefixes for a transformers decoder: a tree of key-value segments, and an arena of rows to compute in.
+"""Kept prefixes of a transformers decoder: a tree of key-value segments, and an arena of rows to compute in.
 
-A node owns the keys and values of its own tokens only and shares its parent's by reference, so a fork copies nothing
-and no prefix is read twice. To compute, a node's chain is laid into a row of the arena, but for what the row still
-holds of it; rows are written in place.
+A node owns the keys and values of its own tokens only and refers to its parent's, so a fork copies nothing and no
+prefix is read twice. To compute, the arena copies a node's chain into a row, except for the part that the row still
+holds. The decoder writes new keys and values into the row in place.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _serial = itertools.count()
 
 
 def new_number() -> int:
-    """A number that names one node and no other."""
+    """A number that no other node has."""
     return next(_serial)
 
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Node:
     """Tokens after a parent: their keys and values (2, layers, heads, tokens, dim), the length of the whole prefix, the
-    last hidden state (dim), and the chain of numbers that name the nodes from the root to this one.
+    last hidden state (dim), and the chain of the nodes' numbers from the root to this node.
     """
 
     parent: Node | None
@@ -39,8 +39,21 @@ class Node:
     chain: tuple[int, ...]
 
 
+def prefix_length(node: Node | None) -> int:
+    """Tokens of the whole prefix that ends at a node; 0 for None."""
+    return 0 if node is None else node.length
+
+
+def common_length(some: tuple[int, ...], others: tuple[int, ...]) -> int:
+    """How many leading entries two tuples share."""
+    if some == others[: len(some)]:
+        return len(some)
+    pairs = enumerate(zip(some, others, strict=False))
+    return next((index for index, (first, second) in pairs if first != second), min(len(some), len(others)))
+
+
 class _RowCache(Cache):  # type: ignore[misc]
-    """What a transformers decoder calls to store keys and values: writes them into the arena's leading rows."""
+    """The cache that a transformers decoder stores keys and values in: it writes them into the arena's leading rows."""
 
     def __init__(self, arena: Arena, positions: torch.Tensor) -> None:
         self.arena, self.rows = arena, len(positions)
@@ -60,7 +73,7 @@ class _RowCache(Cache):  # type: ignore[misc]
         return stored[0], stored[1]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Tokens that a row has room for."""
+        """How many tokens a row has room for."""
         return self.arena.states.shape[4]
 
     @property
@@ -72,8 +85,8 @@ class _RowCache(Cache):  # type: ignore[misc]
 
 
 class Arena:
-    """Rows of preallocated keys and values (2, layers, rows, heads, length, dim) for a decoder (backbone without its
-    head). `held` says which nodes' tokens a row starts with.
+    """Rows of preallocated keys and values (2, layers, rows, heads, length, dim) for a decoder (a backbone without its
+    head). `held` lists, for each row, the chain of nodes whose tokens the row begins with.
     """
 
     def __init__(self, backbone: PreTrainedModel, rows: int, length: int = 64) -> None:
@@ -90,33 +103,34 @@ class Arena:
         self.states = self._storage.view(shape)
         self.held: list[tuple[int, ...]] = [()] * rows
 
-    def _fit(self, length: int) -> None:
-        """Make the rows about as long as that, with room for some tokens more. What a row held beyond is lost.
+    def _resize(self, length: int) -> None:
+        """Make every row about `length` tokens long, with room for some tokens more. Tokens beyond that are lost.
 
-        The storage stays, since fresh memory costs more than the copy: layer after layer moves within it, the last
-        first where rows grow, so that none is written over before it has moved. Until all have moved no row holds
-        anything: what raises midway leaves nothing that could be taken for a prefix.
+        The storage stays, since fresh memory costs more than the copy. Layer after layer moves within it; if rows
+        grow, the last layer moves first, so that no layer is overwritten before it has moved. Until all layers have
+        moved, `held` says that no row holds anything: if a move raises, no leftover is mistaken for a prefix.
         """
-        old, new = self.states, -(-(length + length // 8) // 16) * 16
-        kept, shape = min(new, old.shape[4]), (*old.shape[:4], new, old.shape[5])
+        old, new_length = self.states, -(-(length + length // 8) // 16) * 16
+        old_length = old.shape[4]
+        kept, shape = min(new_length, old_length), (*old.shape[:4], new_length, old.shape[5])
         size = math.prod(shape)
         if size > self._storage.numel():
             self._storage = self._storage.new_zeros(size + size // 4)
         held, self.held = self.held, [()] * self.rows
         self.states = self._storage[:size].view(shape)
         before, after = old.flatten(0, 1), self.states.flatten(0, 1)
-        for layer in sorted(range(len(after)), reverse=new > old.shape[4]):
+        for layer in sorted(range(len(after)), reverse=new_length > old_length):
             after[layer, :, :, :kept] = before[layer, :, :, :kept].clone()
         self.held = held
 
     def load(self, row: int, node: Node | None) -> None:
-        """Lay a node's chain into a row, but for what the row holds of it already."""
+        """Copy a node's chain into a row, except for the part that the row holds already."""
         if node is None:
             self.held[row] = ()
             return
         if node.length > self.states.shape[4]:
-            self._fit(node.length)
-        shared = _common(self.held[row], node.chain)
+            self._resize(node.length)
+        shared = common_length(self.held[row], node.chain)
         self.held[row] = node.chain[:shared]
         part: Node | None = node
         while part is not None and len(part.chain) > shared:
@@ -125,10 +139,10 @@ class Arena:
         self.held[row] = node.chain
 
     def store(self, row: int, parent: Node | None, end: int, hidden: torch.Tensor) -> Node:
-        """A node of what the row holds after its parent, up to `end`."""
-        start = 0 if parent is None else parent.length
+        """A new node with the row's tokens from the end of `parent` up to position `end`."""
         chain = (*(() if parent is None else parent.chain), new_number())
-        node = Node(parent, self.states[:, :, row, :, start:end].clone(), end, hidden, chain)
+        states = self.states[:, :, row, :, prefix_length(parent) : end].clone()
+        node = Node(parent, states, end, hidden, chain)
         self.held[row] = chain
         return node
 
@@ -139,17 +153,18 @@ class Arena:
         self.held[target] = self.held[source]
 
     def forward(self, tokens: torch.Tensor, starts: torch.Tensor, end: int) -> torch.Tensor:
-        """Feed tokens (rows, count) to the leading rows, each from its own start; hidden states (rows, count, dim).
+        """Feed tokens (rows, count) to the leading rows, each from its own start (rows,); return the hidden states
+        (rows, count, dim).
 
-        `end` is where the longest row ends. A short row is padded on the right; what it computes there is never
-        attended to by its real tokens. All of a row is read, since memory without gaps is read at twice the speed; so
-        rows are made shorter again when half of them lies idle.
+        The longest row ends at position `end`. A shorter row is padded on the right; its real tokens never attend to
+        the padding. The decoder reads rows whole, since it reads memory without gaps at twice the speed; so rows are
+        shortened again when half of their length lies idle.
         """
         length = self.states.shape[4]
         if not end <= length <= max(2 * end, 64):
             if length > end:
                 self.held[len(tokens) :] = [()] * (self.rows - len(tokens))
-            self._fit(end)
+            self._resize(end)
         positions = starts[:, None] + torch.arange(tokens.shape[1], device=self.device)
         visible = torch.arange(self.states.shape[4], device=self.device) <= positions[:, None, :, None]
         mask = torch.zeros(visible.shape, device=self.device, dtype=self.dtype)
@@ -164,31 +179,31 @@ class Arena:
         return cast(torch.Tensor, output.last_hidden_state)
 
 
-def _common(some: Sequence[int], others: Sequence[int]) -> int:
-    """How many entries two sequences begin with alike."""
-    pairs = enumerate(zip(some, others, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(some), len(others)))
-
-
 def feed(arena: Arena, parents: Sequence[Node | None], tokens: Sequence[Sequence[int]]) -> list[Node]:
-    """Read known tokens after kept prefixes, as many rows at a time as the arena has; one node for each.
+    """Read known tokens after kept prefixes, as many at a time as the arena has rows; return a node for each.
 
-    Rows of like length go together, so that little is padded. Every token list holds at least one token.
+    Token lists of similar length go together, so that padding stays short. Every list holds at least one token.
     """
     nodes: dict[int, Node] = {}
     order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))
     for first in range(0, len(order), arena.rows):
         batch = order[first : first + arena.rows]
-        width = max(len(tokens[index]) for index in batch)
-        begun = [parent.length if (parent := parents[index]) else 0 for index in batch]
-        starts = torch.tensor(begun, device=arena.device)
-        padded = torch.zeros((len(batch), width), dtype=torch.long)
-        for row, index in enumerate(batch):
-            padded[row, : len(tokens[index])] = torch.tensor(tokens[index])
-            arena.load(row, parents[index])
-        hidden = arena.forward(padded.to(arena.device), starts, max(begun) + width)
-        lasts = torch.tensor([len(tokens[index]) - 1 for index in batch], device=arena.device)
-        last_hidden = hidden[torch.arange(len(batch), device=arena.device), lasts]
-        for row, index in enumerate(batch):
-            nodes[index] = arena.store(row, parents[index], begun[row] + len(tokens[index]), last_hidden[row])
+        nodes |= zip(batch, _feed_batch(arena, [(parents[index], tokens[index]) for index in batch]), strict=True)
     return [nodes[index] for index in range(len(tokens))]
+
+
+def _feed_batch(arena: Arena, batch: Sequence[tuple[Node | None, Sequence[int]]]) -> list[Node]:
+    """The nodes after one forward pass over a batch of (kept prefix, tokens), which is no longer than the arena."""
+    lengths = [len(tokens) for _, tokens in batch]
+    starts = [prefix_length(parent) for parent, _ in batch]
+    padded = torch.zeros((len(batch), max(lengths)), dtype=torch.long)
+    for row, (parent, tokens) in enumerate(batch):
+        padded[row, : len(tokens)] = torch.tensor(tokens)
+        arena.load(row, parent)
+    end = max(starts) + max(lengths)
+    hidden = arena.forward(padded.to(arena.device), torch.tensor(starts, device=arena.device), end)
+    lasts = torch.tensor(lengths, device=arena.device) - 1
+    last_hidden = hidden[torch.arange(len(batch), device=arena.device), lasts]
+    return [
+        arena.store(row, parent, starts[row] + lengths[row], last_hidden[row]) for row, (parent, _) in enumerate(batch)
+    ]

@@ -1,4 +1,4 @@
-"""Loading a model that lies in a folder: safetensors only, no remote code, the right device and precision."""
+"""Loading a model from a folder: safetensors only, no remote code, on the right device in the right precision."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rollwise.errors import InputError, MissingExtraError
 
 
 def load_checkpoint(folder: Path, kind: str | type, dtype: str | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer) of a folder, by the stock transformers class `kind` or one of our own, in evaluation mode.
+    """(model, tokenizer) from a folder, in evaluation mode. `kind` is the name of a transformers class, or a class.
 
-    Half-precision weights are computed with in float32 on a CPU and as stored on a GPU, unless `dtype` names another
-    precision. Raises InputError where the folder holds no such model, also where it holds another kind, whose head
-    would have to be made up, or weights that are not safetensors.
+    Without `dtype`, a GPU computes in the precision of the stored weights and a CPU in float32. Raises InputError if
+    the folder holds no model, weights that are not safetensors, or a model of another kind, whose head transformers
+    would have to invent.
     """
     try:
         import torch
@@ -25,18 +25,23 @@ def load_checkpoint(folder: Path, kind: str | type, dtype: str | None = None) ->
     transformers.logging.disable_progress_bar()
     _check_files(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = getattr(torch, dtype) if dtype else (torch.float32 if device == "cpu" else "auto")
-    options = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
-    made_as: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
-    model, loading = made_as.from_pretrained(
-        folder, dtype=precision, ignore_mismatched_sizes=True, output_loading_info=True, **options
+    default = "auto" if device == "cuda" else torch.float32
+    model_class: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
+    model, loading = model_class.from_pretrained(
+        folder,
+        dtype=getattr(torch, dtype) if dtype else default,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
     )
-    _check_kind(folder, made_as.__name__, model, loading)
+    _check_kind(folder, model_class.__name__, model, loading)
     return model.to(device).eval(), load_tokenizer(folder)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a folder. Raises InputError where the folder holds no model or no tokenizer that can be read."""
+    """The tokenizer of a folder. Raises InputError if the folder holds no model, or no tokenizer that loads."""
     try:
         import transformers
     except ImportError as error:
@@ -46,27 +51,28 @@ def load_tokenizer(folder: Path) -> Any:
         return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{folder} holds no tokenizer that can be read; add its tokenizer.json ({reason})") from error
+        raise InputError(f"{folder} holds no tokenizer that loads; add its tokenizer.json ({reason})") from error
 
 
 def _check_files(folder: Path) -> None:
     if not (folder / "config.json").exists():
-        raise InputError(f"{folder} holds no model: it has no config.json")
+        raise InputError(f"{folder} holds no model: it has no config.json; name the folder of a model")
     if not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"{folder} holds no weights as safetensors, and nothing else is read: convert them with "
-            "AutoModel.from_pretrained(...).save_pretrained(...) where you trust the folder"
+            f"{folder} holds no weights as safetensors, the only format that rollwise reads; if you trust the folder, "
+            "convert them with AutoModel.from_pretrained(...).save_pretrained(...)"
         )
 
 
-def _check_kind(folder: Path, kind: str, model: Any, loading: Mapping[str, Any]) -> None:
-    """Raise InputError where the folder lacks weights of the model, or holds them in other shapes, or is a classifier
-    and none was wanted: a head that is tied to the embeddings is never missing.
+def _check_kind(folder: Path, wanted: str, model: Any, loading: Mapping[str, Any]) -> None:
+    """Raise InputError if the folder lacks weights of the model or holds them in other shapes.
+
+    Also if it holds a classifier and a causal model is wanted: a head that is tied to the embeddings is never missing.
     """
-    made_up = sorted({*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])})
-    held = ", ".join(model.config.architectures or []) or "a model of no stated kind"
-    classifies = kind.endswith("ForCausalLM") and held.endswith("Classification")
-    if not made_up and not classifies:
+    unloaded = sorted({*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])})
+    stored = ", ".join(model.config.architectures or []) or "a model of no stated kind"
+    is_classifier = wanted.endswith("ForCausalLM") and stored.endswith("Classification")
+    if not unloaded and not is_classifier:
         return
-    why = f"its weights do not fit, first of all {made_up[0]}" if made_up else "it was trained to classify"
-    raise InputError(f"{folder} holds {held}, and {type(model).__name__} is wanted: {why}; name another folder")
+    reason = f"its weights do not fit, first of all {unloaded[0]}" if unloaded else "it was trained to classify"
+    raise InputError(f"{folder} holds {stored}, and {type(model).__name__} is wanted: {reason}; name another folder")

@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Collection, Hashable, Sequence
+from collections.abc import AsyncGenerator, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.core import (
+    Failure,
+    FloatArray,
+    Path,
+    PathKey,
+    Policy,
+    PolicySession,
+    Problem,
+    Sampling,
+    Step,
+    Stop,
+    Usage,
+)
 from rollwise.engines import StepRule, messages
 from rollwise.engines.local.cache import Node
 from rollwise.engines.local.checkpoint import load_checkpoint
@@ -22,37 +34,39 @@ from rollwise.numerics import keyed_generator
 
 @dataclass(eq=False)
 class _Ticket:
-    """One call for some paths. Their results come to it each as soon as it is there, or all when the last is."""
+    """A call that grows some paths. The worker thread delivers its jobs to `arrived`: each job as soon as it is done if
+    `one_by_one`, else all jobs when the last is done. `open` counts the jobs that are not done.
+    """
 
-    each: bool
+    one_by_one: bool
     open: int
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    arrived: asyncio.Queue[list[_Job]] = field(default_factory=asyncio.Queue)
-    over: list[_Job] = field(default_factory=list)
+    arrived: asyncio.Queue[list[_StepJob]] = field(default_factory=asyncio.Queue)
+    done: list[_StepJob] = field(default_factory=list)
 
-    def close_one(self, job: _Job) -> None:
+    def add_done(self, job: _StepJob) -> None:
         self.open -= 1
-        self.over.append(job)
-        if self.each or self.open == 0:
-            jobs, self.over = self.over, []
+        self.done.append(job)
+        if self.one_by_one or self.open == 0:
+            jobs, self.done = self.done, []
             with contextlib.suppress(RuntimeError):  # the caller's event loop may be closed by now
                 self.loop.call_soon_threadsafe(self.arrived.put_nowait, jobs)
 
 
 @dataclass(eq=False)
-class _Job:
-    """One path that grows by one step, and where it starts."""
+class _StepJob:
+    """The decoder's job for one path that grows by one step."""
 
     session: LocalSession
     path: Path
     ticket: _Ticket
     parent: Node | None = None
     result: Step | Failure = field(default_factory=lambda: Failure("not run"))
-    shown = -1
-    keeps_end = False
+    top_count = -1
+    keeps_ended = False
 
     @property
-    def place(self) -> Hashable:
+    def prefix_key(self) -> Hashable:
         return id(self.session), self.path.key[:-1]
 
     @property
@@ -61,28 +75,32 @@ class _Job:
         return self.session.policy.step_rule.limit(most)
 
     @property
-    def heat(self) -> tuple[float, float]:
-        return self.session.sampling.temperature, self.session.sampling.top_p
+    def temperature(self) -> float:
+        return self.session.sampling.temperature
 
     @property
-    def rule(self) -> StopRule:
-        return self.session.policy.rule
+    def top_p(self) -> float:
+        return self.session.sampling.top_p
 
     @property
-    def closed(self) -> bool:
+    def stop_rule(self) -> StopRule:
+        return self.session.policy.stop_rule
+
+    @property
+    def abandoned(self) -> bool:
         return self.session.closed
 
-    def kept(self) -> tuple[Node | None, bool]:
+    def kept_prefix(self) -> tuple[Node | None, bool]:
         node = self.session.nodes.get(self.path.key[:-1])
         return node, node is not None
 
-    def unread(self) -> Sequence[int]:
+    def unread_tokens(self) -> Sequence[int]:
         return self.session.prefix_tokens(self.path)
 
     def keep_prefix(self, node: Node) -> None:
         self.session.keep(self.path.key[:-1], node)
 
-    def begin(self, read: int, cached: int) -> None:
+    def count_prefix(self, read: int, cached: int) -> None:
         self.session.usage.prefilled += read
         self.session.usage.cached += cached
 
@@ -90,7 +108,7 @@ class _Job:
         key = (self.session.sampling.seed, self.session.problem.id, self.path.key, len(self.path.steps), "sample")
         return keyed_generator(*key).random(self.limit)
 
-    def show(self, token: int, logprob: float, likeliest: Sequence[tuple[int, float]]) -> None:
+    def report(self, token: int, logprob: float, likeliest: Sequence[tuple[int, float]]) -> None:
         raise NotImplementedError
 
     def finish(self, tokens: list[int], logprobs: FloatArray, node: Node | None) -> None:
@@ -100,7 +118,7 @@ class _Job:
         self.session.usage.generated += len(tokens)
         self.resolve(step)
 
-    def full(self) -> None:
+    def finish_unsampled(self) -> None:
         self.fail("the model's context is full")
 
     def fail(self, reason: str) -> None:
@@ -108,15 +126,15 @@ class _Job:
 
     def resolve(self, result: Step | Failure) -> None:
         self.result = result
-        self.ticket.close_one(self)
+        self.ticket.add_done(self)
 
 
-class LocalPolicy(Decoder):
-    """A causal language model of transformers, sampled step by step with kept caches.
+class LocalPolicy(Decoder, Policy):
+    """A causal language model of transformers, sampled step by step on kept caches.
 
-    `rows` paths are computed at once; a path that ends its step leaves its row to one that waits. A step ends with the
-    token that completes `separator`, or as `step_rule` says, a path with an end-of-text token. `place` is where a
-    problem's instruction stands.
+    The policy computes `rows` paths at once; when a path has ended its step, a waiting path takes its row. A step ends
+    with the token that completes `separator`, or as `step_rule` says; an end-of-text token ends a path. `place` says
+    where a problem's instruction stands: one of `rollwise.engines.PLACES`.
     """
 
     def __init__(
@@ -131,7 +149,7 @@ class LocalPolicy(Decoder):
         super().__init__(model, tokenizer, rows)
         self.separator, self.place = separator, place
         self.step_rule = step_rule or StepRule("separator", (separator,))
-        self.rule = StopRule(self.step_rule.ends, self.ends)
+        self.stop_rule = StopRule(self.step_rule.ends, self.end_tokens)
 
     @classmethod
     def load(
@@ -143,34 +161,42 @@ class LocalPolicy(Decoder):
         place: str = "system",
         step_rule: StepRule | None = None,
     ) -> LocalPolicy:
-        """The policy that lies in a folder. Raises InputError where there is none."""
-        loaded = load_checkpoint(folder, "AutoModelForCausalLM", dtype)
-        return cls(*loaded, separator=separator, rows=rows, place=place, step_rule=step_rule)
+        """The policy of a folder. Raises InputError if the folder holds no causal language model."""
+        model, tokenizer = load_checkpoint(folder, "AutoModelForCausalLM", dtype)
+        return cls(model, tokenizer, separator=separator, rows=rows, place=place, step_rule=step_rule)
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
-        """A session for one question. Raises InputError where the question does not fit the model's context."""
+        """A session for one question. Raises InputError if the question does not fit the model's context."""
         prompt = self.prompt_tokens(problem)
         if len(prompt) >= self.context:
-            raise InputError(f"the question takes {len(prompt)} tokens and the model reads {self.context} at most")
+            raise InputError(
+                f"the question takes {len(prompt)} tokens and the model reads {self.context} at most: shorten the "
+                "question, or choose another --policy"
+            )
         return LocalSession(self, problem, sampling, prompt)
 
     def prompt_tokens(self, problem: Problem) -> list[int]:
-        """The question in the model's chat template, as tokens."""
+        """The tokens of the question in the model's chat template."""
         chat = messages(problem, self.place)
         text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def step(self, tokens: list[int], logprob: float) -> Step:
-        """The step that these sampled tokens are."""
-        ended = tokens[-1] in self.ends
-        ids = tokens[:-1] if ended else tokens
-        full = len(tokens) == self.step_rule.tokens
-        stop = Stop.END if ended else Stop.STEP if full or self.stops.closes(self.rule, tokens) else Stop.LENGTH
+        """The step that sampled tokens make, with the sum of their log-probabilities."""
+        stop = self._stop_after(tokens)
+        ids = tokens[:-1] if stop is Stop.END else tokens
         return Step(self.tokenizer.decode(ids), len(tokens), stop, logprob, tuple(ids))
 
+    def _stop_after(self, tokens: list[int]) -> Stop:
+        """Why the decoder stopped after these tokens."""
+        if tokens[-1] in self.end_tokens:
+            return Stop.END
+        at_step_length = len(tokens) == self.step_rule.tokens
+        return Stop.STEP if at_step_length or self.stops.completes(self.stop_rule, tokens) else Stop.LENGTH
 
-class LocalSession:
-    """One question's caches in a local policy. Paths whose prefix is no longer kept are read anew."""
+
+class LocalSession(PolicySession):
+    """One question's caches in a local policy. If the prefix of a path is no longer kept, it is read anew."""
 
     in_process = True
 
@@ -182,7 +208,7 @@ class LocalSession:
         self.room = min(sampling.max_tokens, policy.context - len(prompt))
 
     def prefix_tokens(self, path: Path) -> list[int]:
-        """The prompt and the path as tokens: those that were sampled where they are known, else its text's."""
+        """The tokens of the prompt and the path. A step without `ids` is encoded from its text."""
         encode = self.policy.tokenizer
         steps = [step.ids or encode(step.text, add_special_tokens=False)["input_ids"] for step in path.steps]
         return [*self.prompt, *itertools.chain.from_iterable(steps)]
@@ -191,33 +217,33 @@ class LocalSession:
         """Grow each path by one step; results in the order given."""
         if not paths:
             return []
-        ticket = _Ticket(each=False, open=len(paths))
+        ticket = _Ticket(one_by_one=False, open=len(paths))
         jobs = self._submit(paths, ticket)
         await ticket.arrived.get()
         return [job.result for job in jobs]
 
-    async def as_grown(self, paths: Sequence[Path]) -> AsyncIterator[tuple[Path, Step | Failure]]:
-        """Grow each path by one step; each with its result as soon as it is there."""
-        ticket = _Ticket(each=True, open=len(paths))
+    async def as_grown(self, paths: Sequence[Path]) -> AsyncGenerator[tuple[Path, Step | Failure], None]:
+        """Grow each path by one step; yield each path with its result as soon as the step is done."""
+        ticket = _Ticket(one_by_one=True, open=len(paths))
         self._submit(paths, ticket)
         for _ in paths:
             (job,) = await ticket.arrived.get()
             yield job.path, job.result
 
-    def _submit(self, paths: Sequence[Path], ticket: _Ticket) -> list[_Job]:
-        jobs = [_Job(self, path, ticket) for path in paths]
+    def _submit(self, paths: Sequence[Path], ticket: _Ticket) -> list[_StepJob]:
+        jobs = [_StepJob(self, path, ticket) for path in paths]
         self.usage.calls += 1
         self.policy.submit(jobs)
         return jobs
 
     def keep(self, key: PathKey, node: Node) -> None:
         """Keep a cache, unless the session is closed."""
-        nodes = self.nodes  # before the question: whoever closes in between has dropped these
+        nodes = self.nodes  # read first: if `close` runs before the next line, it has dropped these
         if not self.closed:
             nodes[key] = node
 
     def hidden(self, key: PathKey) -> FloatArray:
-        """The last hidden state (d,) of a grown path. Raises EngineError where its cache is gone."""
+        """The last hidden state (d,) of a grown path. Raises EngineError if its cache is gone."""
         node = self.nodes.get(key)
         if node is None:
             raise EngineError(f"no cache is kept for path {key}")
@@ -228,6 +254,6 @@ class LocalSession:
         self.nodes = {key: node for key in keys if (node := self.nodes.get(key)) is not None}
 
     async def close(self) -> None:
-        """Drop all caches, and what is still to be grown."""
+        """Drop all caches and abandon all steps that are not grown yet."""
         self.closed = True
         self.nodes = {}

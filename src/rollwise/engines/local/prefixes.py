@@ -1,4 +1,4 @@
-"""Kept prefixes found by their tokens: a radix tree of key-value segments under one limit, the least used go first."""
+"""Kept prefixes, found by their tokens: a radix tree of key-value segments with a size limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from rollwise.engines.local.cache import Node, new_number
+from rollwise.engines.local.cache import Node, common_length, new_number
 
 
 @dataclass(eq=False)
 class _Entry:
-    """Tokens after a parent, their keys and values, and the hidden state after the last of them where it is known."""
+    """Tokens after a parent, their keys and values, and the hidden state after the last token, None if unknown."""
 
     tokens: tuple[int, ...]
     states: torch.Tensor
@@ -24,19 +24,21 @@ class _Entry:
 
 
 class Prefixes:
-    """What was read or generated once, to go on from: at most `limit` tokens of it. For one thread.
+    """A cache of token sequences that were read or generated: at most `limit` tokens. For use from one thread.
 
-    A prefix is found down to the token, whoever asked for it first. `held` says how many tokens are kept.
+    `find` matches token by token, so requests share prefixes whoever sent them. When the cache is full, the least
+    recently used tokens go first. `kept_tokens` counts the tokens in the cache.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit, self.held = limit, 0
+        self.limit, self.kept_tokens = limit, 0
         self._roots: dict[int, _Entry] = {}
         self._order: OrderedDict[_Entry, None] = OrderedDict()
 
     def find(self, tokens: Sequence[int]) -> Node | None:
-        """The node of the longest kept prefix; that of all the tokens only where the hidden state after the last is
-        known.
+        """The node of the longest kept prefix of `tokens`; None if nothing is kept.
+
+        The node covers all tokens only if the hidden state after the last is known.
         """
         path = self._walk(tokens)
         if path and path[-1].hidden is None and _length(path) == len(tokens):
@@ -45,17 +47,13 @@ class Prefixes:
         return _node(path)
 
     def insert(self, tokens: Sequence[int], node: Node) -> Node:
-        """Keep what a node holds of all these tokens; the node as it is kept."""
+        """Keep what a node holds of all these tokens; return the node as the cache holds it."""
         path = self._walk(tokens)
         known = _length(path)
         if known < len(tokens):
-            states, parent = _states_after(node, known), path[-1] if path else None
-            unbroken = node.parent is not None and node.parent.chain == tuple(entry.number for entry in path)
-            own = unbroken or (not path and node.parent is None)
-            number = node.chain[-1] if own else new_number()
-            entry = _Entry(tuple(tokens[known:]), states, node.hidden, number, parent)
-            self._children(parent)[tokens[known]] = entry
-            self.held += len(entry.tokens)
+            entry = self._new_entry(path, tuple(tokens[known:]), known, node)
+            self._children(entry.parent)[tokens[known]] = entry
+            self.kept_tokens += len(entry.tokens)
             path.append(entry)
         else:
             path[-1].hidden = node.hidden
@@ -65,18 +63,29 @@ class Prefixes:
         assert kept is not None
         return kept
 
+    def _new_entry(self, path: Sequence[_Entry], tokens: tuple[int, ...], known: int, node: Node) -> _Entry:
+        """An entry for the tokens of a node after the `known` tokens of a path.
+
+        It takes over the node's number if node and path agree up to there: a row that holds the node's chain is then
+        recognised.
+        """
+        same_parent = node.parent is not None and node.parent.chain == tuple(entry.number for entry in path)
+        same_root = node.parent is None and not path
+        number = node.chain[-1] if same_parent or same_root else new_number()
+        return _Entry(tokens, _states_after(node, known), node.hidden, number, path[-1] if path else None)
+
     def _children(self, entry: _Entry | None) -> dict[int, _Entry]:
         return self._roots if entry is None else entry.children
 
     def _walk(self, tokens: Sequence[int]) -> list[_Entry]:
-        """The entries that these tokens begin with, from the root; one that they leave midway is split there."""
+        """The entries that these tokens begin with, from the root. An entry that only begins alike is split there."""
         path: list[_Entry] = []
         place = 0
         while place < len(tokens):
             entry = self._children(path[-1] if path else None).get(tokens[place])
             if entry is None:
                 break
-            count = _common(entry.tokens, tokens, place)
+            count = common_length(entry.tokens, tuple(tokens[place : place + len(entry.tokens)]))
             path.append(entry if count == len(entry.tokens) else self._split(entry, count))
             place += count
             if path[-1] is not entry:
@@ -84,7 +93,7 @@ class Prefixes:
         return path
 
     def _split(self, entry: _Entry, count: int) -> _Entry:
-        """Part an entry after `count` tokens; the upper part."""
+        """Split an entry after `count` tokens; return the upper part."""
         first, rest = entry.states[..., :count, :].clone(), entry.states[..., count:, :].clone()
         upper = _Entry(entry.tokens[:count], first, None, new_number(), entry.parent)
         self._children(entry.parent)[entry.tokens[0]] = upper
@@ -94,28 +103,16 @@ class Prefixes:
         return upper
 
     def _touch(self, path: Sequence[_Entry]) -> None:
-        """Mark entries as used just now, a parent always after its children, so that the least used is a leaf."""
+        """Mark entries as just used, a parent always after its children: the least recently used entry is a leaf."""
         for entry in reversed(path):
             self._order[entry] = None
             self._order.move_to_end(entry)
 
     def _evict(self) -> None:
-        while self.held > self.limit:
+        while self.kept_tokens > self.limit:
             entry, _ = self._order.popitem(last=False)
             del self._children(entry.parent)[entry.tokens[0]]
-            self.held -= len(entry.tokens)
-
-
-def _common(some: tuple[int, ...], tokens: Sequence[int], start: int) -> int:
-    """How many entries `some` and the tokens from `start` begin with alike."""
-    if tuple(tokens[start : start + len(some)]) == some:
-        return len(some)
-    count = 0
-    for one, other in zip(some, tokens[start : start + len(some)], strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+            self.kept_tokens -= len(entry.tokens)
 
 
 def _length(path: Sequence[_Entry]) -> int:
@@ -123,7 +120,7 @@ def _length(path: Sequence[_Entry]) -> int:
 
 
 def _node(path: Sequence[_Entry]) -> Node | None:
-    """The chain of nodes that a path of entries is."""
+    """A path of entries as a chain of nodes; None for an empty path."""
     node: Node | None = None
     for entry in path:
         length, chain = (node.length, node.chain) if node else (0, ())

@@ -1,4 +1,4 @@
-"""What the rows of a decoding arena are at: one entry a row, in arrays, so that a token costs no loop over rows."""
+"""The state of each row of a decoding arena, in arrays over the rows, so that a token costs no loop over rows."""
 
 from __future__ import annotations
 
@@ -12,61 +12,73 @@ Job = TypeVar("Job")
 
 
 class Rows(Generic[Job]):
-    """The leading `count` rows are busy once `settle` has run; a row that is left makes a gap until then.
+    """The jobs in the rows, and arrays (rows,) of what each row has done and may still do.
 
-    Of each row: `begun` tokens of prefix, `counts` tokens sampled since, at most `limits`; the `slots` of their stop
-    rules; how many of the likeliest tokens are wanted at each place, `shown`, -1 where nobody looks on; the `sampled`
-    tokens (rows, width) and their log-probabilities.
+    `starts`: tokens of the prefix. `counts`: tokens sampled since; `limits`: the most that may be sampled. `slots`: the
+    slot of the stop rule. `top_counts`: how many of the likeliest tokens to report at each position, -1 for no report.
+    `sampled` (rows, width): the sampled tokens; `logprobs`: their log-probabilities. The leading `count` rows are
+    counted as busy; a row that its job leaves is a gap until the decoder fills the gaps.
     """
 
     def __init__(self, rows: int) -> None:
         self.jobs: list[Job | None] = [None] * rows
         self.count = 0
-        self.begun, self.counts, self.limits, self.slots, self.shown = np.zeros((5, rows), dtype=np.int64)
+        self.starts, self.counts, self.limits, self.slots, self.top_counts = np.zeros((5, rows), dtype=np.int64)
         self.temperature, self.top_p = np.zeros((2, rows))
         self.sampled = np.zeros((rows, 0), dtype=np.int64)
         self.uniforms, self.logprobs = np.zeros((2, rows, 0))
 
     @property
     def free(self) -> int:
-        """How many rows no job holds."""
+        """How many rows hold no job."""
         return self.jobs.count(None)
 
     @property
     def lengths(self) -> IntArray:
-        """Tokens (count,) of each busy row, prefix and sampled."""
-        return (self.begun + self.counts)[: self.count]
+        """Tokens (count,) of each busy row: prefix and sampled."""
+        return (self.starts + self.counts)[: self.count]
 
     def put(
-        self, row: int, job: Job, begun: int, uniforms: FloatArray, heat: tuple[float, float], slot: int, shown: int
+        self,
+        row: int,
+        job: Job,
+        start: int,
+        uniforms: FloatArray,
+        temperature: float,
+        top_p: float,
+        slot: int,
+        top_count: int,
     ) -> None:
-        """A job into a row, which samples one token for each of its uniform numbers at most, at a temperature and
-        top_p.
-        """
+        """Put a job into a row. It samples at most one token for each of the `uniforms` (limit,)."""
         if len(uniforms) > self.uniforms.shape[1]:
-            wider = ((0, 0), (0, len(uniforms) - self.uniforms.shape[1]))
-            self.sampled, self.uniforms = np.pad(self.sampled, wider), np.pad(self.uniforms, wider)
-            self.logprobs = np.pad(self.logprobs, wider)
-        self.jobs[row], self.begun[row], self.counts[row], self.limits[row] = job, begun, 0, len(uniforms)
+            self._widen(len(uniforms))
+        self.jobs[row], self.starts[row], self.counts[row], self.limits[row] = job, start, 0, len(uniforms)
         self.uniforms[row, : len(uniforms)] = uniforms
-        self.temperature[row], self.top_p[row] = heat
-        self.slots[row], self.shown[row] = slot, shown
+        self.temperature[row], self.top_p[row] = temperature, top_p
+        self.slots[row], self.top_counts[row] = slot, top_count
 
-    def leave(self, row: int) -> None:
-        """Let go of a row's job."""
+    def _widen(self, width: int) -> None:
+        """Make room for `width` sampled tokens in every row."""
+        padding = ((0, 0), (0, width - self.uniforms.shape[1]))
+        self.sampled, self.uniforms = np.pad(self.sampled, padding), np.pad(self.uniforms, padding)
+        self.logprobs = np.pad(self.logprobs, padding)
+
+    def remove(self, row: int) -> None:
+        """Take the job out of a row."""
         self.jobs[row] = None
 
     def move(self, source: int, target: int) -> None:
-        """A job into another row."""
-        for each in (self.begun, self.counts, self.limits, self.slots, self.shown, self.temperature, self.top_p):
-            each[target] = each[source]
-        for matrix in (self.sampled, self.uniforms, self.logprobs):
-            matrix[target] = matrix[source]
+        """Move a job to another row."""
+        for values in (
+            *(self.starts, self.counts, self.limits, self.slots, self.top_counts),
+            *(self.temperature, self.top_p, self.sampled, self.uniforms, self.logprobs),
+        ):
+            values[target] = values[source]
         self.jobs[target], self.jobs[source] = self.jobs[source], None
 
-    def gaps(self, fresh: int) -> tuple[list[int], list[int]]:
-        """Where so many fresh jobs make room: the idle rows among those that will lead, and the busy rows beyond them,
-        which have to move there.
+    def make_room(self, fresh: int) -> tuple[list[int], list[int]]:
+        """Count `fresh` more busy rows. Return the idle rows among the leading rows, and the busy rows behind the
+        leading rows, which have to move into idle rows.
         """
         busy = [row for row in range(self.count) if self.jobs[row] is not None]
         self.count = len(busy) + fresh
@@ -74,29 +86,29 @@ class Rows(Generic[Job]):
         return idle, [row for row in busy if row >= self.count]
 
     def next_uniforms(self) -> FloatArray:
-        """The uniform number (count,) that each busy row is at."""
+        """The uniform number (count,) that each busy row uses next."""
         return self.uniforms[np.arange(self.count), self.counts[: self.count]]
 
     def append(self, tokens: IntArray, logprobs: FloatArray) -> None:
-        """One more sampled token (count,) in every busy row."""
+        """Append one sampled token (count,) to every busy row."""
         places = np.arange(self.count), self.counts[: self.count]
         self.sampled[places], self.logprobs[places] = tokens, logprobs
         self.counts[: self.count] += 1
 
     def tokens(self, row: int) -> list[int]:
-        """What a row has sampled."""
+        """The tokens sampled in a row."""
         return self.sampled[row, : self.counts[row]].tolist()
 
-    def last(self) -> IntArray:
+    def last_tokens(self) -> IntArray:
         """The token (count,) that each busy row sampled last."""
         return self.sampled[np.arange(self.count), self.counts[: self.count] - 1]
 
     def at_limit(self) -> BoolArray:
-        """Which busy rows (count,) may sample no more."""
+        """Which busy rows (count,) have reached their limit."""
         return self.counts[: self.count] >= self.limits[: self.count]
 
     def clear(self) -> list[Job]:
-        """Empty all rows; the jobs that were in them."""
-        held = [job for job in self.jobs if job is not None]
+        """Empty all rows; return the jobs that were in them."""
+        jobs = [job for job in self.jobs if job is not None]
         self.jobs, self.count = [None] * len(self.jobs), 0
-        return held
+        return jobs

@@ -1,4 +1,4 @@
-"""From logits and uniform random numbers to tokens."""
+"""Sampling: from logits and uniform random numbers to tokens."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ def sample(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens (rows,), and their log-probabilities at temperature 1, from logits (rows, vocabulary).
 
-    A token is the inverse of the cumulative distribution, in vocabulary order and double precision, at the row's
-    uniform number in [0, 1). `temperature` (rows,), 0 takes the likeliest; `top_p` (rows,) or None where no row has one
-    below 1; `greedy` may be False where no temperature is 0.
+    Each token is the inverse of the row's cumulative distribution at the row's uniform number in [0, 1), in vocabulary
+    order and double precision. A `temperature` (rows,) of 0 takes the likeliest token. Pass None as `top_p` (rows,)
+    if no row has a value below 1, and False as `greedy` if no row has a temperature of 0: both save work.
     """
-    below = logits.to(torch.float64, copy=True)
-    below -= below.amax(-1, keepdim=True)
+    shifted = logits.to(torch.float64, copy=True)
+    shifted -= shifted.amax(-1, keepdim=True)
     heat = temperature[:, None]
-    weights = (below / torch.where(heat > 0, heat, 1.0)).exp_()
+    weights = (shifted / torch.where(heat > 0, heat, 1.0)).exp_()
     if top_p is not None:
         weights = _nucleus(weights / weights.sum(-1, keepdim=True), top_p[:, None])
     cumulative = weights.cumsum_(-1)
     drawn = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
     drawn.clamp_(max=logits.shape[1] - 1)
     if greedy:
-        drawn = torch.where(heat > 0, drawn, below.argmax(-1, keepdim=True))
-    logprobs = below.gather(1, drawn) - below.exp_().sum(-1, keepdim=True).log_()
+        drawn = torch.where(heat > 0, drawn, shifted.argmax(-1, keepdim=True))
+    logprobs = shifted.gather(1, drawn) - shifted.exp_().sum(-1, keepdim=True).log_()
     return drawn[:, 0], logprobs[:, 0]
 
 
 def _nucleus(probabilities: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
-    """Zero what lies outside the smallest set of tokens whose probability reaches top_p (rows, 1)."""
+    """The probabilities (rows, vocabulary), set to zero outside the smallest set of tokens that reaches `top_p`
+    (rows, 1).
+    """
     ordered, order = probabilities.sort(dim=-1, descending=True)
     outside = ordered.cumsum(-1) - ordered >= top_p
     return probabilities.masked_fill(torch.zeros_like(outside).scatter(1, order, outside), 0.0)

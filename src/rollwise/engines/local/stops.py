@@ -1,4 +1,4 @@
-"""When sampled tokens are over: stop strings and stop tokens, told apart by the last token where that is enough."""
+"""Where sampled tokens stop: stop strings and stop tokens. Most last tokens decide without a look at the text."""
 
 from __future__ import annotations
 
@@ -11,90 +11,97 @@ from numpy.typing import NDArray
 
 from rollwise.core import BoolArray, IntArray
 
-Kinds = NDArray[np.uint8]
+Effects = NDArray[np.uint8]
 
-GOES_ON, MAY_CLOSE, ENDS = 0, 1, 2
-_BROKEN = "\ufffd"
+CONTINUES, MAY_COMPLETE, ENDS = 0, 1, 2
+"""What the last token of a row does: the row continues, the token may complete a stop string, or the row ends."""
+
+_REPLACEMENT = "\ufffd"
+"""What a tokenizer decodes part of a character to."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """What ends a row: a token that completes one of the `strings`, or one of the `tokens` itself.
+    """What ends a row: a token that completes one of the `strings`, or one of the `tokens`.
 
-    `without` are tokens that are no text, such as special ones that a reader never sees.
+    The `textless` tokens add nothing to the text, as special tokens that no reader sees.
     """
 
     strings: tuple[str, ...] = ()
     tokens: frozenset[int] = frozenset()
-    without: frozenset[int] = field(default=frozenset(), repr=False)
+    textless: frozenset[int] = field(default=frozenset(), repr=False)
 
 
 class StopTable:
-    """Rules by the row: slot → what each token (vocabulary,) means at the end of a row: it goes on, it may close a
-    stop string, which only the text can tell, or it ends.
+    """A table of stop rules: slot → the effect of each token (vocabulary,) at the end of a row.
+
+    The effect MAY_COMPLETE means that only the text can decide: `completes` looks at it.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self.pieces = _pieces(tokenizer, vocabulary)
         self._decode = tokenizer.decode
-        self._holding: dict[str, BoolArray] = {}
+        self._containing: dict[str, BoolArray] = {}
         self._slots: dict[StopRule, int] = {}
-        self._kinds = np.zeros((0, vocabulary), dtype=np.uint8)
+        self._effects = np.zeros((0, vocabulary), dtype=np.uint8)
 
     def slot(self, rule: StopRule, busy: Collection[int]) -> int:
-        """The slot of a rule; a new rule may take one that is not busy."""
+        """The slot of a rule. A full table gives a new rule the slot of an old rule, but never a `busy` slot."""
         if rule not in self._slots:
             if len(self._slots) >= max(64, 2 * len(busy)):
-                self._slots = {one: place for one, place in self._slots.items() if place in busy}
+                self._slots = {kept: slot for kept, slot in self._slots.items() if slot in busy}
             taken = set(self._slots.values())
-            free = next(place for place in range(len(taken) + 1) if place not in taken)
-            if free >= len(self._kinds):
-                self._kinds = np.pad(self._kinds, ((0, free + 1 - len(self._kinds)), (0, 0)))
-            self._kinds[free] = self._row(rule)
+            free = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+            if free >= len(self._effects):
+                self._effects = np.pad(self._effects, ((0, free + 1 - len(self._effects)), (0, 0)))
+            self._effects[free] = self._effects_of(rule)
             self._slots[rule] = free
         return self._slots[rule]
 
-    def kinds(self, slots: IntArray, tokens: IntArray) -> Kinds:
-        """GOES_ON, MAY_CLOSE or ENDS (rows,) of each row's last token, by the row's rule."""
-        return self._kinds[slots, tokens]
+    def effects(self, slots: IntArray, tokens: IntArray) -> Effects:
+        """CONTINUES, MAY_COMPLETE or ENDS (rows,) for each row's last token under the row's rule."""
+        return self._effects[slots, tokens]
 
-    def closes(self, rule: StopRule, tokens: Sequence[int]) -> bool:
-        """Whether the last token completes a stop string, looking back no further than one can begin."""
+    def completes(self, rule: StopRule, tokens: Sequence[int]) -> bool:
+        """Whether the last token completes a stop string. Decodes no more tokens than a stop string can span."""
         text, longest = "", max(map(len, rule.strings), default=0)
         enough = len(self.pieces[tokens[-1]]) + longest - 1
-        for place in range(len(tokens) - 1, -1, -1):
-            token = tokens[place]
-            text = (self.pieces[token] if token not in rule.without else "") + text
-            if len(text) >= enough and _BROKEN not in text:
+        for token in reversed(tokens):
+            text = ("" if token in rule.textless else self.pieces[token]) + text
+            if len(text) >= enough and _REPLACEMENT not in text:
                 break
-        if _BROKEN in text:
-            text = self._decode([token for token in tokens if token not in rule.without])[-max(enough, 1) :]
+        if _REPLACEMENT in text:  # tokens share a character: only the decoded whole shows it
+            text = self._decode([token for token in tokens if token not in rule.textless])[-max(enough, 1) :]
         return any(string in text for string in rule.strings)
 
-    def _row(self, rule: StopRule) -> Kinds:
-        row = np.full(len(self.pieces), GOES_ON, dtype=np.uint8)
+    def _effects_of(self, rule: StopRule) -> Effects:
+        effects = np.full(len(self.pieces), CONTINUES, dtype=np.uint8)
         for string in rule.strings:
-            row[self._with(string[-1])] = MAY_CLOSE
+            effects[self._pieces_with(string[-1])] = MAY_COMPLETE
             if not string[-1].isascii():
-                row[self._with(_BROKEN)] = MAY_CLOSE
-        row[[token for token in rule.tokens if token < len(row)]] = ENDS
-        return row
+                effects[self._pieces_with(_REPLACEMENT)] = MAY_COMPLETE
+        effects[[token for token in rule.tokens if token < len(effects)]] = ENDS
+        return effects
 
-    def _with(self, character: str) -> BoolArray:
-        """Which tokens (vocabulary,) hold a character."""
-        if character not in self._holding:
-            self._holding[character] = np.array([character in piece for piece in self.pieces], dtype=np.bool_)
-        return self._holding[character]
+    def _pieces_with(self, character: str) -> BoolArray:
+        """Which tokens (vocabulary,) contain a character."""
+        if character not in self._containing:
+            self._containing[character] = np.array([character in piece for piece in self.pieces], dtype=np.bool_)
+        return self._containing[character]
 
 
 def first_stop(text: str, strings: Iterable[str]) -> tuple[int, str] | None:
-    """Where the first stop string of a text begins, and which it is; of those that begin there the first given."""
-    found = [(place, string) for string in strings if (place := text.find(string)) >= 0]
-    return min(found, key=lambda each: each[0], default=None)
+    """The position of the first stop string in a text, and the string; None if the text contains none. If several
+    begin at that position, the first in the order given.
+    """
+    matches = [(place, string) for string in strings if (place := text.find(string)) >= 0]
+    return min(matches, key=lambda match: match[0], default=None)
 
 
 def _pieces(tokenizer: Any, vocabulary: int) -> list[str]:
-    """The text that each token adds to a text: some tokenizers drop the blank of a token that comes first."""
+    """The text that each token adds to a text. Some tokenizers drop the blank of a text's first token, so each token
+    is decoded after another.
+    """
     anchor = tokenizer("a", add_special_tokens=False)["input_ids"]
     before = tokenizer.decode(anchor)
     pieces = []

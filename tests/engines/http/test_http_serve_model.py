@@ -1,4 +1,4 @@
-"""Searches over HTTP with the bundled policy behind `rollwise serve-model`, beside the same policy in this process."""
+"""The bundled policy behind `rollwise serve-model`, compared with the same policy in this process."""
 
 import asyncio
 import math
@@ -13,7 +13,7 @@ import rollwise
 from rollwise.core import Failure, Path, Sampling, Step
 from rollwise.engines.http.client import Patience
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
+from rollwise.engines.http.probing import probe
 from rollwise.engines.http.servers import addresses
 from rollwise.engines.local.policy import LocalPolicy
 from rollwise.names import bundled
@@ -32,7 +32,7 @@ FAST = Patience(first=0.01, longest=0.1)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The bundled policy in float64, so that other rows beside it change nothing."""
+    """The bundled policy in float64, so that the other rows of a batch change nothing."""
     from rollwise.model_server.run import Choice, load_models, running
 
     with running(load_models(Choice(reward="none", dtype="float64", rows=32))) as url:
@@ -47,7 +47,7 @@ def local() -> LocalPolicy:
 def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str, local: LocalPolicy) -> None:
     served = HttpPolicy(server)
     assert served.server.by_ids
-    assert served.server.stopping == "told"
+    assert served.server.stopping == "field"
     for seed in range(2):
         problem = WORLD.problem(1 + seed, seed)
         here = asyncio.run(walk(local, problem, GREEDY))
@@ -62,7 +62,7 @@ def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str, local
 
 
 @pytest.mark.parametrize("rule", ["sentence", "tokens(7)"])
-def test_step_rules_are_the_same_here_and_there(server: str, local: LocalPolicy, rule: str) -> None:
+def test_step_rules_split_served_and_local_texts_alike(server: str, local: LocalPolicy, rule: str) -> None:
     problem = WORLD.problem(2, 1)
     own = rollwise.registry.find_policy("trained", "countdown", "float64", step_rule=rule)
     here = asyncio.run(walk(own, problem, GREEDY, 60))
@@ -72,7 +72,7 @@ def test_step_rules_are_the_same_here_and_there(server: str, local: LocalPolicy,
     assert there.text == whole.text
 
 
-def test_certainty_is_that_of_the_policys_own_distribution(server: str, local: LocalPolicy) -> None:
+def test_certainty_is_computed_from_the_policys_distribution(server: str, local: LocalPolicy) -> None:
     problem = WORLD.problem(2, 3)
     served = HttpPolicy(server)
     step = asyncio.run(walk(served, problem, GREEDY, 1)).steps[0]
@@ -86,7 +86,7 @@ def test_certainty_is_that_of_the_policys_own_distribution(server: str, local: L
     assert step.certainty == pytest.approx(float(values.mean()), abs=1e-6)
 
 
-def test_a_search_of_one_url_ends_and_its_ledger_is_the_servers_account(server: str) -> None:
+def test_the_ledger_of_a_search_equals_the_counts_of_the_server(server: str) -> None:
     solution = rollwise.solve(
         WORLD.problem(2, 0), "rebase", 8, policy=server, world="countdown", max_step_tokens=64, max_tokens=200
     )
@@ -101,9 +101,7 @@ def test_a_search_of_one_url_ends_and_its_ledger_is_the_servers_account(server: 
     assert sorted(path.text for path in again.finished) == sorted(path.text for path in solution.finished)
 
 
-def test_a_search_is_the_same_whether_copies_are_asked_for_together_or_not(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_is_the_same_if_copies_share_a_request_or_not(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def found() -> tuple[list[str], rollwise.Solution]:
         limits = {"max_step_tokens": 64, "max_tokens": 200}
         solution = rollwise.solve(
@@ -119,16 +117,16 @@ def test_a_search_is_the_same_whether_copies_are_asked_for_together_or_not(
         return sorted(path.text for path in solution.finished), solution
 
     together, solution = found()
-    monkeypatch.setattr("rollwise.engines.http.policy.sharing", lambda _: False)
+    monkeypatch.setattr("rollwise.engines.http.policy.can_grow_copies", lambda _: False)
     alone, other = found()
     assert together == alone
-    one, another = solution.ledger.usage["policy"], other.ledger.usage["policy"]
-    assert one.generated == another.generated
-    assert one.calls < another.calls
-    assert one.prefilled + one.cached < another.prefilled + another.cached
+    shared, separate = solution.ledger.usage["policy"], other.ledger.usage["policy"]
+    assert shared.generated == separate.generated
+    assert shared.calls < separate.calls
+    assert shared.prefilled + shared.cached < separate.prefilled + separate.cached
 
 
-def test_directions_by_the_servers_own_embedder(server: str) -> None:
+def test_directions_from_the_servers_own_embedder(server: str) -> None:
     solution = rollwise.solve(
         WORLD.problem(1, 0), "dora", 4, policy=server, world="countdown", directions=server, max_tokens=120
     )
@@ -136,7 +134,7 @@ def test_directions_by_the_servers_own_embedder(server: str) -> None:
     assert solution.ledger.usage["embedder"].prefilled > 0
 
 
-def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(server: str) -> None:
+def test_every_search_finishes_if_a_tenth_of_the_exchanges_breaks(server: str) -> None:
     with faulty(server, 0.1) as proxy:
         policy = HttpPolicy(proxy.url, patience=FAST)
         reward = Confidence()
@@ -155,12 +153,12 @@ def test_every_question_ends_behind_a_line_that_breaks_one_exchange_in_ten(serve
             return await asyncio.gather(*(runner.solve(WORLD.problem(1, seed)) for seed in range(5)))
 
         solutions = asyncio.run(all_of_them())
-    assert set(proxy.done) == {"passed", *FAULTS}
+    assert set(proxy.outcomes) == {"passed", *FAULTS}
     assert all(len(solution.finished) + len(solution.failures) == 6 for solution in solutions)
     assert sum(len(solution.failures) for solution in solutions) == 0
 
 
-def test_closing_a_session_ends_the_work_at_the_server(server: str) -> None:
+def test_closing_a_session_stops_the_server(server: str) -> None:
     import httpx
 
     policy = HttpPolicy(server, "separator(#####)")
@@ -188,7 +186,7 @@ def test_closing_a_session_ends_the_work_at_the_server(server: str) -> None:
     assert busy() == 0
 
 
-def test_a_probe_of_the_real_server_is_thorough(server: str) -> None:
+def test_a_thorough_probe_of_the_real_server(server: str) -> None:
     found = probe(addresses(server)[0], thorough=True)
     assert (found.kind, found.by_ids, found.template, found.logprobs) == ("rollwise", True, "tokenize", 5)
     assert found.n is True

@@ -1,4 +1,4 @@
-"""The real `transformers serve` on loopback, with the bundled policy, a model of bytes, and continuous batching."""
+"""The real `transformers serve` on loopback: the bundled policy, a model of bytes, and continuous batching."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-from test_reward_families import BYTES
+from reward_checkpoints import BYTES
 from tiny import saved
 from walking import walk
 
 import rollwise
 from rollwise.core import Sampling, Stop
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.probe import probe
+from rollwise.engines.http.probing import probe
 from rollwise.engines.http.servers import addresses, weaknesses
 from rollwise.engines.prompts import step_rule
 from rollwise.errors import InputError
@@ -35,7 +35,7 @@ GREEDY = Sampling(temperature=0, max_step_tokens=64, max_tokens=120)
 
 @contextmanager
 def serving(model: FilePath | None, **options: Any) -> Iterator[str]:
-    """The URL of `transformers serve`, begun with a model or with none, in this process as in its own tests."""
+    """The URL of `transformers serve`, started with a model or without, in this process as in its own tests."""
     from transformers.cli.serve import Serve
 
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -59,17 +59,17 @@ def server() -> Iterator[str]:
         yield url
 
 
-def test_the_probe_finds_the_model_and_says_what_the_server_cannot_do(server: str) -> None:
+def test_the_probe_finds_the_model_and_the_missing_features(server: str) -> None:
     found = probe(addresses(server)[0])
     assert (found.kind, found.model, found.tokenizer) == ("transformers", str(POLICY), str(POLICY))
-    assert (found.takes_ids, found.stopping, found.template) == (False, "cut", "tokenizer")
-    assert (found.logprobs, found.tempering, found.refused) == (None, "asked", frozenset())
-    told = " ".join(weaknesses(found, step_rule("separator")))
-    assert "one text at a time" in told
-    assert "no log-probabilities" in told
+    assert (found.takes_ids, found.stopping, found.template) == (False, "streamed", "tokenizer")
+    assert (found.logprobs, found.temperature_source, found.refused) == (None, "request", frozenset())
+    notes = " ".join(weaknesses(found, step_rule("separator")))
+    assert "one text at a time" in notes
+    assert "no log-probabilities" in notes
 
 
-def test_a_model_that_the_server_was_not_started_with_is_refused_in_its_words(server: str) -> None:
+def test_another_model_is_refused_with_the_servers_message(server: str) -> None:
     with pytest.raises(InputError, match="pinned to"):
         probe(addresses(f"{server}#another")[0])
 
@@ -78,13 +78,13 @@ def test_greedy_paths_are_those_of_the_policy_in_this_process(server: str) -> No
     here, there = find_policy("trained", "countdown", "float32"), HttpPolicy(server)
     for seed in range(2):
         problem = WORLD.problem(2, seed)
-        mine, other = (asyncio.run(walk(policy, problem, GREEDY)) for policy in (here, there))
-        assert [step.text for step in other.steps] == [step.text for step in mine.steps]
-        assert [step.stop for step in other.steps] == [step.stop for step in mine.steps]
-        assert other.ended
+        local, served = (asyncio.run(walk(policy, problem, GREEDY)) for policy in (here, there))
+        assert [step.text for step in served.steps] == [step.text for step in local.steps]
+        assert [step.stop for step in served.steps] == [step.stop for step in local.steps]
+        assert served.ended
 
 
-def test_a_search_samples_repeats_and_counts(server: str) -> None:
+def test_a_search_samples_repeats_and_counts_its_tokens(server: str) -> None:
     def solved() -> rollwise.Solution:
         return rollwise.solve(
             WORLD.problem(2, 1),
@@ -102,33 +102,35 @@ def test_a_search_samples_repeats_and_counts(server: str) -> None:
     assert solution.failures == ()
     assert len(solution.finished) == 4
     grown = [event for event in solution.events if isinstance(event, rollwise.search.events.Grown)]
-    begun = {event.step.text for event in grown[:4]}
-    assert len(begun) > 1  # by the model's generation_config.json alone, the server would say one thing four times
+    first_steps = {event.step.text for event in grown[:4]}
+    assert len(first_steps) > 1  # with the model's generation_config.json alone, all four texts would be equal
     ledger = solution.ledger.usage["policy"]
     assert ledger.generated == sum(event.step.tokens for event in grown)
     assert ledger.prefilled > ledger.calls * 10
     assert sorted(path.text for path in solved().finished) == sorted(path.text for path in solution.finished)
 
 
-def test_without_a_reward_model_a_search_ends_before_it_begins(server: str) -> None:
+def test_a_search_without_a_reward_model_is_refused_before_it_begins(server: str) -> None:
     with pytest.raises(InputError, match="give a reward model by --reward"):
         rollwise.solve("What is 1 + 1?", budget=2, policy=server, directions="text")
 
 
-def test_a_server_started_with_no_model_is_told_which(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_names_the_model_of_a_server_that_was_started_without_one(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = saved(tmp_path / "bytes", "LlamaForCausalLM", BYTES)
     monkeypatch.setattr("transformers.cli.serving.model_manager.scan_cache_dir", lambda _: 1 / 0)
     with serving(None) as url:
         with pytest.raises(InputError, match="#NAME"):
             probe(addresses(url)[0])
         found = probe(addresses(f"{url}#{folder}")[0])
-        assert (found.kind, found.model, found.stopping) == ("transformers", str(folder), "kept")
+        assert (found.kind, found.model, found.stopping) == ("transformers", str(folder), "text")
 
 
-def test_continuous_batching_is_told_by_what_it_does() -> None:
+def test_continuous_batching_is_detected_by_its_effects() -> None:
     with serving(POLICY, continuous_batching=True, cb_num_blocks=64, cb_block_size=16) as url:
         found = probe(addresses(url)[0])
-        assert (found.tempering, found.one_at_a_time, found.stopping) == ("first", False, "cut")
-        assert any("continuous-batching" in told for told in weaknesses(found, step_rule("separator")))
+        assert (found.temperature_source, found.one_at_a_time, found.stopping) == ("first_request", False, "streamed")
+        assert any("continuous-batching" in note for note in weaknesses(found, step_rule("separator")))
         step = asyncio.run(walk(HttpPolicy(url), WORLD.problem(1, 0), GREEDY, 1)).steps[0]
         assert step.stop is Stop.LENGTH or step.text.endswith("\n\n")

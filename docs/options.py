@@ -1,0 +1,80 @@
+"""Write the reference page of the options from the models that declare them.
+
+python docs/options.py            # rewrite docs/reference/options.md
+python docs/options.py --check    # change nothing; fail if the page differs from the models
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from rollwise.cli.bench import BenchOptions
+from rollwise.cli.options import default_text, flag_of, shown, value_type
+from rollwise.cli.solve import SolveOptions
+from rollwise.search import Options
+
+PAGE = Path(__file__).parent / "reference" / "options.md"
+OPENING = """# Options
+
+Every option is declared once. Python (`rollwise.solve(..., max_tokens=512)`), a bench's TOML file and `--set`
+take its field name; the command line takes its flag. Unknown names are refused.
+
+This page is written by `python docs/options.py`.
+"""
+COMMANDS: dict[str, tuple[type[Options], str]] = {
+    "rollwise solve": (
+        SolveOptions,
+        "One question, one search. The fields of the first four groups are those of `rollwise.Config`.",
+    ),
+    "rollwise bench": (
+        BenchOptions,
+        "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
+        "`rollwise.Config`.",
+    ),
+}
+TYPES: dict[type, str] = {bool: "", int: "whole number", float: "number", Path: "path", dict: "name=value, repeatable"}
+
+
+def page() -> str:
+    """The page as Markdown: a section for each command, a table for each group of its options."""
+    parts = [OPENING]
+    for command, (model, about) in COMMANDS.items():
+        parts.append(f"\n## {command}\n\n{about}\n")
+        fields = sorted(model.model_fields.items(), key=lambda item: _group_order(model, item[1]))
+        for group, members in groupby(fields, key=lambda item: shown(item[1]).group):
+            parts.append(f"\n### {group}: {command.split()[-1]}\n\n| flag | field | takes | default | meaning |\n")
+            parts.append("| --- | --- | --- | --- | --- |\n")
+            parts += [_row(name, field) for name, field in members]
+    return "".join(parts)
+
+
+def _group_order(model: type[Options], field: FieldInfo) -> int:
+    groups = list(dict.fromkeys(shown(each).group for each in model.model_fields.values()))
+    return groups.index(shown(field).group)
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    flag = "the argument" if shown(field).argument else f"`{flag_of(name, field)}`"
+    default = default_text(field)
+    cells: list[Any] = [flag, f"`{name}`", TYPES.get(value_type(field), "text"), default, field.description]
+    return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with `--check` return 1 if it is stale."""
+    if "--check" not in arguments:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    fresh = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
+    if not fresh:
+        print(f"{PAGE} differs from the option models; run python docs/options.py", file=sys.stderr)
+    return 0 if fresh else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

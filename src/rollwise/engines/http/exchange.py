@@ -1,0 +1,104 @@
+"""One HTTP exchange with a server: its headers, and the meaning of the status and the body."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import os
+import time
+from typing import Any
+
+from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.errors import EngineError
+
+KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
+"""The environment variables that may hold the API key; the first one that is set counts."""
+TRANSIENT_STATUSES = frozenset({408, 425, 429})
+"""Statuses below 500 that are worth a retry. Every status from 500 on is worth a retry too."""
+
+
+class LostError(EngineError):
+    """A request that failed for good. `refused` is True if the server rejected it."""
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
+class TransientError(EngineError):
+    """A failed request that is worth a retry, after `wait` seconds if the server asks for a wait.
+
+    `unreachable` is True if the connection failed.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None, unreachable: bool = False) -> None:
+        super().__init__(reason)
+        self.wait, self.unreachable = wait, unreachable
+
+
+def api_key() -> str | None:
+    """The API key from the environment: ROLLWISE_API_KEY, else OPENAI_API_KEY. rollwise never prints it."""
+    return next((os.environ[name].strip() for name in KEYS if os.environ.get(name, "").strip()), None)
+
+
+def headers() -> dict[str, str]:
+    """The headers of every request; they hold the API key if there is one."""
+    key = api_key()
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def redacted(text: str) -> str:
+    """A text for a message: without the API keys, on one line, cut to 300 characters."""
+    for name in KEYS:
+        if key := os.environ.get(name, "").strip():
+            text = text.replace(key, "***")
+    return " ".join(text.split())[:300]
+
+
+def error_message(body: str) -> str:
+    """The message in the body of an error reply, in the shape of OpenAI, of FastAPI or of neither."""
+    try:
+        error = json.loads(body)
+    except (ValueError, RecursionError):
+        return redacted(body)
+    if isinstance(error, dict):
+        error = error.get("error", error.get("detail", error.get("message", error)))
+    if isinstance(error, dict):
+        error = error.get("message", error)
+    return redacted(error if isinstance(error, str) else json.dumps(error))
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """The seconds that a Retry-After header asks for, as a number or as a date; None if it asks for none."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+        except (TypeError, ValueError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def check_status(status: int, body: str, wait: str | None = None) -> None:
+    """Raise TransientError for a status that is worth a retry, and LostError for any other that is no success.
+
+    `wait` is the value of the Retry-After header.
+    """
+    if 200 <= status < 300:
+        return
+    reason = f"the server answered {status}: {error_message(body)}"
+    if status in TRANSIENT_STATUSES or status >= 500:
+        raise TransientError(reason, retry_after(wait, time.time()))
+    raise LostError(reason, refused=True)
+
+
+def parsed(text: str) -> Any:
+    """The JSON of a reply. Raises BrokenReplyError if the text is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise BrokenReplyError(f"the server replied no JSON: {redacted(text)[:80]!r}") from None

@@ -1,0 +1,83 @@
+"""The prompts of one question at a server: the chat, rendered once, and the path that a completion continues."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from rollwise.core import Path, Problem
+from rollwise.engines import messages
+from rollwise.engines.http import templates
+from rollwise.engines.http.client import Fleet
+from rollwise.engines.http.exchange import LostError
+from rollwise.engines.http.servers import Server
+
+
+@dataclass(frozen=True)
+class Start:
+    """A question's prompt as text, as ids, or both."""
+
+    text: str | None
+    ids: tuple[int, ...] | None
+
+
+class Prompts:
+    """The prompts of one question.
+
+    `place` is the place of the problem's instruction (see `rollwise.engines.PLACES`). `seed` keys the waits between
+    attempts.
+    """
+
+    def __init__(self, server: Server, fleet: Fleet, problem: Problem, place: str, seed: int) -> None:
+        self.server, self.fleet, self.problem = server, fleet, problem
+        self.place, self.seed = place, seed
+        self._ids: dict[str, tuple[int, ...]] = {}
+
+    async def start(self) -> Start:
+        """The question as a prompt. Raises LostError if the server refuses the chat or is lost."""
+        chat = messages(self.problem, self.place)
+        quiet = self.server.thinking == "off"
+        if self.server.tokenizer is not None:
+            return self._start_from_tokenizer(self.server.tokenizer, chat, quiet)
+        if self.server.template == "plain":
+            prompt: templates.Prompt = templates.plain_prompt(chat)
+        else:
+            request = templates.chat_request(self.server.template, self.server.model, chat, quiet)
+            prompt = templates.read_prompt(self.server.template, await self._post("chat", request))
+        if not isinstance(prompt, str):
+            return Start(None, prompt)
+        return Start(prompt, await self._encoded(prompt, whole=True) if self.server.by_ids else None)
+
+    def _start_from_tokenizer(self, tokenizer: str, chat: templates.Messages, quiet: bool) -> Start:
+        text = templates.local_prompt(tokenizer, chat, quiet)
+        if self.server.by_ids:
+            return Start(text, templates.local_ids(tokenizer, text))
+        return Start(templates.without_start_token(tokenizer, text), None)
+
+    async def continued(self, start: Start, path: Path) -> templates.Prompt:
+        """The question and the path, as ids if the server accepts them, else as text."""
+        if start.ids is None or not self.server.by_ids:
+            return f"{start.text or ''}{path.text}"
+        steps = [step.ids or await self._encoded(step.text, whole=False) for step in path.steps]
+        return (*start.ids, *itertools.chain.from_iterable(steps))
+
+    async def _encoded(self, text: str, whole: bool) -> tuple[int, ...]:
+        """The ids of a text. Raises LostError if neither a tokenizer nor the server can encode it."""
+        server = self.server
+        if server.tokenizer is not None:
+            return templates.local_ids(server.tokenizer, text)
+        if not server.encodes:
+            raise LostError("the ids of this path are not known, and the server has no route that turns text into ids")
+        if text not in self._ids:
+            reply = await self._post("ids", templates.encode_request(server.native, server.model, text, whole))
+            self._ids[text] = templates.read_ids(reply.get("tokens"))
+        return self._ids[text]
+
+    async def _post(self, purpose: str, request: templates.Request) -> Any:
+        path, body = request
+        return await self.fleet.ask(
+            self.problem.id,
+            (self.seed, self.problem.id, purpose),
+            lambda endpoint, seconds: self.fleet.post(endpoint, path, body, seconds),
+        )

@@ -1,0 +1,69 @@
+"""A synchronous client for the few requests before a search: which model a server holds and which features it has."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from rollwise.engines.http.exchange import LostError, check_status, headers, parsed, redacted
+from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.servers import Address
+from rollwise.errors import EngineError, InputError
+
+_TRIES = 6
+_CONNECTION_TRIES = 3
+
+
+class SyncClient:
+    """Sends requests to one server, one after the other, and retries transient failures a few times."""
+
+    def __init__(self, address: Address, seconds: float = 120.0) -> None:
+        self.address = address
+        timeout = httpx.Timeout(seconds, connect=5.0)
+        secure = address.url.startswith("https:")  # loading the certificates takes time, so only https does
+        self._client = httpx.Client(timeout=timeout, trust_env=not address.loopback, verify=secure)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str, tries: int = _TRIES) -> Any:
+        """The JSON at a route; None if the server refuses the route or replies no JSON."""
+        with contextlib.suppress(LostError, BrokenReplyError):
+            return self._request("GET", path, None, tries)
+        return None
+
+    def post(self, path: str, body: Mapping[str, Any], tries: int = _TRIES) -> Any:
+        """The JSON that a route replies to a body. Raises LostError if the server refuses the request."""
+        return self._request("POST", path, body, tries)
+
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None, tries: int) -> Any:
+        attempt = 0
+        while True:
+            try:
+                return self._attempt(method, path, body)
+            except (InputError, EngineError) as error:
+                attempt += 1
+                most = min(tries, _CONNECTION_TRIES) if isinstance(error, InputError) else tries
+                if attempt >= most or isinstance(error, LostError):
+                    raise
+                time.sleep(min(1.0, getattr(error, "wait", None) or 0.05 * 2**attempt))
+
+    def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        """The JSON of one reply. Raises InputError if nothing answers, EngineError for any other failure."""
+        url = self.address.url
+        try:
+            reply = self._client.request(method, url + path, json=body, headers=headers())
+        except httpx.ConnectError as error:
+            raise InputError(
+                f"nothing answers at {url} ({redacted(str(error))}): start a server there, or give the URL of a "
+                "running one"
+            ) from None
+        except httpx.HTTPError as error:
+            raise EngineError(f"{url} broke off: {type(error).__name__}: {redacted(str(error))}") from None
+        check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
+        return parsed(reply.text)

@@ -1,0 +1,76 @@
+"""How options are declared: once, as fields of a pydantic model.
+
+A field's type, default, bounds and description make the flag of a command, the field of a TOML file and the row of the
+reference page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from rollwise.errors import InputError
+
+START = "Start here"
+ALLOCATION = "Allocation and vote"
+SAMPLING = "Sampling and limits"
+SERVER = "Model and server"
+QUESTIONS = "Questions"
+RUN = "Run"
+OUTPUT = "Output"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where an option stands in the help, and its default as text if that depends on other options.
+
+    `flag` names the flag if it differs from the field; an `argument` has no flag.
+    """
+
+    group: str
+    default: str | None = None
+    flag: str | None = None
+    argument: bool = False
+
+
+class Options(BaseModel):
+    """Options that are checked once and never change. Unknown keys are refused; as JSON, infinity is "Infinity"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, ser_json_inf_nan="strings")
+
+
+def _listed(given: Any) -> Any:
+    return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+
+Listed = BeforeValidator(_listed)
+"""Lets a text with commas stand for a list."""
+
+
+def _whole_numbers(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        return [int(part) for part in given.split(",")]
+    except ValueError:
+        raise ValueError(f"give whole numbers with commas between them, like 3,4,5, not {given!r}") from None
+
+
+Names = Annotated[tuple[str, ...], Listed]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_whole_numbers)]
+
+
+def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
+    """A model with these fields. Raises InputError with the first thing that is wrong."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        known = f"; the fields are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None

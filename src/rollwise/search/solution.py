@@ -1,0 +1,138 @@
+"""What a search found: the finished paths, the vote, and what the search cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rollwise.answers import BELIEVED, VOTES, answer_of, group, verified
+from rollwise.core import FloatArray, IntArray, Path, Problem
+from rollwise.search.events import Event, Failed, unplaced_reasons
+from rollwise.search.ledger import Ledger
+from rollwise.search.machine import Search
+from rollwise.search.parts import Parts
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """An answer with votes: how many paths gave it, what they weigh together, and whether it is right."""
+
+    answer: str
+    paths: int
+    weight: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a search found.
+
+    `answer` is the vote's winner; None if no path answered, or if `verified` found no answer right: `attempt` is then
+    the best there was. `rights` says of each finished path whether it is right, by the world's own check; if `judged`
+    is false nobody knows, and all are false. `votes` says of each further vote whether its winner is right. `notes` are
+    what a person should know of the parts.
+    """
+
+    problem: Problem
+    answer: str | None
+    text: str | None
+    attempt: str | None
+    support: float
+    right: bool
+    vote: str
+    ballots: tuple[Ballot, ...]
+    finished: tuple[Path, ...]
+    rights: tuple[bool, ...]
+    failures: tuple[str, ...]
+    ledger: Ledger
+    events: tuple[Event, ...] = field(repr=False)
+    judged: bool = True
+    votes: Mapping[str, bool] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def covered(self) -> bool:
+        """Whether any path is right."""
+        return any(self.rights)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The solution as plain values, without its events."""
+        return {
+            "question": self.problem.question,
+            "answer": self.answer,
+            "right": self.right if self.judged else None,
+            "support": round(self.support, 6),
+            "attempt": self.attempt,
+            "text": self.text,
+            "vote": self.vote,
+            "covered": self.covered if self.judged else None,
+            "finished": len(self.finished),
+            "failed": len(self.failures),
+            "failures": list(self.failures),
+            "ballots": [vars(ballot) | ({} if self.judged else {"right": None}) for ballot in self.ballots],
+            "ledger": self.ledger.as_dict(),
+            **({"votes": dict(self.votes) if self.judged else dict.fromkeys(self.votes)} if self.votes else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
+        }
+
+
+def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
+    """The solution that a finished search comes to: its answers grouped and the votes held."""
+    problem, paths, vote = search.problem, search.voters, parts.config.vote
+    answers = [answer_of(path) for path in paths]
+    rights = [answer is not None and parts.problems.is_right(problem, answer) for answer in answers]
+    rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
+    labels = group(answers, compare="text" if vote == "verified" and not parts.config.votes else "mathematics")
+    weights = _weights(vote, rewards, parts)
+    if vote == "verified":
+        verdict = verified(labels, weights, np.array(rights, dtype=np.int64))
+    else:
+        verdict = VOTES[vote](labels, weights)
+    others = {name: VOTES[name](labels, _weights(name, rewards, parts)).voter for name in parts.config.votes}
+    winner, attempt = verdict.voter, verdict.attempt
+    return Solution(
+        problem=problem,
+        answer=None if winner is None else answers[winner],
+        text=None if winner is None else paths[winner].text,
+        attempt=None if attempt is None else answers[attempt],
+        support=verdict.support,
+        right=winner is not None and rights[winner],
+        vote=vote,
+        ballots=_ballots(answers, rights, labels, weights),
+        finished=tuple(paths),
+        rights=tuple(rights),
+        failures=tuple(event.reason for event in search.events if isinstance(event, Failed)),
+        ledger=ledger,
+        events=tuple(search.events),
+        judged=parts.problems.checkable or problem.answer is not None,
+        votes={name: voter is not None and rights[voter] for name, voter in others.items()},
+        notes=(*parts.notes, *_unplaced_note(search.events)),
+    )
+
+
+def _weights(vote: str, rewards: FloatArray, parts: Parts) -> FloatArray:
+    """What each finished path weighs in a vote, from the paths' rewards (k,)."""
+    return parts.ended.chances(rewards) if vote == BELIEVED and parts.ended is not None else rewards
+
+
+def _ballots(
+    answers: Sequence[str | None], rights: Sequence[bool], labels: IntArray, weights: FloatArray
+) -> tuple[Ballot, ...]:
+    """The answers with votes, heaviest first."""
+    ballots = []
+    for label in range(int(max(labels, default=-1)) + 1):
+        members = np.flatnonzero(labels == label)
+        first = int(members[0])
+        ballots.append(Ballot(answers[first] or "", len(members), float(weights[members].sum()), rights[first]))
+    return tuple(sorted(ballots, key=lambda ballot: -ballot.weight))
+
+
+def _unplaced_note(events: Sequence[Event]) -> list[str]:
+    """A sentence on the paths whose direction is unknown, if there are any."""
+    reasons = unplaced_reasons(events)
+    if not reasons:
+        return []
+    return [f"the direction of {len(reasons)} paths is unknown, so each was a direction of its own: {reasons[0]}"]
