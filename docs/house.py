@@ -14,7 +14,7 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 SOURCE = DOCS.parent / "src" / "rollwise"
 PICTURE = DOCS / "house.svg"
-WIDTH, ROOM, FLOOR, GAP, MARGIN = 1180, 58, 96, 14, 20
+WIDTH, ROOM, FLOOR, GAP, MARGIN = 860, 64, 92, 14, 16
 INK, LINE, FILL, FRAME = "#1d2430", "#7d8aa5", "#eef2fb", "#3d5a99"
 
 
@@ -81,7 +81,7 @@ def picture() -> str:
     for number, storey in enumerate(storeys):
         y = height - MARGIN - FLOOR * (number + 1) + (FLOOR - ROOM) / 2
         room = (WIDTH - 2 * MARGIN - GAP * (len(storey) - 1)) / len(storey)
-        wide = min(room, 560.0)
+        wide = min(room, 420.0)
         x = (WIDTH - wide * len(storey) - GAP * (len(storey) - 1)) / 2
         for name in storey:
             place[name] = (x, y, wide)
@@ -102,7 +102,7 @@ def picture() -> str:
 
 
 def _room(name: str, about: str, x: float, y: float, wide: float) -> str:
-    most = int((wide - 16) / 5.4)
+    most = int((wide - 16) / 5.6)
     words, rows = about.split(), [""]
     for word in words:
         if len(rows[-1]) + len(word) > most:
@@ -111,14 +111,14 @@ def _room(name: str, about: str, x: float, y: float, wide: float) -> str:
     if len(rows) > 2:
         rows = [rows[0], rows[1][: most - 1].rstrip(" ,;:") + "…"]
     texts = [
-        f'<text x="{x + 8:.0f}" y="{y + 34 + 13 * row:.0f}" font-size="10.5" fill="#4a5568">{escape(text)}</text>'
+        f'<text x="{x + 8:.0f}" y="{y + 36 + 14 * row:.0f}" font-size="11" fill="#4a5568">{escape(text)}</text>'
         for row, text in enumerate(rows)
     ]
     return "".join(
         [
             f"<g><title>{escape(about)}</title>",
             f'<rect x="{x:.0f}" y="{y:.0f}" width="{wide:.0f}" height="{ROOM}" rx="5" fill="{FILL}" stroke="{FRAME}"/>',
-            f'<text x="{x + 8:.0f}" y="{y + 18:.0f}" font-size="14" font-weight="bold" fill="{INK}">{name}</text>',
+            f'<text x="{x + 8:.0f}" y="{y + 19:.0f}" font-size="15" font-weight="bold" fill="{INK}">{name}</text>',
             *texts,
             "</g>",
         ]

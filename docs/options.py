@@ -14,8 +14,12 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from rollwise.cli.bench import BenchOptions
+from rollwise.cli.calibrate import CalibrateOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
+from rollwise.cli.serve import ServeOptions
+from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
+from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
 from rollwise.search import Options
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
@@ -36,6 +40,18 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
+    "rollwise simulate": (
+        SimulateOptions,
+        "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "
+        "simulated world; one of them may be a list, like `--noise 0,0.1,0.2`.",
+    ),
+    "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),
+    "rollwise world problem": (ProblemOptions, "Questions of a world, one per line."),
+    "rollwise world train": (TrainOptions, "A world's models, trained from scratch."),
+    "rollwise world rollouts": (RolloutsOptions, "Completed prefixes of sampled solutions, as a file."),
+    "rollwise world evaluate": (EvaluateOptions, "Figures of a world's models on held-out questions."),
+    "rollwise world export": (ExportOptions, "A world's policy as a GGUF file."),
 }
 TYPES: dict[type, str] = {bool: "", int: "whole number", float: "number", Path: "path", dict: "name=value, repeatable"}
 

@@ -793,7 +793,8 @@ def test_calibrate_refuses_input_that_it_cannot_fit(prefixes: Path, tmp_path: Pa
     assert "--world is for --reward" in refused(*given, "--world", "stories")
     assert "of the world stories, not countdown" in refused(*given, "--reward", "dial", "--world", "countdown")
     assert "ends in .svg" in refused(*given, "--reward", REWARD, "--draw", str(tmp_path / "a.png"))
-    assert "--method" in refused(*given, "--reward", REWARD, "--method", "guess")
+    guessed = refused(*given, "--reward", REWARD, "--method", "guess")
+    assert guessed == "method: Input should be 'moments' or 'likelihood'"
     assert "does not exist" in refused("calibrate", "--prefixes", str(tmp_path / "none.jsonl"))
     once = tmp_path / "once.jsonl"
     records = [json.loads(line) for line in prefixes.read_text().splitlines()]

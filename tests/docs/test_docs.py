@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,3 +114,9 @@ def test_the_site_has_every_page_once() -> None:
 
 def test_the_readme_is_read_in_a_minute() -> None:
     assert len(README.read_text(encoding="utf-8").split()) <= 450
+
+
+@pytest.mark.parametrize("script", ["tables.py", "options.py", "house.py"])
+def test_generated_pages_are_those_of_the_code(script: str) -> None:
+    run = subprocess.run([sys.executable, str(ROOT / "docs" / script), "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

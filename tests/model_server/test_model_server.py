@@ -630,7 +630,7 @@ def test_without_the_extra_the_command_names_it() -> None:
         (["--reward", "dial(0.2)"], "no model that can be served"),
         (["--policy", "nowhere"], "no policy is called 'nowhere'"),
         (["--embedder", "nothing", "--reward", "none"], "hidden, minilm or none"),
-        (["--dtype", "int8"], "--dtype is float32"),
+        (["--dtype", "int8"], "dtype: Input should be 'float32', 'bfloat16' or 'float16'"),
         (["--host", "203.0.113.1"], "cannot listen at 203.0.113.1:0"),
     ],
 )

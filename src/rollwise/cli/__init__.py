@@ -56,9 +56,9 @@ def build_app() -> typer.Typer:
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(command(bench.BenchOptions, bench.bench))
-    app.command("calibrate")(calibrate.calibrate)
-    app.command("simulate")(simulate.simulate)
-    app.command("serve-model")(serve.serve_model)
+    app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
+    app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
+    app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.add_typer(world.app, name="world")
     return app
 

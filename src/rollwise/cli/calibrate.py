@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 from rich.console import Console
 
 import rollwise
@@ -29,41 +31,55 @@ from rollwise.calibration import (
     split_by_ending,
 )
 from rollwise.calibration import calibrate as fit
-from rollwise.cli.options import check_writable
+from rollwise.cli.options import check_writable, document
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.names import digest_of_files
 from rollwise.registry import find_reward, find_world
 from rollwise.report import belief_notes, belief_sheets, belief_svg, sheet_tables
+from rollwise.search import OUTPUT, START, Options, Shown, validated
 
 PrefixesByProblem = Sequence[tuple[Problem, Sequence[Prefix]]]
 
 
-def calibrate(
-    prefixes: Annotated[
-        Path, typer.Option(help="File of completed prefixes, as rollwise world rollouts writes it.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option(help="The belief file to write.")] = Path("belief.json"),
-    reward: Annotated[
-        str | None,
-        typer.Option(
-            help="Reward model that scores the prefixes: trained, weak, a model's folder, dial(SIZE,SHARED) or "
-            "worth(...).",
-            show_default="the rewards in the file",
-        ),
-    ] = None,
-    world: Annotated[
-        str | None, typer.Option(help="World of the problems.", show_default="the world that the file names")
-    ] = None,
-    least: Annotated[int, typer.Option(min=1, help="Prefixes that a depth needs for a fit of its own.")] = 100,
-    method: Annotated[str, typer.Option(help="Estimate of κ to use: likelihood or moments.")] = "likelihood",
-    seed: Annotated[int, typer.Option(help="Seed of the resamples behind the intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the belief as JSON and nothing else.")] = False,
-    draw: Annotated[
-        Path | None, typer.Option(help="SVG file for a picture of the reliability and of κ by depth.")
-    ] = None,
-) -> None:
+_FIT = "Fit"
+_DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
+
+
+class CalibrateOptions(Options):
+    """The options of `rollwise calibrate`."""
+
+    prefixes: Annotated[Path, Shown(START)] = Field(
+        description="File of completed prefixes, as rollwise world rollouts writes it."
+    )
+    reward: Annotated[str | None, Shown(START, "the rewards in the file")] = Field(
+        default=None,
+        description="Reward model that scores the prefixes: trained, weak, a model's folder, dial(SIZE,SHARED) or "
+        "worth(...).",
+    )
+    world: Annotated[str | None, Shown(START, "the world that the file names")] = Field(
+        default=None, description="World of the problems."
+    )
+    out: Annotated[Path, Shown(START)] = Field(default=Path("belief.json"), description="The belief file to write.")
+    least: Annotated[int, Shown(_FIT)] = Field(
+        default=_DEFAULTS["least"], ge=1, description="Prefixes that a depth needs for a fit of its own."
+    )
+    method: Annotated[Method, Shown(_FIT)] = Field(
+        default=_DEFAULTS["method"], description="Estimate of κ to use: likelihood or moments."
+    )
+    seed: Annotated[int, Shown(_FIT)] = Field(
+        default=_DEFAULTS["seed"], description="Seed of the resamples behind the intervals."
+    )
+    draw: Annotated[Path | None, Shown(OUTPUT)] = Field(
+        default=None, description="SVG file for a picture of the reliability and of κ by depth."
+    )
+    as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
+        default=False, description="Print the belief as JSON and nothing else."
+    )
+
+
+def calibrate(given: dict[str, Any]) -> None:
     """Fit a belief: a calibrated chance for each reward and depth, and how far to trust it.
 
     Strategies that use a belief read the file with `--belief`. The prefixes may come from any model. If each has a
@@ -76,35 +92,20 @@ def calibrate(
 
     * `rollwise calibrate --prefixes mine.jsonl --out belief.json`
     """
-    if method not in get_args(Method):
-        raise InputError(f"--method takes {' or '.join(get_args(Method))}, not {method!r}")
-    if reward is None and world is not None:
+    options = validated(CalibrateOptions, given)
+    if options.reward is None and options.world is not None:
         raise InputError("--world is for --reward, which scores the prefixes; give both, or neither")
-    _check_files(prefixes, out, draw)
-    problems = list(load_prefixes(prefixes))
-    if all(prefix.ended for _, several in problems for prefix in several):
-        raise InputError(
-            f"{prefixes} holds no unfinished prefix, and a belief is fitted on unfinished prefixes; complete some with "
-            "rollwise world rollouts"
-        )
-    home = world if world is not None else problems[0][0].world or ""
-    scored = recorded_rewards(problems) if reward is None else _scored(problems, reward, home)
-    unfinished, finished = split_by_ending(scored)
-    options = ["--out", str(out), "--least", str(least), "--method", method]
-    calibration = fit(
-        observe_prefixes(unfinished),
-        _source(prefixes, unfinished, home, reward, options),
-        least,
-        cast(Method, method),
-        seed,
-        observe_votes(finished) if finished else None,
-    )
+    _check_files(options.prefixes, options.out, options.draw)
+    problems = _read(options.prefixes)
+    world = options.world if options.world is not None else problems[0][0].world or ""
+    scored = recorded_rewards(problems) if options.reward is None else _scored(problems, options.reward, world)
+    calibration = _fitted(options, scored, world)
     text = json.dumps(calibration.as_dict(), ensure_ascii=False, separators=(",", ":"))
-    out.write_text(text + "\n", encoding="utf-8")
-    if draw is not None:
-        draw.write_text(belief_svg(calibration), encoding="utf-8")
-    failed = 0 if reward is None else _prefix_count(problems) - _prefix_count(scored)
-    _show(calibration, out, failed, as_json)
+    options.out.write_text(text + "\n", encoding="utf-8")
+    if options.draw is not None:
+        options.draw.write_text(belief_svg(calibration), encoding="utf-8")
+    failed = 0 if options.reward is None else _prefix_count(problems) - _prefix_count(scored)
+    _show(calibration, options.out, failed, options.as_json)
 
 
 def _prefix_count(problems: Sequence[tuple[Problem, Sequence[object]]]) -> int:
@@ -121,6 +122,17 @@ def _check_files(prefixes: Path, out: Path, draw: Path | None) -> None:
             raise InputError(f"--draw writes an SVG picture; give a file that ends in .svg, not {draw}")
 
 
+def _read(file: Path) -> PrefixesByProblem:
+    """The problems of a file with their prefixes. Raises InputError if no prefix is unfinished."""
+    problems = list(load_prefixes(file))
+    if all(prefix.ended for _, several in problems for prefix in several):
+        raise InputError(
+            f"{file} holds no unfinished prefix, and a belief is fitted on unfinished prefixes; complete some with "
+            "rollwise world rollouts"
+        )
+    return problems
+
+
 def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[ScoredPrefixes]:
     """Every prefix with its reward from the model named `reward`; prefixes that the model fails on are left out."""
     if not world:
@@ -133,31 +145,43 @@ def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[Scored
         return score_problems(model, problems, lambda done, total: show("problems scored", done, total, ""))
 
 
-def _source(
-    file: Path, scored: Sequence[ScoredPrefixes], world: str, reward: str | None, options: Sequence[str]
-) -> Source:
+def _fitted(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: str) -> Calibration:
+    """The calibration fitted on scored prefixes; the finished ones are given apart."""
+    unfinished, finished = split_by_ending(scored)
+    return fit(
+        observe_prefixes(unfinished),
+        _source(options, unfinished, world),
+        options.least,
+        options.method,
+        options.seed,
+        observe_votes(finished) if finished else None,
+    )
+
+
+def _source(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: str) -> Source:
     """The source of the belief, as far as the file of prefixes and the command name it."""
-    recorded = prefix_source(file)
+    recorded = prefix_source(options.prefixes)
     prefixes = [prefix for _, pairs in scored for prefix, _ in pairs]
-    command = ["rollwise", "calibrate", "--prefixes", str(file)]
-    command += [] if reward is None else ["--reward", reward, "--world", world]
+    command = ["rollwise", "calibrate", "--prefixes", str(options.prefixes)]
+    command += [] if options.reward is None else ["--reward", options.reward, "--world", world]
+    command += ["--out", str(options.out), "--least", str(options.least), "--method", options.method]
     temperature = recorded.get("temperature")
     known_temperature = float(temperature) if isinstance(temperature, int | float) else None
     return replace(
-        source_of(world, known_temperature, recorded.get("policy", ""), reward or ""),
-        prefixes_digest=digest_of_files([file]),
+        source_of(world, known_temperature, recorded.get("policy", ""), options.reward or ""),
+        prefixes_digest=digest_of_files([options.prefixes]),
         problems=len(scored),
         prefixes=len(prefixes),
         completions=sum(prefix.completions for prefix in prefixes),
         rollwise=rollwise.__version__,
-        command=shlex.join([*command, *options]),
+        command=shlex.join(command),
     )
 
 
 def _show(calibration: Calibration, out: Path, failed: int, as_json: bool) -> None:
     """Print the belief; `failed` counts the prefixes that the reward model failed on."""
     if as_json:
-        typer.echo(json.dumps(calibration.as_dict(), ensure_ascii=False, indent=2))
+        typer.echo(document(calibration.as_dict()))
         return
     console = Console(highlight=False)
     for sheet in belief_sheets(calibration):

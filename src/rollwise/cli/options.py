@@ -48,6 +48,8 @@ def flag_of(name: str, field: FieldInfo) -> str:
 
 def default_text(field: FieldInfo) -> str:
     """A field's default as people read it."""
+    if field.is_required():
+        return "required"
     default = shown(field).default
     if default is not None:
         return default
@@ -76,18 +78,18 @@ def _plain_type(annotation: Any) -> Any:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    kind, about = value_type(field), shown(field)
+    kind, about, default = value_type(field), shown(field), default_text(field)
+    ending = "" if kind in (bool, dict) or default in ("none", "required") else f" Default: {default}."
+    text = f"{field.description}{ending}"
     if about.argument:
-        info: Any = typer.Argument(help=field.description, show_default=False)
-        annotation: Any = Annotated[str | None, info]
+        info: Any = typer.Argument(help=text, show_default=False)
     else:
-        default = default_text(field)
-        ending = "" if kind in (bool, dict) or default == "none" else f" Default: {default}."
-        info = typer.Option(
-            flag_of(name, field), help=f"{field.description}{ending}", rich_help_panel=about.group, show_default=False
-        )
-        annotation = Annotated[list[str] | None if kind is dict else kind | None, info]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        info = typer.Option(flag_of(name, field), help=text, rich_help_panel=about.group, show_default=False)
+    taken: Any = list[str] if kind is dict else kind
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    if field.is_required():
+        return inspect.Parameter(name, keyword, annotation=Annotated[taken, info])
+    return inspect.Parameter(name, keyword, default=None, annotation=Annotated[taken | None, info])
 
 
 def settings(given: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -10,140 +9,115 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field, create_model
 from rich.console import Console
 
-from rollwise.cli.options import check_writable, whole_numbers
+from rollwise.cli.options import check_writable, document, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.report import sheet_tables, simulation_sheets, simulation_svg
-from rollwise.simulation import Branching, OneShot, Study, most_jobs, read_contenders, sweep
+from rollwise.search import OUTPUT, RUN, START, Numbers, Options, Shown, validated
+from rollwise.simulation import Branching, Found, OneShot, Study, most_jobs, read_contenders, sweep
 
 _REPORT_EVERY = 20
 """How many instances are played between two reports of progress."""
 _SMALL_STUDY = 200
 """Up to this many instances, a single process is faster than several."""
-_STUDY, _TREE, _WORLD, _SCORES, _BELIEF, _OUTPUT = (
-    "Study",
-    "Trees",
-    "Chances and directions",
-    "Scores and labels",
-    "Beliefs",
-    "Output",
-)
 
 
-def _study(text: str, show_default: bool | str = True) -> Any:
-    """An option of the study itself."""
-    return typer.Option(help=text, show_default=show_default, rich_help_panel=_STUDY)
+class StudyOptions(Options):
+    """The options of `rollwise simulate`, except the fields of its worlds."""
 
-
-def _world(text: str, one_shot: Any, branching: Any = None, panel: str = _WORLD) -> Any:
-    """An option for a field of a world, with its default for one allocation and its default in a tree."""
-    default = f"{one_shot}" if branching in (None, one_shot) else f"{one_shot}; in a tree {branching}"
-    return typer.Option(
-        help=text, show_default=default if one_shot is not None else f"{branching}", rich_help_panel=panel
+    strategies: Annotated[str, Shown(START)] = Field(
+        default="temperature,rebase,dora,optimal_directions",
+        description="Strategies, with options if you like: rebase, dora:rounding=paper, mine.py:best_half.",
+    )
+    budgets: Annotated[Numbers, Shown(START)] = Field(
+        default=(16, 64), description="Budgets N in rollouts, such as 16,64."
+    )
+    instances: Annotated[int, Shown(START)] = Field(default=Study.instances, description="Instances of each setting.")
+    baseline: Annotated[str | None, Shown(START, "rebase if it is given, else the first")] = Field(
+        default=None, description="Strategy that the others are compared with."
+    )
+    depth: Annotated[str | None, Shown(START)] = Field(
+        default=None,
+        description="Steps of a tree, which is searched. Without it, there is a single allocation over candidates.",
+    )
+    seed: Annotated[int, Shown(RUN)] = Field(
+        default=Study.seed, description="Seed of the instances; the same seed gives the same numbers."
+    )
+    jobs: Annotated[int | None, Shown(RUN, "one per core")] = Field(
+        default=None, description="Number of parallel processes; it does not change any result."
+    )
+    draw: Annotated[Path | None, Shown(OUTPUT)] = Field(
+        default=None, description="SVG file for a picture of the regret."
+    )
+    as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
+        default=False, description="Print the results as JSON and nothing else."
     )
 
 
-def simulate(
-    strategies: Annotated[
-        str, _study("Strategies, with options if you like: rebase, dora:rounding=paper, mine.py:best_half.")
-    ] = "temperature,rebase,dora,optimal_directions",
-    budgets: Annotated[str, _study("Budgets N in rollouts, such as 16,64.")] = "16,64",
-    instances: Annotated[int, _study("Instances of each setting.")] = 1000,
-    seed: Annotated[int, _study("Seed of the instances; the same seed gives the same numbers.")] = 0,
-    baseline: Annotated[
-        str | None,
-        _study("Strategy that the others are compared with.", show_default="rebase if it is given, else the first"),
-    ] = None,
-    depth: Annotated[
-        str | None,
-        typer.Option(
-            help="Steps of a tree, which is searched. Without it, there is a single allocation over candidates.",
-            rich_help_panel=_TREE,
-        ),
-    ] = None,
-    candidates: Annotated[str | None, _world("Number of candidates; 0 uses the budget.", OneShot.candidates)] = None,
-    directions: Annotated[
-        str | None, _world("Number of directions that candidates are drawn from.", OneShot.directions)
-    ] = None,
-    branches: Annotated[str | None, _world("Children of each node.", None, Branching.branches, _TREE)] = None,
-    imbalance: Annotated[
-        str | None,
-        _world("Zipf exponent of the sizes of directions; 0 makes them even.", OneShot.imbalance, Branching.imbalance),
-    ] = None,
-    crowd: Annotated[
-        str | None,
-        _world("Share of candidates in a single direction; each other candidate has its own.", OneShot.crowd),
-    ] = None,
-    worth: Annotated[
-        str | None, _world("Mean chance of a direction; in a tree that of the root.", OneShot.worth, Branching.worth)
-    ] = None,
-    spread: Annotated[
-        str | None,
-        _world(
-            "How similar the mean chances of directions are; in a tree, how much a node's children differ.",
-            OneShot.spread,
-            Branching.spread,
-        ),
-    ] = None,
-    popularity: Annotated[
-        str | None,
-        _world("Log-odds that a direction gains per log of its size.", OneShot.popularity, Branching.popularity),
-    ] = None,
-    concentration: Annotated[
-        str | None, _world("κ: how close chances are to their mean.", OneShot.concentration)
-    ] = None,
-    correlation: Annotated[
-        str | None,
-        _world("ρ: share of the deviation from the mean that a direction has in common.", OneShot.correlation),
-    ] = None,
-    noise: Annotated[
-        str | None, _world("Standard deviation of the error of a score.", OneShot.noise, Branching.noise, _SCORES)
-    ] = None,
-    shared: Annotated[
-        str | None,
-        _world("Share of that error that a direction has in common.", OneShot.shared, Branching.shared, _SCORES),
-    ] = None,
-    bias: Annotated[
-        str | None, _world("Constant that is added to every score.", OneShot.bias, Branching.bias, _SCORES)
-    ] = None,
-    merge: Annotated[
-        str | None, _world("Chance that a direction gets the label of another.", OneShot.merge, None, _SCORES)
-    ] = None,
-    split: Annotated[
-        str | None, _world("Chance that a path gets a label of its own.", OneShot.split, None, _SCORES)
-    ] = None,
-    told: Annotated[
-        str | None,
-        _world(
-            "How the belief is made: 'observed' uses the scores as means, 'fitted' fits them on other instances.",
-            OneShot.told,
-            None,
-            _BELIEF,
-        ),
-    ] = None,
-    told_concentration: Annotated[
-        str | None, _world("κ of the belief.", "the true κ", Branching.told_concentration, _BELIEF)
-    ] = None,
-    told_correlation: Annotated[
-        str | None, _world("ρ of the belief.", "the true ρ", Branching.told_correlation, _BELIEF)
-    ] = None,
-    answers: Annotated[str | None, _world("Number of wrong answers.", None, Branching.answers, _TREE)] = None,
-    agreement: Annotated[
-        str | None, _world("Zipf exponent of the popularity of wrong answers.", None, Branching.agreement, _TREE)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        _study("Number of parallel processes; it does not change any result.", show_default="one per core"),
-    ] = None,
-    draw: Annotated[
-        Path | None, typer.Option(help="SVG file for a picture of the regret.", rich_help_panel=_OUTPUT)
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as JSON and nothing else.", rich_help_panel=_OUTPUT)
-    ] = False,
-) -> None:
+_TREES = "Trees"
+_CHANCES = "Chances and directions"
+_SCORES = "Scores and labels"
+_BELIEFS = "Beliefs"
+_WORLD_OPTIONS = {
+    "branches": (_TREES, "Children of each node."),
+    "answers": (_TREES, "Number of wrong answers."),
+    "agreement": (_TREES, "Zipf exponent of the popularity of wrong answers."),
+    "candidates": (_CHANCES, "Number of candidates; 0 uses the budget."),
+    "directions": (_CHANCES, "Number of directions that candidates are drawn from."),
+    "imbalance": (_CHANCES, "Zipf exponent of the sizes of directions; 0 makes them even."),
+    "crowd": (_CHANCES, "Share of candidates in a single direction; each other candidate has its own."),
+    "worth": (_CHANCES, "Mean chance of a direction; in a tree that of the root."),
+    "spread": (
+        _CHANCES,
+        "How similar the mean chances of directions are; in a tree, how much a node's children differ.",
+    ),
+    "popularity": (_CHANCES, "Log-odds that a direction gains per log of its size."),
+    "concentration": (_CHANCES, "κ: how close chances are to their mean."),
+    "correlation": (_CHANCES, "ρ: share of the deviation from the mean that a direction has in common."),
+    "noise": (_SCORES, "Standard deviation of the error of a score."),
+    "shared": (_SCORES, "Share of that error that a direction has in common."),
+    "bias": (_SCORES, "Constant that is added to every score."),
+    "merge": (_SCORES, "Chance that a direction gets the label of another."),
+    "split": (_SCORES, "Chance that a path gets a label of its own."),
+    "told": (
+        _BELIEFS,
+        "How the belief is made: 'observed' uses the scores as means, 'fitted' fits them on other instances.",
+    ),
+    "told_concentration": (_BELIEFS, "κ of the belief."),
+    "told_correlation": (_BELIEFS, "ρ of the belief."),
+}
+"""Field of `OneShot` or `Branching` → its group in the help and its description. `depth` chooses between the two."""
+_TRUTH = {"told_concentration": "the true κ", "told_correlation": "the true ρ"}
+"""The defaults of the fields that are None in `OneShot`: it takes the true value."""
+
+
+def _default(name: str) -> str:
+    """The default of a world's field: that of one allocation, then that of a tree if it differs."""
+    values = [getattr(world, name) for world in (OneShot, Branching) if hasattr(world, name)]
+    texts = dict.fromkeys(_TRUTH[name] if value is None else str(value) for value in values)
+    return "; in a tree ".join(texts)
+
+
+def _world_fields() -> dict[str, Any]:
+    """The definitions of the worlds' fields, for a model."""
+    return {
+        name: (Annotated[str | None, Shown(group, _default(name))], Field(default=None, description=text))
+        for name, (group, text) in _WORLD_OPTIONS.items()
+    }
+
+
+SimulateOptions = create_model(
+    "SimulateOptions",
+    __base__=StudyOptions,
+    __doc__="The options of `rollwise simulate`. A world's field is a text, because it may hold a list of values.",
+    **_world_fields(),
+)
+
+
+def simulate(given: dict[str, Any]) -> None:
     """Compare strategies where every chance is known: how often all rollouts fail, and how much of that is avoidable.
 
     One option of the world may be a list, like --noise 0,0.1,0.2. Then the tables and the picture show its values.
@@ -156,31 +130,31 @@ def simulate(
 
     * `rollwise simulate --depth 4 --budgets 64 --strategies rebase,dora,mine.py:best_half`
     """
-    given = {name: value for name, value in locals().items() if value is not None and name in _WORLD_FIELDS}
-    if draw is not None:
-        check_writable(draw, "--draw")
-    kind, swept, values, world = _read_world(given)
-    sizes = whole_numbers(budgets, "--budgets")
-    study = Study(sweep(world, swept, values, sizes), read_contenders(strategies), instances, seed, baseline)
-    if draw is not None and len(values if swept else sizes) < 2:
+    options = validated(SimulateOptions, given)
+    if options.draw is not None:
+        check_writable(options.draw, "--draw")
+    kind, swept, values, world = _read_world({name: text for name, text in given.items() if name in _WORLD_FIELDS})
+    settings = sweep(world, swept, values, options.budgets)
+    contenders = read_contenders(options.strategies)
+    study = Study(settings, contenders, options.instances, options.seed, options.baseline)
+    if options.draw is not None and len(values if swept else options.budgets) < 2:
         raise InputError(
             "--draw shows regret against a list of values: give several --budgets, or several values of one option"
         )
-    finished = _run(study, _jobs(study) if jobs is None else jobs)
+    finished = _run(study, _jobs(study) if options.jobs is None else options.jobs)
     results = study.found()
-    if as_json:
-        document = {"world": kind.__name__, "swept": swept, "seed": seed, "baseline": study.baseline}
-        settings = [result.as_dict() for result in results]
-        typer.echo(json.dumps(document | {"settings": settings}, ensure_ascii=False, indent=2))
+    if options.as_json:
+        facts = {"world": kind.__name__, "swept": swept, "seed": study.seed, "baseline": study.baseline}
+        typer.echo(document(facts | {"settings": [result.as_dict() for result in results]}))
     else:
         _print_tables(results, swept, str(study.baseline))
-    if draw is not None and results:
-        draw.write_text(simulation_svg(results, swept), encoding="utf-8")
+    if options.draw is not None and results:
+        options.draw.write_text(simulation_svg(results, swept), encoding="utf-8")
     if not finished:
         raise typer.Exit(130)
 
 
-def _print_tables(results: Sequence[Any], swept: str | None, baseline: str) -> None:
+def _print_tables(results: Sequence[Found], swept: str | None, baseline: str) -> None:
     console = Console(highlight=False)
     for sheet in simulation_sheets(results, swept, baseline):
         console.print(sheet.title, style="italic", soft_wrap=True)
