@@ -32,7 +32,7 @@ def rooms() -> dict[str, str]:
 
 def imports(names: set[str]) -> dict[str, set[str]]:
     """Room → the rooms that it imports, inside functions too."""
-    graph: dict[str, set[str]] = {name: set() for name in names}
+    graph: dict[str, set[str]] = {name: set() for name in sorted(names)}
     for file in SOURCE.rglob("*.py"):
         own = file.relative_to(SOURCE).parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
