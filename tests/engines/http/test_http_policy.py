@@ -17,7 +17,7 @@ import rollwise
 from rollwise.cli import build_app
 from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
 from rollwise.engines.http.client import Fleet
-from rollwise.engines.http.exchange import redacted
+from rollwise.engines.http.keys import redacted
 from rollwise.engines.http.policy import HttpPolicy
 from rollwise.engines.http.probing import probe
 from rollwise.engines.http.servers import Address, addresses

@@ -16,8 +16,9 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from rollwise.engines.http.event_stream import event_data
-from rollwise.engines.http.exchange import LostError, TransientError, check_status, headers, parsed, redacted
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.exchange import LostError, TransientError, check_status, parsed
+from rollwise.engines.http.keys import headers, redacted
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.engines.http.servers import Address
 from rollwise.engines.http.streams import EmptyStreamError, NativeStream, Stream
 from rollwise.numerics import keyed_generator

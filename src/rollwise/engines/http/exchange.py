@@ -1,19 +1,17 @@
-"""One HTTP exchange with a server: its headers, and the meaning of the status and the body."""
+"""One HTTP exchange with a server: the meaning of the status and of the body."""
 
 from __future__ import annotations
 
 import email.utils
 import json
 import math
-import os
 import time
 from typing import Any
 
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.keys import redacted
+from rollwise.engines.http.shapes import BrokenReplyError, error_in
 from rollwise.errors import EngineError
 
-KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
-"""The environment variables that may hold the API key; the first one that is set counts."""
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 """Statuses below 500 that are worth a retry. Every status from 500 on is worth a retry too."""
 
@@ -37,36 +35,12 @@ class TransientError(EngineError):
         self.wait, self.unreachable = wait, unreachable
 
 
-def api_key() -> str | None:
-    """The API key from the environment: ROLLWISE_API_KEY, else OPENAI_API_KEY. rollwise never prints it."""
-    return next((os.environ[name].strip() for name in KEYS if os.environ.get(name, "").strip()), None)
-
-
-def headers() -> dict[str, str]:
-    """The headers of every request; they hold the API key if there is one."""
-    key = api_key()
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def redacted(text: str) -> str:
-    """A text for a message: without the API keys, on one line, cut to 300 characters."""
-    for name in KEYS:
-        if key := os.environ.get(name, "").strip():
-            text = text.replace(key, "***")
-    return " ".join(text.split())[:300]
-
-
 def error_message(body: str) -> str:
     """The message in the body of an error reply, in the shape of OpenAI, of FastAPI or of neither."""
     try:
-        error = json.loads(body)
+        return error_in(json.loads(body))
     except (ValueError, RecursionError):
         return redacted(body)
-    if isinstance(error, dict):
-        error = error.get("error", error.get("detail", error.get("message", error)))
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    return redacted(error if isinstance(error, str) else json.dumps(error))
 
 
 def retry_after(value: str | None, now: float) -> float | None:

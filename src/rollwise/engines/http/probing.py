@@ -11,7 +11,8 @@ from rollwise.core import Sampling
 from rollwise.engines.http import templates
 from rollwise.engines.http.exchange import LostError, TransientError
 from rollwise.engines.http.identity import identify
-from rollwise.engines.http.replies import BrokenReplyError, as_choice
+from rollwise.engines.http.shapes import BrokenReplyError, checked, token_ids
+from rollwise.engines.http.replies import as_choice, usage_of
 from rollwise.engines.http.servers import TOP, Address, Server, completion_body
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.engines.http.transformers_serve import FIRST_SAMPLING, with_temperature_source
@@ -59,9 +60,9 @@ def _with_template(client: SyncClient, server: Server) -> Server:
 
 def _encodes(client: SyncClient, server: Server) -> bool:
     """Whether the server has a route that turns text into ids."""
-    with contextlib.suppress(EngineError, InputError, AttributeError):
+    with contextlib.suppress(EngineError, InputError):
         reply = client.post(*templates.encode_request(server.native, server.model, "1 + 1 = 2", whole=False))
-        templates.read_ids(reply.get("tokens"))
+        token_ids(reply)
         return True
     return False
 
@@ -84,9 +85,9 @@ def _thinking(
         return "off"
     text = plain if isinstance(plain, str) else None
     if text is None:
-        with contextlib.suppress(EngineError, InputError, AttributeError, KeyError):
+        with contextlib.suppress(EngineError, InputError):
             body = {"model": server.model, "tokens": list(plain)}
-            text = str(client.post("/detokenize", body)["prompt"])
+            text = checked("a prompt", client.post("/detokenize", body))["prompt"]
     if text is None:
         return None
     return "forced" if templates.opens_thought(text) else "none"
@@ -104,7 +105,7 @@ def _probe_prompt(client: SyncClient, server: Server) -> templates.Prompt:
         prompt = templates.read_prompt(server.template, client.post(*request))
     if isinstance(prompt, str) and server.encodes:
         reply = client.post(*templates.encode_request(server.native, server.model, prompt, whole=True))
-        return templates.read_ids(reply.get("tokens"))
+        return token_ids(reply)
     return prompt
 
 
@@ -145,7 +146,7 @@ def _described(server: Server, reply: Any, refused: frozenset[str], takes_ids: b
     """
     choice = as_choice(reply, server.native)
     logprobs = choice.get("logprobs") or {}
-    usage = reply.get("usage") or {}
+    _, cached, generated = usage_of(server, reply)
     stop_key = next((key for key in ("stop_reason", "matched_stop") if key in choice), None)
     kinds_by_key = {"stop_reason": "vllm", "matched_stop": "sglang"}
     useless_template = not takes_ids and server.template in ("tokenize", "chat")  # such a template renders ids only
@@ -158,9 +159,8 @@ def _described(server: Server, reply: Any, refused: frozenset[str], takes_ids: b
         logprobs=_most_listed(logprobs) if logprobs.get("token_logprobs") else None,
         stop_key=stop_key,
         stopping="field" if stop_key else "streamed",
-        counts=bool(usage.get("completion_tokens") or reply.get("tokens_predicted")),
-        cached="cached_tokens" in (usage.get("prompt_tokens_details") or {})
-        or "cache_n" in (reply.get("timings") or {}),
+        counts=bool(generated),
+        cached=cached is not None,
         refused=refused,
     )
 
@@ -225,12 +225,12 @@ def _with_tests(client: SyncClient, server: Server, prompt: templates.Prompt) ->
     several: bool | None = None
     if not server.native:
         with contextlib.suppress(EngineError):
-            several = len(complete(1, 1, n=2).get("choices") or []) == 2
+            several = len(checked("a completion", complete(1, 1, n=2))["choices"]) == 2
     prefix_cache: bool | None = None
     if server.cached:
         with contextlib.suppress(EngineError):
             *_, reply = (complete(1, 1, prompt=_long_prompt(server, prompt)) for _ in range(2))
-            prefix_cache = _read_from_cache(reply)
+            prefix_cache = bool(usage_of(server, reply)[1])
     return replace(server, seed=_honours_seeds(texts), n=several, prefix_cache=prefix_cache)
 
 
@@ -247,8 +247,3 @@ def _long_prompt(server: Server, prompt: templates.Prompt) -> list[int] | str:
         return _LONG_PROMPT
     length = min(400, (server.context or 400) - 16)
     return (list(prompt) * length)[:length]
-
-
-def _read_from_cache(reply: Any) -> bool:
-    details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
-    return bool(details.get("cached_tokens", (reply.get("timings") or {}).get("cache_n")))

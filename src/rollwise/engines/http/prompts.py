@@ -12,6 +12,7 @@ from rollwise.engines.http import templates
 from rollwise.engines.http.client import Fleet
 from rollwise.engines.http.exchange import LostError
 from rollwise.engines.http.servers import Server
+from rollwise.engines.http.shapes import token_ids
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Prompts:
             raise LostError("the ids of this path are not known, and the server has no route that turns text into ids")
         if text not in self._ids:
             reply = await self._post("ids", templates.encode_request(server.native, server.model, text, whole))
-            self._ids[text] = templates.read_ids(reply.get("tokens"))
+            self._ids[text] = token_ids(reply)
         return self._ids[text]
 
     async def _post(self, purpose: str, request: templates.Request) -> Any:

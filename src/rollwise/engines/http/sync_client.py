@@ -9,8 +9,9 @@ from typing import Any
 
 import httpx
 
-from rollwise.engines.http.exchange import LostError, check_status, headers, parsed, redacted
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.exchange import LostError, check_status, parsed
+from rollwise.engines.http.keys import headers, redacted
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.engines.http.servers import Address
 from rollwise.errors import EngineError, InputError
 
