@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rollwise.engines.http.exchange import LostError
     from rollwise.engines.http.policy import HttpPolicy
     from rollwise.engines.http.probing import probe
-    from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible, shown
     from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
+    from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible, shown
     from rollwise.engines.http.sync_client import SyncClient
 
 __all__ = [

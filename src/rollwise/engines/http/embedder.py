@@ -11,8 +11,8 @@ from rollwise.core import DirectionFinder, DirectionSession, Evidence, Failure, 
 from rollwise.directions import KNOWN, EmbeddingSession, embedded, window
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
 from rollwise.engines.http.identity import model_for
-from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible
 from rollwise.engines.http.servers import addresses
+from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import EngineError, InputError
 

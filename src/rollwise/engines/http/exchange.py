@@ -27,12 +27,15 @@ class LostError(EngineError):
 class TransientError(EngineError):
     """A failed request that is worth a retry, after `wait` seconds if the server asks for a wait.
 
-    `unreachable` is True if the connection failed.
+    `unreachable` is True if the connection failed. `repeats` is True if the failure is permanent once it repeats word
+    for word.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, unreachable: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait: float | None = None, unreachable: bool = False, repeats: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.wait, self.unreachable = wait, unreachable
+        self.wait, self.unreachable, self.repeats = wait, unreachable, repeats
 
 
 def error_message(body: str) -> str:
@@ -66,7 +69,8 @@ def check_status(status: int, body: str, wait: str | None = None) -> None:
         return
     reason = f"the server answered {status}: {error_message(body)}"
     if status in TRANSIENT_STATUSES or status >= 500:
-        raise TransientError(reason, retry_after(wait, time.time()))
+        seconds = retry_after(wait, time.time())
+        raise TransientError(reason, seconds, repeats=status >= 500 and seconds is None)
     raise LostError(reason, refused=True)
 
 

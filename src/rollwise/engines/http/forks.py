@@ -7,9 +7,9 @@ from typing import Any
 
 from rollwise.core import Path
 from rollwise.engines import StepRule
-from rollwise.engines.http.shapes import BrokenReplyError, checked, possible, shown
 from rollwise.engines.http.replies import Reply, read_reply, usage_of
 from rollwise.engines.http.servers import TOP, Server
+from rollwise.engines.http.shapes import BrokenReplyError, checked, possible, shown
 from rollwise.numerics import keyed_generator
 
 MOST = 16

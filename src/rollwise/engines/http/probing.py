@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +12,16 @@ from rollwise.core import Sampling
 from rollwise.engines.http import templates
 from rollwise.engines.http.exchange import LostError, TransientError
 from rollwise.engines.http.identity import identify
-from rollwise.engines.http.shapes import BrokenReplyError, checked, token_ids
 from rollwise.engines.http.replies import as_choice, usage_of
 from rollwise.engines.http.servers import TOP, Address, Server, completion_body
+from rollwise.engines.http.shapes import BrokenReplyError, checked, token_ids
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.engines.http.transformers_serve import FIRST_SAMPLING, with_temperature_source
 from rollwise.errors import EngineError, InputError
 
 _QUESTION = [{"role": "user", "content": "What is 2 + 2?"}]
+_MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|<(?:start|end)_of_turn>")
+"""A marker of a turn in a chat template."""
 _GREEDY = Sampling(temperature=0)
 _LONG_PROMPT = "Count: " + " ".join(map(str, range(1, 60)))
 _NEEDED_FIELDS = {"prompt", "model", "max_tokens", "n_predict", "temperature"}
@@ -33,7 +36,7 @@ def probe(address: Address, tokenizer: str | None = None, thorough: bool = False
     """
     client = SyncClient(address)
     try:
-        server = _with_template(client, identify(client, tokenizer))
+        server = _with_foreign_markers(client, _with_template(client, identify(client, tokenizer)))
         prompt = _probe_prompt(client, server)
         server = _with_completion(client, server, prompt)
         return _with_tests(client, server, prompt) if thorough else server
@@ -56,6 +59,48 @@ def _with_template(client: SyncClient, server: Server) -> Server:
             thinking = _thinking(client, server, rendered, _rendered(client, server, route, quiet=True))
             return replace(server, template=route, thinking=thinking)
     return server
+
+
+def _with_foreign_markers(client: SyncClient, server: Server) -> Server:
+    """The server with the markers of its chat template that are no single tokens of its model, such as <|im_start|>.
+
+    A model that was trained on chats has a token for each marker. llama.cpp applies ChatML to a model without a
+    template, which is then a base model.
+    """
+    text = _rendered_text(client, server)
+    markers = dict.fromkeys(_MARKER.findall(text))
+    foreign = tuple(marker for marker in markers if len(_marker_ids(client, server, marker)) > 1)
+    return replace(server, foreign_markers=foreign)
+
+
+def _rendered_text(client: SyncClient, server: Server) -> str:
+    """The probe's question in the chat template, as text; empty if it is not known."""
+    if server.tokenizer is not None:
+        return templates.local_prompt(server.tokenizer, _QUESTION, quiet=False)
+    prompt = None if server.template == "plain" else _rendered(client, server, server.template, quiet=False)
+    if prompt is None or isinstance(prompt, str):
+        return prompt or ""
+    return _decoded(client, server, prompt) or ""
+
+
+def _decoded(client: SyncClient, server: Server, ids: Sequence[int]) -> str | None:
+    """The text of some ids; None if the server has no route for it."""
+    with contextlib.suppress(EngineError, InputError):
+        text: str = checked("a prompt", client.post("/detokenize", {"model": server.model, "tokens": list(ids)}))[
+            "prompt"
+        ]
+        return text
+    return None
+
+
+def _marker_ids(client: SyncClient, server: Server, marker: str) -> tuple[int, ...]:
+    """The ids of a marker; none if they are not known."""
+    if server.tokenizer is not None:
+        return templates.local_ids(server.tokenizer, marker)
+    if server.encodes:
+        with contextlib.suppress(EngineError, InputError):
+            return token_ids(client.post(*templates.encode_request(server.native, server.model, marker, whole=False)))
+    return ()
 
 
 def _encodes(client: SyncClient, server: Server) -> bool:
@@ -85,9 +130,7 @@ def _thinking(
         return "off"
     text = plain if isinstance(plain, str) else None
     if text is None:
-        with contextlib.suppress(EngineError, InputError):
-            body = {"model": server.model, "tokens": list(plain)}
-            text = checked("a prompt", client.post("/detokenize", body))["prompt"]
+        text = _decoded(client, server, plain)
     if text is None:
         return None
     return "forced" if templates.opens_thought(text) else "none"
@@ -183,7 +226,7 @@ def _accepted(client: SyncClient, path: str, body: dict[str, Any]) -> tuple[Any,
             return reply, frozenset(refused)
         except (LostError, TransientError) as error:
             optional = [name for name in body if name not in _NEEDED_FIELDS | refused]
-            named = [name for name in optional if name in str(error)]
+            named = [name for name in optional if re.search(rf"(?<!\w){name}(?!\w)", str(error))]
             refuses_ids = isinstance(body["prompt"], list) and "prompt" in str(error)
             if not named and (isinstance(error, TransientError) or not optional or refuses_ids):
                 raise

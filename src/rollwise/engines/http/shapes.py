@@ -9,10 +9,10 @@ shape names are kept as they are.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Required, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, WrapValidator
-from typing_extensions import Required, TypedDict
+from typing_extensions import TypedDict
 
 from rollwise.engines.http.keys import redacted
 from rollwise.errors import EngineError
@@ -282,7 +282,9 @@ def checked(name: str, reply: Any) -> dict[str, Any]:
             raise BrokenReplyError(f"the server replied an error: {error_in(reply)}") from None
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole reply"
-        raise BrokenReplyError(f"the server replied {shown(reply)} instead of {name} ({place}: {first['msg']})") from None
+        raise BrokenReplyError(
+            f"the server replied {shown(reply)} instead of {name} ({place}: {first['msg']})"
+        ) from None
     return values
 
 
