@@ -12,12 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from served import emulated
+from served import FAST, QUESTION, TEXTS, emulated
 from typer.testing import CliRunner
 from walking import extended
 
+import rollwise
 from rollwise.cli import build_app
-from rollwise.core import Failure, Path
+from rollwise.core import Failure, Path, Stop
 from rollwise.engines.http import shapes
 from rollwise.engines.http.client import Fleet, Patience
 from rollwise.engines.http.embedder import HttpEmbedder
@@ -28,6 +29,7 @@ from rollwise.engines.http.servers import Address, addresses
 from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import InputError
+from rollwise.testing import MANNERS, faulty
 
 Answer = Callable[[str, Any], tuple[int, Any, dict[str, str]]]
 ODD: list[Any] = [
@@ -171,6 +173,12 @@ def test_a_list_of_models_without_an_envelope_is_read() -> None:
         _,
     ):
         assert probe(addresses(url)[0]).model == "m"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are() -> None:
+    models = {"data": [{"id": "m[/x][red]", "owned_by": "vllm"}]}
+    with answering(lambda path, body: (200, models if path == "/v1/models" else works(path, body), {})) as (url, _):
+        assert "m[/x][red]" in doctored(url)
 
 
 def test_wrong_types_of_lenient_fields_count_as_missing_features() -> None:
@@ -391,7 +399,8 @@ def test_a_template_with_markers_that_are_no_tokens_is_remarked(kind: str, size:
 
 
 def test_a_search_loses_rollouts_and_no_more_if_replies_change_shape() -> None:
-    for wrong in ([], 3, {"choices": [{"index": 0}]}, {"choices": [{"text": 1}]}):
+    odd_replies: list[Any] = [[], 3, {"choices": [{"index": 0}]}, {"choices": [{"text": 1}]}]
+    for wrong in odd_replies:
         replies: list[Any] = []
 
         def answer(
@@ -406,3 +415,19 @@ def test_a_search_loses_rollouts_and_no_more_if_replies_change_shape() -> None:
             policy = HttpPolicy(url, patience=Patience(first=0.001, longest=0.002))
             (step,) = asyncio.run(extended(policy, [Path((0,))]))
         assert isinstance(step, Failure)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "openai"])
+@pytest.mark.parametrize("manner", MANNERS)
+def test_a_search_loses_nothing_by_odd_manners(kind: str, manner: str) -> None:
+    """The first three manners change every reply; the others break one exchange in five."""
+    with emulated(kind) as server, faulty(server.url, 0.0, kinds=(manner,)) as proxy:
+        policy = HttpPolicy(proxy.url, patience=FAST)
+        proxy.share = 1.0 if manner in MANNERS[:3] else 0.2
+        solution = rollwise.solve(
+            QUESTION, "temperature", 6, policy=policy, world="countdown", reward="dial(0)", directions="text"
+        )
+        assert manner in proxy.outcomes
+    assert solution.failures == ()
+    assert {path.text for path in solution.finished} <= set(TEXTS)
+    assert [step.stop for step in solution.finished[0].steps] == [Stop.STEP, Stop.STEP, Stop.END]

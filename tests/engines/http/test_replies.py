@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 from rollwise.core import Sampling, Step, Stop
 from rollwise.engines.http.replies import (
-    BrokenReplyError,
     as_choice,
     certainty,
     ending,
     read_reply,
 )
 from rollwise.engines.http.servers import Server, addresses, completion_body, is_url, weaknesses
-from rollwise.engines.http.shapes import token_ids
+from rollwise.engines.http.shapes import BrokenReplyError, token_ids
 from rollwise.engines.http.streams import NativeStream, Stream
 from rollwise.engines.http.templates import opens_thought, read_prompt
 from rollwise.engines.prompts import SENTENCE_ENDS, messages, step_rule

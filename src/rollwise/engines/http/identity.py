@@ -54,7 +54,7 @@ def identify(client: SyncClient, tokenizer: str | None) -> Server:
     )
 
 
-def listed_models(client: SyncClient) -> list[Mapping[str, Any]]:
+def listed_models(client: SyncClient) -> Sequence[Mapping[str, Any]]:
     """The models that a server lists. The list of `transformers serve` fails if its download cache is empty."""
     try:
         models = client.get("/v1/models", tries=3)

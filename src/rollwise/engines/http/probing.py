@@ -128,9 +128,7 @@ def _thinking(
     """The value of `Server.thinking`, from a prompt that was rendered with and without the switch; None if unknown."""
     if quiet is not None and quiet != plain:
         return "off"
-    text = plain if isinstance(plain, str) else None
-    if text is None:
-        text = _decoded(client, server, plain)
+    text = plain if isinstance(plain, str) else _decoded(client, server, plain)
     if text is None:
         return None
     return "forced" if templates.opens_thought(text) else "none"

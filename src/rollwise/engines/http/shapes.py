@@ -83,18 +83,21 @@ class _Logprobs(TypedDict, total=False):
     top_logprobs: list[dict[str, float | None] | None] | None
 
 
-class _PartialChoice(TypedDict, total=False):
-    """A choice in an event of a stream."""
-
+class _TextlessChoice(TypedDict, total=False):
     __pydantic_config__ = _LOOSE  # type: ignore[misc]
-    text: Text | None
     index: Count | None
     finish_reason: str | None
     token_ids: Lenient[list[Id]]
     logprobs: Lenient[_Logprobs]
 
 
-class _Choice(_PartialChoice, total=False):
+class _PartialChoice(_TextlessChoice, total=False):
+    """A choice in an event of a stream."""
+
+    text: Text | None
+
+
+class _Choice(_TextlessChoice, total=False):
     text: Required[Text]
 
 
@@ -142,11 +145,8 @@ class _Place(TypedDict, total=False):
     top_logprobs: list[_Top] | None
 
 
-class _NativeEvent(TypedDict, total=False):
-    """An event of llama.cpp's own route."""
-
+class _NativeFields(TypedDict, total=False):
     __pydantic_config__ = _LOOSE  # type: ignore[misc]
-    content: Text | None
     tokens: Lenient[list[Id]]
     completion_probabilities: Lenient[list[_Place]]
     stop: bool | None
@@ -156,7 +156,13 @@ class _NativeEvent(TypedDict, total=False):
     tokens_predicted: Lenient[Count]
 
 
-class _NativeCompletion(_NativeEvent, total=False):
+class _NativeEvent(_NativeFields, total=False):
+    """An event of llama.cpp's own route."""
+
+    content: Text | None
+
+
+class _NativeCompletion(_NativeFields, total=False):
     content: Required[Text]
 
 
