@@ -177,6 +177,18 @@ def test_the_experiment_counts_losses_for_each_question(load: Any, tmp_path: Fil
     assert digests["0"] == digests["0.3"]
 
 
+def test_a_condition_names_its_share_attempts_and_faults(load: Any) -> None:
+    experiment = load("faults")
+    for name, share, attempts, faults in [
+        ("0.1", 0.1, 8, FAULTS),
+        ("0.1/2", 0.1, 2, FAULTS),
+        ("0.2/3:html", 0.2, 3, ("html",)),
+        ("0.1:manners", 0.1, 8, MANNERS),
+    ]:
+        assert experiment.read_condition(name) == (share, attempts)
+        assert experiment.read_faults(name) == faults
+
+
 def test_the_table_of_faults_pairs_conditions_by_question(load: Any) -> None:
     experiment = load("faults")
 

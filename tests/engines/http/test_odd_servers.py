@@ -417,6 +417,29 @@ def test_a_search_loses_rollouts_and_no_more_if_replies_change_shape() -> None:
         assert isinstance(step, Failure)
 
 
+@pytest.mark.parametrize("broken", [1, 99])
+def test_prompts_of_another_shape_are_asked_for_again_and_then_cost_the_rollouts(broken: int) -> None:
+    asked_before: list[Any] = []
+    probing = True
+
+    def answer(path: str, body: Any) -> tuple[int, Any, dict[str, str]]:
+        if path != "/tokenize":
+            return 200 if path in ("/v1/models", "/v1/completions") else 404, works(path, body), {}
+        if not probing:
+            asked_before.append(body)
+            if len(asked_before) <= broken:
+                return 200, [{"id": "m"}], {}
+        return 200, {"tokens": [5, 6]}, {}
+
+    with answering(answer) as (url, _):
+        policy = HttpPolicy(url, patience=FAST)
+        assert policy.server.template == "tokenize"
+        probing = False
+        (step,) = asyncio.run(extended(policy, [Path((0,))]))
+    assert isinstance(step, Failure) == (broken == 99)
+    assert len(asked_before) == (4 if broken == 99 else 2)
+
+
 @pytest.mark.parametrize("kind", ["vllm", "openai"])
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_search_loses_nothing_by_odd_manners(kind: str, manner: str) -> None:
