@@ -17,12 +17,13 @@ from tiny import CHATML, tiny_model, word_tokenizer, words_of
 
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.engines.http.client import Patience
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.errors import InputError
 from rollwise.registry import find_reward, find_world
 from rollwise.rewards.judge import Judge, messages, read_points, read_yes_no
 from rollwise.rewards.layouts import CHAT, MATH_SHEPHERD, RLHFLOW, SKYWORK, TRL, Family
 from rollwise.rewards.local import LocalReward
-from rollwise.rewards.served import ROUTES, ServedReward
+from rollwise.rewards.served import ROUTES, ServedReward, own_pooling_score
 
 torch.set_num_threads(1)
 
@@ -198,6 +199,26 @@ async def test_requests_and_replies_follow_vllms_protocol() -> None:
     reply = {"choices": [{"text": " +", "logprobs": {"tokens": ["token_id:28705"], "top_logprobs": [top]}}]}
     assert ROUTES["one_token"].score(reply, words) == pytest.approx(0.75)
     assert ROUTES["generative_scoring"].score({"data": [{"index": 0, "score": 0.5}]}, words) == 0.5
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_reply_of_another_shape_is_broken(route: str) -> None:
+    odd_rows: list[Any] = [[0.0, 0.0, 1.0], [0.5], ["a", "b"], [math.nan, 0.5], [10**400, 1], None]
+    words: list[Any] = [
+        {},
+        {"token_id:1": None, "token_id:2": -1.0},
+        {"token_id:1": -math.inf, "token_id:2": -math.inf},
+    ]
+    shapes: list[Any] = [None, 3, "a", [], {}, {"data": None}, {"data": [3]}, {"data": [{"score": 2}]}, {"error": "no"}]
+    shapes += [{"data": [{"data": rows}]} for rows in ([], [0.2, 0.8], *[[row] for row in odd_rows])]
+    shapes += [{"choices": [{"logprobs": {"top_logprobs": [word]}}]} for word in words]
+    shapes += [{"choices": [{"logprobs": None}]}, {"choices": [{}]}, {"data": [{"score": "high"}]}]
+    for shape in shapes:
+        with pytest.raises(BrokenReplyError):
+            ROUTES[route].score(shape, (1, 2))
+        if route == "pooling":
+            with pytest.raises(BrokenReplyError):
+                own_pooling_score(shape, None)
 
 
 async def test_a_prompt_that_does_not_fit_the_context_is_not_sent() -> None:
@@ -451,7 +472,7 @@ async def test_a_judge_that_replies_another_shape_costs_one_rollout(wrong: Any) 
     assert isinstance(lost, Failure)
 
 
-def test_a_judges_chat_grows_at_its_end() -> None:
+def test_a_judges_chat_godd_rowsat_its_end() -> None:
     """A server's prefix cache then holds everything but the new step."""
     first, second = (messages(QUESTION, STEPS[:count], "points")[-1]["content"] for count in (1, 2))
     shown = first.index(STEPS[0]) + len(STEPS[0])
