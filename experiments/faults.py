@@ -4,9 +4,11 @@
 
 The script serves the bundled policy, reward model and embedder in its own process, in double precision, so that the
 other rows of a batch change nothing. The searches reach all three through a proxy (`rollwise.testing.faulty`) that
-drops, delays or cuts off a reply, or answers with 500 or garbage instead. A condition is `SHARE` or `SHARE/ATTEMPTS`:
-the share of exchanges that break, and the attempts for each request (default: those of a search). All conditions search
-the same questions with the same seeds. Searches with a result in the file do not run again.
+drops, delays or cuts off a reply, or answers with 500 or garbage instead. A condition is `SHARE`, `SHARE/ATTEMPTS` or
+`SHARE:FAULT`: the share of exchanges that break, the attempts for each request (default: those of a search), and the
+only fault, one of `FAULTS` or `MANNERS` in rollwise.testing (default: `FAULTS` in turn). `SHARE:manners` lets all of
+`MANNERS` take turns. In the condition `no_reason` the policy's replies are streamed. All conditions search the same
+questions with the same seeds. Searches with a result in the file do not run again.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from rollwise.rewards.layouts import FAMILIES
 from rollwise.rewards.served import ServedReward
 from rollwise.search.config import Config
 from rollwise.search.runner import Runner
-from rollwise.testing import FaultsProxy, faulty
+from rollwise.testing import FAULTS, MANNERS, FaultsProxy, faulty
 
 WORLD = find_world("countdown")
 
@@ -57,8 +59,16 @@ class Row:
 
 def read_condition(name: str) -> tuple[float, int]:
     """The share of exchanges that break, and the attempts for each request."""
-    share, _, attempts = name.partition("/")
+    share, _, attempts = name.partition(":")[0].partition("/")
     return float(share), int(attempts or Patience().attempts)
+
+
+def read_faults(name: str) -> tuple[str, ...]:
+    """The faults of a condition, which take turns."""
+    fault = name.partition(":")[2]
+    if fault == "manners":
+        return MANNERS
+    return (fault,) if fault else FAULTS
 
 
 def reason_kind(reason: str) -> str:
@@ -70,7 +80,7 @@ def runner_behind(proxy: FaultsProxy, attempts: int, strategy: str, given: argpa
     """A search that reaches its policy, reward model and embedder through the proxy, with that many attempts."""
     patience = replace(Patience(), attempts=attempts)
     share, proxy.share = proxy.share, 0.0  # the probe of a server is not part of the search
-    parts = {
+    parts: dict[str, Any] = {
         "policy": HttpPolicy(proxy.url, patience=patience),
         "reward": ServedReward(FAMILIES["chat"], proxy.url, patience=patience),
         "belief": str(bundled(WORLD.name, "policy").parent / "belief.json"),
@@ -78,6 +88,9 @@ def runner_behind(proxy: FaultsProxy, attempts: int, strategy: str, given: argpa
     if "directions" in find_strategy(strategy).needs:
         parts["directions"] = HttpEmbedder(proxy.url, patience=patience)
     proxy.share = share
+    if "no_reason" in proxy.kinds:
+        policy = parts["policy"]
+        policy.server = replace(policy.server, stopping="streamed", stop_key=None)
     fields = {"world": WORLD.name, "strategy": strategy, "budget": given.budget, "vote": "weighted_majority"}
     return Runner(Config.of(**fields, **parts))
 
@@ -119,7 +132,7 @@ def run(url: str, problems: Sequence[Problem], given: argparse.Namespace) -> Non
                 if not block:
                     continue
                 share, attempts = read_condition(condition)
-                with faulty(url, share, seed=start) as proxy:
+                with faulty(url, share, seed=start, kinds=read_faults(condition)) as proxy:
                     runner = runner_behind(proxy, attempts, strategy, given)
                     rows = asyncio.run(solve_all(runner, block, given.in_flight, condition, strategy))
                     print(condition, strategy, dict(Counter(proxy.outcomes)), flush=True)

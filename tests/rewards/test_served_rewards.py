@@ -17,12 +17,13 @@ from tiny import CHATML, tiny_model, word_tokenizer, words_of
 
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.engines.http.client import Patience
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.errors import InputError
 from rollwise.registry import find_reward, find_world
 from rollwise.rewards.judge import Judge, messages, read_points, read_yes_no
 from rollwise.rewards.layouts import CHAT, MATH_SHEPHERD, RLHFLOW, SKYWORK, TRL, Family
 from rollwise.rewards.local import LocalReward
-from rollwise.rewards.served import ROUTES, ServedReward
+from rollwise.rewards.served import ROUTES, ServedReward, own_pooling_score
 
 torch.set_num_threads(1)
 
@@ -200,6 +201,26 @@ async def test_requests_and_replies_follow_vllms_protocol() -> None:
     assert ROUTES["generative_scoring"].score({"data": [{"index": 0, "score": 0.5}]}, words) == 0.5
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_reply_of_another_shape_is_broken(route: str) -> None:
+    odd_rows: list[Any] = [[0.0, 0.0, 1.0], [0.5], ["a", "b"], [math.nan, 0.5], [10**400, 1], None]
+    words: list[Any] = [
+        {},
+        {"token_id:1": None, "token_id:2": -1.0},
+        {"token_id:1": -math.inf, "token_id:2": -math.inf},
+    ]
+    shapes: list[Any] = [None, 3, "a", [], {}, {"data": None}, {"data": [3]}, {"data": [{"score": 2}]}, {"error": "no"}]
+    shapes += [{"data": [{"data": rows}]} for rows in ([], [0.2, 0.8], *[[row] for row in odd_rows])]
+    shapes += [{"choices": [{"logprobs": {"top_logprobs": [word]}}]} for word in words]
+    shapes += [{"choices": [{"logprobs": None}]}, {"choices": [{}]}, {"data": [{"score": "high"}]}]
+    for shape in shapes:
+        with pytest.raises(BrokenReplyError):
+            ROUTES[route].score(shape, (1, 2))
+        if route == "pooling":
+            with pytest.raises(BrokenReplyError):
+                own_pooling_score(shape, None)
+
+
 async def test_a_prompt_that_does_not_fit_the_context_is_not_sent() -> None:
     """vLLM's generative scoring would cut it silently."""
     reward = local(MATH_SHEPHERD)
@@ -274,27 +295,38 @@ def test_impossible_routes_and_scales_are_refused_before_a_search() -> None:
 @pytest.mark.parametrize(
     ("said", "points"),
     [
-        ("7", 0.7),
-        (" 10\n", 1.0),
-        ("Score: 7.5", 0.75),
+        ("Score: 7", 0.7),
+        ("Score: 10\n", 1.0),
+        ("Score: 0", 0.0),
+        ("score:7.5", 0.75),
         ("**Score:** 3", 0.3),
-        ("I would say 6/10, since step 2 took 14 from 20.", 0.6),
-        ("8 out of 10", 0.8),
-        ("First I thought 3/10. Then 4/10.", 0.4),
-        ("<think>maybe 2, no, 5</think>\n9", 0.9),
-        ("The steps are right. 10.", 1.0),
-        ("11", None),
-        ("-1", None),
-        ("12/10", None),
-        ("between 4 and 6", None),
+        ("**Score: 3/10**\n\n", 0.3),
+        ("The final answer 4 is right.\nScore: 9.", 0.9),
+        ("First I thought\nScore: 3\nbut no.\nScore: 4", 0.4),
+        ("<think>maybe\nScore: 2\n</think>\nScore: 9", 0.9),
+        ("no start of the thought\nScore: 2</think>Score: 9", 0.9),
+        ("7", None),
+        ("6/10", None),
+        ("Score: 9. The final answer 4 is right.", None),
+        ("Score (0-10): 7", None),
+        ("Score: 7\nThat is all.", None),
+        ("My Score: 7", None),
+        ("Score: 7/100", None),
+        ("Score: 11", None),
+        ("Score: 100", None),
+        ("Score: -1", None),
+        ("Score: ", None),
+        ("Score: 7 or 8", None),
+        ("<think>maybe\nScore: 7", None),
+        ("<think>a</think>\n<think>b\nScore: 7", None),
+        ("<think>Score: 7</think>", None),
         ("no idea", None),
         ("", None),
-        ("step 2.1.3", None),
     ],
 )
 def test_points_are_read_from_a_judges_reply(said: str, points: float | None) -> None:
     if points is None:
-        with pytest.raises(ValueError, match="no number"):
+        with pytest.raises(ValueError, match=r"Score: N|from 0 to 10|does not end"):
             read_points(said)
     else:
         assert read_points(said) == pytest.approx(points)
@@ -325,8 +357,11 @@ def judging(content: Callable[[str], str]) -> Callable[[str, Any], Reply]:
 
 async def test_equal_texts_are_judged_once_and_a_reply_without_points_costs_one_rollout() -> None:
     paths = [path_of(STEPS[0]), path_of(STEPS[0], key=(1,)), path_of(STEPS[1], key=(2,))]
-    with serving(judging(lambda asked: "8/10" if "First" in asked else "who knows")) as (url, log):
-        session = Judge(url, patience=QUICK).open(PROBLEM, 0)
+    with serving(judging(lambda asked: "who knows" if STEPS[1] in asked else "Right.\nScore: 8")) as (url, log):
+        judge = Judge(url, patience=QUICK)
+        assert judge.remarks == ()
+        log.clear()
+        session = judge.open(PROBLEM, 0)
         score, same, lost = await session.score(paths)
         await session.close()
     assert score == same == 0.8
@@ -349,14 +384,95 @@ async def test_a_yes_no_judge_reads_the_probabilities_of_both_words() -> None:
     def silent(path: str, body: Any) -> Reply:
         return judging(lambda asked: "Yes")(path, {**(body or {}), "logprobs": False})
 
-    with serving(silent) as (url, _):
+    with serving(silent) as (url, _), pytest.raises(InputError, match="judge/points"):
+        Judge(url, "yes_no", patience=QUICK)
+
+
+def thinking(thought: int, field: str = "max_tokens") -> Callable[[str, Any], Reply]:
+    """The replies of a judge that thinks for so many tokens, and takes only the limit called `field`."""
+
+    def answer(path: str, body: Any) -> Reply:
+        if path == "/v1/models":
+            return 200, {"data": [{"id": "thinker"}]}
+        if field not in body:
+            return 400, {"error": {"message": f"Unsupported parameter: 'max_tokens'. Use '{field}' instead."}}
+        if "temperature" in body and field == "max_completion_tokens":
+            return 400, {"error": {"message": "Unsupported value: 'temperature' does not support 0.0"}}
+        tokens = ["<think>", *["Hm, Score: 3\n"] * thought, "</think>", "\n", "Score: 6"]
+        if body.get("logprobs"):
+            tokens[-1] = "Yes"
+        shown = tokens[: body[field]]
+        choice: dict[str, Any] = {"message": {"content": "".join(shown)}}
+        choice["finish_reason"] = "length" if len(shown) < len(tokens) else "stop"
+        if body.get("logprobs"):
+            tops = [{"token": "Yes", "logprob": math.log(0.6)}, {"token": "No", "logprob": math.log(0.2)}]
+            other = [{"token": "No", "logprob": -0.1}]
+            choice["logprobs"] = {
+                "content": [
+                    {"token": token, "top_logprobs": tops if number == len(tokens) - 1 else other}
+                    for number, token in enumerate(shown)
+                ]
+            }
+        return 200, {"choices": [choice]}
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("thought", "field", "room"),
+    [(5, "max_tokens", 4096), (300, "max_completion_tokens", 4096), (5000, "max_tokens", 16384)],
+)
+async def test_a_judge_that_thinks_gets_room_before_the_search(thought: int, field: str, room: int) -> None:
+    with serving(thinking(thought, field)) as (url, log):
+        judge = Judge(url, patience=QUICK)
+        assert (judge.limit_field, judge.room, judge.remarks) == (field, room, ())
+        assert judge.refused == ({"temperature"} if field == "max_completion_tokens" else set())
+        log.clear()
+        session = judge.open(PROBLEM, 0)
+        assert await session.score([path_of(STEPS[0])]) == [0.6]
+        await session.close()
+    ((_, body),) = log
+    assert body[field] == room
+
+
+async def test_a_yes_no_judge_that_thinks_is_read_after_its_thought() -> None:
+    with serving(thinking(9)) as (url, _):
         session = Judge(url, "yes_no", patience=QUICK).open(PROBLEM, 0)
-        with pytest.raises(InputError, match="judge/points"):
-            await session.score([path_of(*STEPS)])
+        assert await session.score([path_of(STEPS[0])]) == pytest.approx([0.75])
         await session.close()
 
 
-def test_a_judges_chat_grows_at_its_end() -> None:
+def test_a_judge_that_never_ends_or_refuses_is_reported_before_the_search() -> None:
+    with serving(thinking(20000)) as (url, _), pytest.raises(InputError, match="does not end within 16384 tokens"):
+        Judge(url)
+    refusing: Reply = (404, {"error": {"message": "the model `gpt` does not exist"}})
+    with serving(lambda path, body: refusing) as (url, log):
+        with pytest.raises(InputError, match="the model `gpt` does not exist"):
+            Judge(f"{url}#gpt")
+        assert [path for path, _ in log] == ["/v1/models", "/v1/chat/completions"]
+
+
+def test_a_judge_that_ignores_the_format_is_remarked() -> None:
+    with serving(judging(lambda asked: "7")) as (url, _):
+        (remark,) = Judge(url).remarks
+    assert "Score: N" in remark
+
+
+@pytest.mark.parametrize("wrong", [None, 7, "no", [], {}, {"choices": None}, {"choices": [{"message": None}]}, b"<p>"])
+async def test_a_judge_that_replies_another_shape_costs_one_rollout(wrong: Any) -> None:
+    works = judging(lambda asked: "Score: 5")
+
+    def answer(path: str, body: Any) -> Reply:
+        return works(path, body) if path == "/v1/models" or "17 + 25" in str(body) else (200, wrong)
+
+    with serving(answer) as (url, _):
+        session = Judge(url, patience=QUICK).open(PROBLEM, 0)
+        (lost,) = await session.score([path_of(STEPS[0])])
+        await session.close()
+    assert isinstance(lost, Failure)
+
+
+def test_a_judges_chat_godd_rowsat_its_end() -> None:
     """A server's prefix cache then holds everything but the new step."""
     first, second = (messages(QUESTION, STEPS[:count], "points")[-1]["content"] for count in (1, 2))
     shown = first.index(STEPS[0]) + len(STEPS[0])
@@ -370,7 +486,7 @@ def test_a_missing_server_is_reported_before_a_search() -> None:
 
 async def test_a_judge_works_on_several_event_loops() -> None:
     """Each event loop has its own connections."""
-    with serving(judging(lambda asked: "5")) as (url, _):
+    with serving(judging(lambda asked: "Score: 5")) as (url, _):
         judge = Judge(url)
 
         async def once() -> Any:

@@ -25,7 +25,7 @@ from rollwise.registry import find_world
 from rollwise.rewards.layouts import FAMILIES, Special, Text
 from rollwise.search.config import Config
 from rollwise.search.runner import Runner
-from rollwise.testing import FAULTS, FaultsProxy, faulty
+from rollwise.testing import FAULTS, MANNERS, FaultsProxy, faulty
 
 ROOT = FilePath(__file__).parents[2]
 
@@ -101,6 +101,33 @@ def test_what_a_client_sees_of_each_fault(echo: str) -> None:
     assert len(Echo.received) == 5  # the exchanges that passed, were cut off or came late
 
 
+def test_what_a_client_sees_of_each_odd_manner(echo: str) -> None:
+    whole = {"choices": [{"text": "a", "finish_reason": "stop", "stop_reason": None}, {"finish_reason": "length"}]}
+    stopped = {"choices": [{"text": "a", "finish_reason": "stop", "stop_reason": "\n"}]}
+    with faulty(echo, 1.0) as proxy:
+
+        def seen(manner: str, body: Any) -> bytes:
+            proxy.kinds = (manner,)
+            return sent(proxy.url, json.dumps(body).encode())
+
+        renamed = json.loads(seen("eos_name", whole))
+        assert [choice["finish_reason"] for choice in renamed["choices"]] == ["eos", "length"]
+        assert json.loads(seen("eos_name", stopped)) == stopped  # a stop string is no end of the text
+        assert json.loads(seen("no_reason", whole)) == whole  # this is a manner of streams
+        assert "\u2028".encode() in (marked := seen("line_separator", whole))
+        assert json.loads(marked)["choices"] == whole["choices"]
+        assert len(Echo.received) == 4
+        shapes = [seen(manner, whole) for manner in MANNERS[3:]]
+        assert [json.loads(shape) for shape in shapes[:-1]] == [
+            [{"id": "model"}],
+            {"error": {"message": "a fault"}},
+            7,
+            None,
+        ]
+        assert shapes[-1].startswith(b"<html>")
+    assert len(Echo.received) == 4
+
+
 @pytest.mark.parametrize("target", ["https://127.0.0.1:1", "127.0.0.1:80", "http://"])
 def test_the_proxy_refuses_targets_other_than_plain_http(target: str) -> None:
     with pytest.raises(InputError, match="http://host:port"):
@@ -148,6 +175,18 @@ def test_the_experiment_counts_losses_for_each_question(load: Any, tmp_path: Fil
     assert all(sum(row.reasons.values()) == row.failed == 6 - row.finished for row in rows)
     digests = {name: [row.digest for row in rows if row.condition == name] for name in ("0", "0.3")}
     assert digests["0"] == digests["0.3"]
+
+
+def test_a_condition_names_its_share_attempts_and_faults(load: Any) -> None:
+    experiment = load("faults")
+    for name, share, attempts, faults in [
+        ("0.1", 0.1, 8, FAULTS),
+        ("0.1/2", 0.1, 2, FAULTS),
+        ("0.2/3:html", 0.2, 3, ("html",)),
+        ("0.1:manners", 0.1, 8, MANNERS),
+    ]:
+        assert experiment.read_condition(name) == (share, attempts)
+        assert experiment.read_faults(name) == faults
 
 
 def test_the_table_of_faults_pairs_conditions_by_question(load: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from rollwise.engines import StepRule, default_step_rule
 from rollwise.engines.http import Server, addresses, weaknesses
@@ -95,7 +96,7 @@ def print_server(console: Console, server: Server) -> None:
 
 def findings_table(server: Server, rule: StepRule) -> Table:
     """The features of a server in words."""
-    table = Table(title=server.url, title_justify="left", box=None, pad_edge=False, show_header=False)
+    table = Table(title=Text(server.url), title_justify="left", box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     version = f" {server.version}" if server.version else ""
@@ -116,7 +117,7 @@ def findings_table(server: Server, rule: StepRule) -> Table:
         "fields refused": ", ".join(sorted(server.refused)) or "none",
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # a server's own words may look like markup
     return table
 
 

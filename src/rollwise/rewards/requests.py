@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rollwise.core import Usage
-from rollwise.engines.http import BrokenReplyError, Endpoint, Fleet, SyncClient
+from rollwise.engines.http import Endpoint, Fleet, SyncClient, listed_cards, possible
 from rollwise.errors import EngineError, InputError
 
 
@@ -27,7 +27,7 @@ def served_model(fleet: Fleet) -> ServedModel:
     address = fleet.addresses[0]
     client = SyncClient(address)
     try:
-        listed = (client.get("/v1/models") or {}).get("data") or [{}]
+        listed: list[dict[str, Any]] = listed_cards(client.get("/v1/models")) or [{}]
     except EngineError as error:
         raise InputError(f"no reward model is served at {address.url}: {error}; check the server") from None
     finally:
@@ -48,20 +48,14 @@ async def request(
     model: str | None,
     read: Callable[[Any], Any],
 ) -> Any:
-    """The result of `read` for the reply of a route. A reply that `read` cannot read counts as broken and is retried.
+    """The result of `read` for the reply of a route. If `read` raises BrokenReplyError, the request is retried.
 
     Raises LostError if all attempts fail, and InputError if `read` does.
     """
     named_body = {**body, "model": model} if model else dict(body)
 
     async def attempt(endpoint: Endpoint, seconds: float) -> Any:
-        reply = await fleet.post(endpoint, path, named_body, seconds)
-        try:
-            return read(reply)
-        except InputError:
-            raise
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise BrokenReplyError(f"{path} sent an unexpected reply: {type(error).__name__}: {error}") from None
+        return read(await fleet.post(endpoint, path, named_body, seconds))
 
     return await fleet.ask(question, (question, path, repr(body)), attempt)
 
@@ -72,10 +66,10 @@ def add_usage(usage: Usage, reply: Any, length: int) -> None:
     If the reply does not count the prompt's tokens, they are `length`. If it does not count cached tokens, all prompt
     tokens count as read anew.
     """
-    counts = reply.get("usage") or {}
-    prompt = int(counts.get("prompt_tokens") or length)
-    cached = int((counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+    counts = possible("counts", reply).get("usage") or {}
+    prompt = counts.get("prompt_tokens") or length
+    cached = min(prompt, (counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
     usage.prefilled += prompt - cached
     usage.cached += cached
-    usage.generated += int(counts.get("completion_tokens") or 0)
+    usage.generated += counts.get("completion_tokens") or 0
     usage.calls += 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, RewardSession, Usage
-from rollwise.engines.http import BrokenReplyError, Fleet, LostError, Patience, addresses
+from rollwise.engines.http import BrokenReplyError, Fleet, LostError, Patience, addresses, checked, shown
 from rollwise.errors import InputError
 from rollwise.rewards.layouts import CHAT, Chat, Family, Marker, Piece, Special, Text
 from rollwise.rewards.requests import add_usage, request, served_model
@@ -73,8 +73,8 @@ def own_pooling_score(reply: Any, words: Words | None) -> float:
 
 
 def _last_row(reply: Any) -> list[float]:
-    row = [float(probability) for probability in reply["data"][0]["data"][-1]]
-    if min(row) < 0 or not math.isclose(math.fsum(row), 1.0, abs_tol=0.02):
+    row: list[float] = checked("label probabilities", reply)["data"][0]["data"][-1]
+    if min(row) < 0 or not row[0] + row[1] > 0 or not math.isclose(math.fsum(row), 1.0, abs_tol=0.02):
         raise BrokenReplyError(f"the server replied {row[:4]}, which are not probabilities")
     return row
 
@@ -95,8 +95,10 @@ def one_token_body(tokens: Tokens, words: Words | None) -> dict[str, Any]:
 def one_token_score(reply: Any, words: Words | None) -> float:
     """The share of the right word in the probability of the two words."""
     assert words is not None
-    logprobs = reply["choices"][0]["logprobs"]["top_logprobs"][0]
-    right, wrong = (float(logprobs[f"token_id:{word}"]) for word in words)
+    logprobs = checked("log-probabilities of two words", reply)["choices"][0]["logprobs"]["top_logprobs"][0]
+    right, wrong = (logprobs.get(f"token_id:{word}") for word in words)
+    if right is None or wrong is None or not math.isfinite(wrong - right):
+        raise BrokenReplyError(f"the server replied {shown(logprobs)} without the log-probabilities of both words")
     return 1.0 / (1.0 + math.exp(min(wrong - right, 700.0)))
 
 
@@ -113,7 +115,8 @@ def scoring_body(tokens: Tokens, words: Words | None) -> dict[str, Any]:
 
 def scoring_score(reply: Any, words: Words | None) -> float:
     """The score of the only item."""
-    return float(reply["data"][0]["score"])
+    score: float = checked("scores", reply)["data"][0]["score"]
+    return score
 
 
 ROUTES = {
@@ -240,7 +243,7 @@ class ServedRewardSession(RewardSession):
         return await self._tokenize({"messages": messages, "add_generation_prompt": continues})
 
     async def _tokenize(self, body: Mapping[str, Any]) -> Tokens:
-        return await self._request("/tokenize", body, lambda reply: tuple(map(int, reply["tokens"])))
+        return await self._request("/tokenize", body, lambda reply: tuple(checked("token ids", reply)["tokens"]))
 
     async def _request(self, path: str, body: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
         return await request(self.reward.fleet, self.problem.id, path, body, self.reward.model, read)

@@ -8,7 +8,7 @@ server.
 from rollwise.testing.cases import Case, demonstration_cases
 from rollwise.testing.contract import ContractError
 from rollwise.testing.directions import check_directions
-from rollwise.testing.faults import FAULTS, FaultsProxy, faulty
+from rollwise.testing.faults import FAULTS, MANNERS, FaultsProxy, faulty
 from rollwise.testing.policies import check_policy
 from rollwise.testing.rewards import check_reward
 from rollwise.testing.strategies import check_strategy
@@ -16,6 +16,7 @@ from rollwise.testing.worlds import WORLD_CHECKS, WorldCase, check_world
 
 __all__ = [
     "FAULTS",
+    "MANNERS",
     "WORLD_CHECKS",
     "Case",
     "ContractError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import socketserver
@@ -20,6 +21,20 @@ FAULTS = ("drop", "delay", "truncate", "500", "garbage")
 """The faults of an exchange: no reply; a late reply; a reply cut off after two thirds; status 500; a reply that is not
 JSON. A request that is dropped, or answered with 500 or garbage, never reaches the server.
 """
+
+MANNERS = ("eos_name", "no_reason", "line_separator", "list", "error", "number", "null", "html")
+"""Odd manners of servers, as further faults. The first three leave the meaning of a reply as it is: the text's end is
+called "eos"; a stream ends with [DONE] and no finish reason; the JSON holds Unicode's own line ends, unescaped. The
+others answer 200 in another shape: a list of models, an error, a number, null, HTML. Such a request never reaches the
+server.
+"""
+_WRONG_SHAPES = {
+    "list": b'[{"id": "model"}]',
+    "error": b'{"error": {"message": "a fault"}}',
+    "number": b"7",
+    "null": b"null",
+    "html": b"<html><body>Welcome</body></html>",
+}
 
 
 class FaultsProxy(socketserver.ThreadingTCPServer):
@@ -87,6 +102,10 @@ class _Exchange(socketserver.BaseRequestHandler):
             reply = _reply(b"500 Internal Server Error", b'{"error": {"message": "a fault"}}')
         elif fault == "garbage":
             reply = _reply(b"200 OK", b'{"choices": [{"te')
+        elif fault in _WRONG_SHAPES:
+            reply = _reply(b"200 OK", _WRONG_SHAPES[fault])
+        elif fault in MANNERS:
+            reply = _rewritten(self._forwarded(request), fault)
         else:
             reply = self._forwarded(request)
         self.request.sendall(reply[: len(reply) * 2 // 3] if fault == "truncate" else reply)
@@ -103,6 +122,57 @@ class _Exchange(socketserver.BaseRequestHandler):
 def _reply(status: bytes, body: bytes) -> bytes:
     size = str(len(body)).encode()
     return b"HTTP/1.1 " + status + b"\r\nContent-Length: " + size + b"\r\nConnection: close\r\n\r\n" + body
+
+
+def _rewritten(reply: bytes, manner: str) -> bytes:
+    """A reply with its JSON, or the JSON of each of its events, in one of the manners that keep its meaning."""
+    head, _, body = reply.partition(b"\r\n\r\n")
+    if re.search(rb"\r\ntransfer-encoding: *chunked", head, re.IGNORECASE):
+        body = _joined_chunks(body)
+    streams = b"text/event-stream" in head.lower()
+    if streams:
+        lines = body.decode().split("\n")
+        changed = "\n".join(
+            "data: " + _in_manner(line[6:], manner, True) if line[:6] == "data: " else line for line in lines
+        )
+    else:
+        changed = _in_manner(body.decode(), manner, False)
+    kept = [line for line in head.split(b"\r\n") if not re.match(rb"(transfer-encoding|content-length):", line.lower())]
+    content = changed.encode()
+    return b"\r\n".join([*kept, b"Content-Length: " + str(len(content)).encode(), b"", content])
+
+
+def _in_manner(text: str, manner: str, streams: bool) -> str:
+    """JSON in a manner; any other text as it is."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(value, dict):
+        return text
+    if manner == "line_separator":
+        value["note"] = "a\u2028b\u2029c\u0085d"
+    for choice in value.get("choices") or []:
+        if (
+            manner == "eos_name"
+            and choice.get("finish_reason") == "stop"
+            and not isinstance(choice.get("stop_reason"), str)
+        ):
+            choice["finish_reason"] = "eos"
+        elif manner == "no_reason" and streams:
+            choice["finish_reason"] = None
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _joined_chunks(body: bytes) -> bytes:
+    """The content of a body that was sent in chunks."""
+    content = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size.partition(b";")[0] or b"0", 16)
+        content += rest[:length]
+        body = rest[length + 2 :] if length else b""
+    return content
 
 
 def _message(connection: socket.socket) -> bytes:

@@ -18,8 +18,9 @@ from rollwise.engines import step_rule
 from rollwise.engines.http.client import Fleet
 from rollwise.engines.http.exchange import LostError, TransientError
 from rollwise.engines.http.policy import HttpPolicy
-from rollwise.engines.http.replies import BrokenReplyError, read_reply
+from rollwise.engines.http.replies import read_reply
 from rollwise.engines.http.servers import Address, Server
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.engines.http.streams import EmptyStreamError, Stream
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n"

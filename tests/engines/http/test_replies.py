@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from rollwise.core import Sampling, Step, Stop
 from rollwise.engines.http.replies import (
-    BrokenReplyError,
     as_choice,
     certainty,
     ending,
     read_reply,
 )
 from rollwise.engines.http.servers import Server, addresses, completion_body, is_url, weaknesses
+from rollwise.engines.http.shapes import BrokenReplyError, token_ids
 from rollwise.engines.http.streams import NativeStream, Stream
-from rollwise.engines.http.templates import opens_thought, read_ids, read_prompt
+from rollwise.engines.http.templates import opens_thought, read_prompt
 from rollwise.engines.prompts import SENTENCE_ENDS, messages, step_rule
 from rollwise.errors import InputError
 from rollwise.rewards.confidence import confidence
@@ -348,7 +348,7 @@ def test_prompts_in_replies() -> None:
         with pytest.raises(BrokenReplyError):
             read_prompt(route, reply)
     with pytest.raises(BrokenReplyError):
-        read_ids(["a"])
+        token_ids({"tokens": ["a"]})
 
 
 def test_a_complete_server_has_no_weakness_and_each_missing_feature_is_reported() -> None:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rollwise.engines.http.exchange import LostError
     from rollwise.engines.http.policy import HttpPolicy
     from rollwise.engines.http.probing import probe
-    from rollwise.engines.http.replies import BrokenReplyError
     from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
+    from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible, shown
     from rollwise.engines.http.sync_client import SyncClient
 
 __all__ = [
@@ -25,8 +25,12 @@ __all__ = [
     "Server",
     "SyncClient",
     "addresses",
+    "checked",
     "is_url",
+    "listed_cards",
+    "possible",
     "probe",
+    "shown",
     "weaknesses",
 ]
 
@@ -40,7 +44,11 @@ __getattr__ = exports(
         "LostError": "exchange",
         "HttpPolicy": "policy",
         "probe": "probing",
-        "BrokenReplyError": "replies",
+        "BrokenReplyError": "shapes",
+        "checked": "shapes",
+        "listed_cards": "shapes",
+        "possible": "shapes",
+        "shown": "shapes",
         "Server": "servers",
         "addresses": "servers",
         "is_url": "servers",

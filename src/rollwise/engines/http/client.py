@@ -15,10 +15,12 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
+from rollwise.engines.http.environment import usable_environment
 from rollwise.engines.http.event_stream import event_data
-from rollwise.engines.http.exchange import LostError, TransientError, check_status, headers, parsed, redacted
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.exchange import LostError, TransientError, check_status, parsed
+from rollwise.engines.http.keys import headers, redacted
 from rollwise.engines.http.servers import Address
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.engines.http.streams import EmptyStreamError, NativeStream, Stream
 from rollwise.numerics import keyed_generator
 
@@ -29,6 +31,8 @@ _REUSED_WITHIN = 3.0
 and a request that is sent at that moment is lost.
 """
 _MISSES_BEFORE_REST = 2
+_SAME_FAULTS = 4
+_SAME_FAULTS_AMONG_SUCCESSES = 6
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,12 @@ class Patience:
 
 @dataclass(eq=False)
 class Endpoint:
-    """One server of a fleet, the failed connections in a row, and the time until which it gets no requests."""
+    """One server of a fleet: failed connections in a row, the time until which it gets no requests, and successes."""
 
     address: Address
     misses: int = 0
     rests_until: float = 0.0
+    successes: int = 0
 
 
 @dataclass(eq=False)
@@ -83,7 +88,11 @@ class _LoopConnections:
     async def client(self, url: str) -> AsyncIterator[httpx.AsyncClient]:
         """A client for one request to `url`. It is closed if the request fails, else kept for the next one."""
         idle = self.idle[url]
-        client = idle.pop() if idle else self.make()
+        if idle:
+            client = idle.pop()
+        else:
+            with usable_environment():
+                client = self.make()
         try:
             yield client
         except BaseException:
@@ -148,12 +157,13 @@ class Fleet:
         if loop not in self._by_loop:
             environment = not all(address.loopback for address in self.addresses)
             secure = any(address.url.startswith("https:") for address in self.addresses)
-            make = functools.partial(
-                httpx.AsyncClient,
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=_REUSED_WITHIN),
-                trust_env=environment,
-                verify=httpx.create_ssl_context(secure, trust_env=environment),
-            )
+            with usable_environment():
+                make = functools.partial(
+                    httpx.AsyncClient,
+                    limits=httpx.Limits(max_connections=1, keepalive_expiry=_REUSED_WITHIN),
+                    trust_env=environment,
+                    verify=httpx.create_ssl_context(secure, trust_env=environment),
+                )
             slots = {address.url: asyncio.Semaphore(self.concurrency) for address in self.addresses}
             self._by_loop[loop] = _LoopConnections(make, slots)
         return self._by_loop[loop]
@@ -169,10 +179,11 @@ class Fleet:
 
         A transient failure is retried, at another server if this one cannot be reached. `attempts` may lower the
         number of attempts that the patience allows; `key` decides the random part of the waits. Raises LostError if
-        the patience ends, or if the server refuses the request.
+        the patience ends, if the server refuses the request, or if the same fault repeats (`_RepeatedFault`).
         """
         patience, spent, attempt = self.patience, 0.0, 0
         most = min(patience.attempts, attempts or patience.attempts)
+        repeated = _RepeatedFault(self.successes)
         while True:
             endpoint = self.choose(question)
             async with self._connections().slots[endpoint.address.url]:
@@ -183,15 +194,23 @@ class Fleet:
                     failure = error
                 else:
                     self._note(endpoint, unreachable=False)
+                    endpoint.successes += 1
                     return result
             self._note(endpoint, getattr(failure, "unreachable", False))
             wait = patience.wait(attempt, getattr(failure, "wait", None), *key)
             spent += self.clock() - began + wait
             attempt += 1
+            reason = str(failure) or f"no reply within {patience.deadline:g} s"
             if attempt >= most or spent >= patience.deadline:
-                reason = str(failure) or f"no reply within {patience.deadline:g} s"
                 raise LostError(f"{reason} (tried {attempt} times)")
+            if repeated.is_permanent(failure, self.successes):
+                raise LostError(f"{reason} (the same fault {repeated.count} times in a row, so not tried again)")
             await asyncio.sleep(wait)
+
+    @property
+    def successes(self) -> int:
+        """The requests that all servers have answered well."""
+        return sum(endpoint.successes for endpoint in self.endpoints)
 
     def _note(self, endpoint: Endpoint, unreachable: bool) -> None:
         endpoint.misses = endpoint.misses + 1 if unreachable else 0
@@ -241,6 +260,31 @@ class Fleet:
     def _timeout(self, seconds: float) -> httpx.Timeout:
         seconds = max(seconds, 0.001)
         return httpx.Timeout(seconds, connect=min(self.patience.connect, seconds))
+
+
+@dataclass
+class _RepeatedFault:
+    """The faults of one request that are the same, word for word, in a row.
+
+    A reply with status 5xx or of a wrong shape that repeats `_SAME_FAULTS` times is permanent if no other request
+    succeeded meanwhile; else `_SAME_FAULTS_AMONG_SUCCESSES` times. Lost connections, 408, 425, 429 and replies that ask
+    for a wait never are.
+    """
+
+    successes: int
+    reason: str = ""
+    count: int = 0
+
+    def is_permanent(self, failure: Exception, successes: int) -> bool:
+        """Count one more failure, and return whether it will not pass."""
+        temporary = not isinstance(failure, BrokenReplyError) and not getattr(failure, "repeats", False)
+        if temporary or str(failure) != self.reason:
+            self.count = 0
+        if temporary:
+            return False
+        self.reason = str(failure)
+        self.count += 1
+        return self.count >= (_SAME_FAULTS if successes == self.successes else _SAME_FAULTS_AMONG_SUCCESSES)
 
 
 async def _check_streamed_status(reply: httpx.Response) -> None:

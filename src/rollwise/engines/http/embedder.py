@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from rollwise.core import DirectionFinder, DirectionSession, Evidence, Failure, 
 from rollwise.directions import KNOWN, EmbeddingSession, embedded, window
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
 from rollwise.engines.http.identity import model_for
-from rollwise.engines.http.replies import BrokenReplyError
 from rollwise.engines.http.servers import addresses
+from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import EngineError, InputError
 
@@ -38,7 +37,7 @@ class HttpEmbedder(DirectionFinder):
         first = self.addresses[0]
         client = SyncClient(first)
         try:
-            listed = (client.get("/v1/models") or {}).get("data") or []
+            listed = listed_cards(client.get("/v1/models"))
             self.model = first.model or model_for("embed", listed)["id"]
             self.size = read_embeddings(client.post("/v1/embeddings", self.body([KNOWN])), 1)[0].shape[1]
         except EngineError as error:
@@ -98,12 +97,11 @@ def read_embeddings(reply: Any, count: int) -> tuple[FloatArray, int]:
 
     Raises BrokenReplyError if the reply does not hold one finite embedding for each text.
     """
-    try:
-        rows = sorted(reply["data"], key=lambda row: row["index"])
-        embeddings = np.array([row["embedding"] for row in rows], dtype=np.float64)
-        tokens = int((reply.get("usage") or {}).get("prompt_tokens") or 0)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BrokenReplyError(f"the server replied no embeddings: {type(error).__name__}") from None
-    if embeddings.ndim != 2 or len(embeddings) != count or not math.isfinite(float(np.abs(embeddings).sum())):
-        raise BrokenReplyError(f"the server replied embeddings of shape {embeddings.shape} for {count} texts")
-    return embeddings, tokens
+    rows = sorted(checked("embeddings", reply)["data"], key=lambda row: row["index"])
+    sizes = {len(row["embedding"]) for row in rows}
+    if [row["index"] for row in rows] != list(range(count)) or len(sizes) != 1:
+        raise BrokenReplyError(
+            f"the server replied {len(rows)} embeddings of {len(sizes)} different lengths for {count} texts"
+        )
+    usage = possible("counts", reply).get("usage") or {}
+    return np.array([row["embedding"] for row in rows], dtype=np.float64), usage.get("prompt_tokens") or 0

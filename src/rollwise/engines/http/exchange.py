@@ -1,19 +1,17 @@
-"""One HTTP exchange with a server: its headers, and the meaning of the status and the body."""
+"""One HTTP exchange with a server: the meaning of the status and of the body."""
 
 from __future__ import annotations
 
 import email.utils
 import json
 import math
-import os
 import time
 from typing import Any
 
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.keys import redacted
+from rollwise.engines.http.shapes import BrokenReplyError, error_in
 from rollwise.errors import EngineError
 
-KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
-"""The environment variables that may hold the API key; the first one that is set counts."""
 TRANSIENT_STATUSES = frozenset({408, 425, 429})
 """Statuses below 500 that are worth a retry. Every status from 500 on is worth a retry too."""
 
@@ -29,44 +27,23 @@ class LostError(EngineError):
 class TransientError(EngineError):
     """A failed request that is worth a retry, after `wait` seconds if the server asks for a wait.
 
-    `unreachable` is True if the connection failed.
+    `unreachable` is True if the connection failed. `repeats` is True if the failure is permanent once it repeats word
+    for word.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, unreachable: bool = False) -> None:
+    def __init__(
+        self, reason: str, wait: float | None = None, unreachable: bool = False, repeats: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.wait, self.unreachable = wait, unreachable
-
-
-def api_key() -> str | None:
-    """The API key from the environment: ROLLWISE_API_KEY, else OPENAI_API_KEY. rollwise never prints it."""
-    return next((os.environ[name].strip() for name in KEYS if os.environ.get(name, "").strip()), None)
-
-
-def headers() -> dict[str, str]:
-    """The headers of every request; they hold the API key if there is one."""
-    key = api_key()
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def redacted(text: str) -> str:
-    """A text for a message: without the API keys, on one line, cut to 300 characters."""
-    for name in KEYS:
-        if key := os.environ.get(name, "").strip():
-            text = text.replace(key, "***")
-    return " ".join(text.split())[:300]
+        self.wait, self.unreachable, self.repeats = wait, unreachable, repeats
 
 
 def error_message(body: str) -> str:
     """The message in the body of an error reply, in the shape of OpenAI, of FastAPI or of neither."""
     try:
-        error = json.loads(body)
+        return error_in(json.loads(body))
     except (ValueError, RecursionError):
         return redacted(body)
-    if isinstance(error, dict):
-        error = error.get("error", error.get("detail", error.get("message", error)))
-    if isinstance(error, dict):
-        error = error.get("message", error)
-    return redacted(error if isinstance(error, str) else json.dumps(error))
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -92,7 +69,8 @@ def check_status(status: int, body: str, wait: str | None = None) -> None:
         return
     reason = f"the server answered {status}: {error_message(body)}"
     if status in TRANSIENT_STATUSES or status >= 500:
-        raise TransientError(reason, retry_after(wait, time.time()))
+        seconds = retry_after(wait, time.time())
+        raise TransientError(reason, seconds, repeats=status >= 500 and seconds is None)
     raise LostError(reason, refused=True)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from rollwise.core import Path
 from rollwise.engines import StepRule
-from rollwise.engines.http.replies import BrokenReplyError, Reply, read_reply, usage_of
+from rollwise.engines.http.replies import Reply, read_reply, usage_of
 from rollwise.engines.http.servers import TOP, Server
+from rollwise.engines.http.shapes import BrokenReplyError, checked, possible, shown
 from rollwise.numerics import keyed_generator
 
 MOST = 16
@@ -55,14 +56,16 @@ def read_forks(server: Server, body: Any, rule: StepRule, limit: int, count: int
     The first reply carries the tokens that the server read for all. Raises BrokenReplyError if all are missing.
     """
     choices = body.get("choices") if isinstance(body, Mapping) else None
-    by_index = {choice.get("index"): choice for choice in choices or () if isinstance(choice, Mapping)}
+    valid = [possible("a choice", choice) for choice in (choices if isinstance(choices, list) else ())]
+    by_index = {choice.get("index"): choice for choice in valid}
     replies = [_read_choice(server, by_index.get(index), rule, limit) for index in range(count)]
     for index, reply in enumerate(replies):
         if reply is not None:
             prefilled, cached, _ = usage_of(server, body)
             replies[index] = Reply(reply.step, reply.counted, prefilled, cached)
             return replies
-    raise BrokenReplyError(f"the server replied without a choice: {repr(body)[:80]}")
+    checked("a completion", body)
+    raise BrokenReplyError(f"the server replied without the token ids of any choice: {shown(body)}")
 
 
 def _read_choice(server: Server, choice: Any, rule: StepRule, limit: int) -> Reply | None:

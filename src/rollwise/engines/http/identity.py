@@ -10,6 +10,7 @@ from typing import Any
 from rollwise.engines.http import templates
 from rollwise.engines.http.exchange import TransientError
 from rollwise.engines.http.servers import Server
+from rollwise.engines.http.shapes import listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.engines.http.transformers_serve import identify_transformers_serve, runs_transformers_serve
 from rollwise.errors import InputError
@@ -36,10 +37,10 @@ def identify(client: SyncClient, tokenizer: str | None) -> Server:
     kind = _KINDS_BY_OWNER.get(str(card.get("owned_by")), "")
     context, version = card.get("max_model_len"), None
     if kind in ("vllm", "rollwise", ""):
-        version = (client.get("/version") or {}).get("version")
+        version = possible("facts about the server", client.get("/version")).get("version")
         kind = kind or ("vllm" if version else "")
     if kind == "llamacpp":
-        settings = client.get("/props") or {}
+        settings = possible("facts about the server", client.get("/props"))
         context = (settings.get("default_generation_settings") or {}).get("n_ctx")
         version = settings.get("build_info")
     return Server(
@@ -47,19 +48,19 @@ def identify(client: SyncClient, tokenizer: str | None) -> Server:
         kind or "openai",
         client.address.model or str(card["id"]),
         version=None if version is None else str(version),
-        context=context if isinstance(context, int) else None,
+        context=context,
         parameters=int((card.get("meta") or {}).get("n_params") or 0),
         tokenizer=tokenizer or _sglang_tokenizer(client, kind),
     )
 
 
-def listed_models(client: SyncClient) -> list[Mapping[str, Any]]:
+def listed_models(client: SyncClient) -> Sequence[Mapping[str, Any]]:
     """The models that a server lists. The list of `transformers serve` fails if its download cache is empty."""
     try:
         models = client.get("/v1/models", tries=3)
     except TransientError:
         models = None if runs_transformers_serve(client) else client.get("/v1/models")
-    return [card for card in (models or {}).get("data") or [] if isinstance(card, dict) and card.get("id")]
+    return listed_cards(models)
 
 
 def model_for(task: str, listed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -84,7 +85,7 @@ def _sglang_tokenizer(client: SyncClient, kind: str) -> str | None:
     """The folder of SGLang's tokenizer, if it is on this machine too. SGLang has no route that renders a chat."""
     if kind != "sglang":
         return None
-    info = client.get("/model_info") or client.get("/get_model_info") or {}
+    info = possible("facts about the server", client.get("/model_info") or client.get("/get_model_info"))
     folder = info.get("tokenizer_path") or info.get("model_path")
     if isinstance(folder, str) and FilePath(folder).is_dir():
         with contextlib.suppress(ImportError, InputError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,16 @@ from rollwise.core import Sampling
 from rollwise.engines.http import templates
 from rollwise.engines.http.exchange import LostError, TransientError
 from rollwise.engines.http.identity import identify
-from rollwise.engines.http.replies import BrokenReplyError, as_choice
+from rollwise.engines.http.replies import as_choice, usage_of
 from rollwise.engines.http.servers import TOP, Address, Server, completion_body
+from rollwise.engines.http.shapes import BrokenReplyError, checked, token_ids
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.engines.http.transformers_serve import FIRST_SAMPLING, with_temperature_source
 from rollwise.errors import EngineError, InputError
 
 _QUESTION = [{"role": "user", "content": "What is 2 + 2?"}]
+_MARKER = re.compile(r"<\|[^|<>\s]{1,40}\|>|<(?:start|end)_of_turn>")
+"""A marker of a turn in a chat template."""
 _GREEDY = Sampling(temperature=0)
 _LONG_PROMPT = "Count: " + " ".join(map(str, range(1, 60)))
 _NEEDED_FIELDS = {"prompt", "model", "max_tokens", "n_predict", "temperature"}
@@ -32,7 +36,7 @@ def probe(address: Address, tokenizer: str | None = None, thorough: bool = False
     """
     client = SyncClient(address)
     try:
-        server = _with_template(client, identify(client, tokenizer))
+        server = _with_foreign_markers(client, _with_template(client, identify(client, tokenizer)))
         prompt = _probe_prompt(client, server)
         server = _with_completion(client, server, prompt)
         return _with_tests(client, server, prompt) if thorough else server
@@ -57,11 +61,53 @@ def _with_template(client: SyncClient, server: Server) -> Server:
     return server
 
 
+def _with_foreign_markers(client: SyncClient, server: Server) -> Server:
+    """The server with the markers of its chat template that are no single tokens of its model, such as <|im_start|>.
+
+    A model that was trained on chats has a token for each marker. llama.cpp applies ChatML to a model without a
+    template, which is then a base model.
+    """
+    text = _rendered_text(client, server)
+    markers = dict.fromkeys(_MARKER.findall(text))
+    foreign = tuple(marker for marker in markers if len(_marker_ids(client, server, marker)) > 1)
+    return replace(server, foreign_markers=foreign)
+
+
+def _rendered_text(client: SyncClient, server: Server) -> str:
+    """The probe's question in the chat template, as text; empty if it is not known."""
+    if server.tokenizer is not None:
+        return templates.local_prompt(server.tokenizer, _QUESTION, quiet=False)
+    prompt = None if server.template == "plain" else _rendered(client, server, server.template, quiet=False)
+    if prompt is None or isinstance(prompt, str):
+        return prompt or ""
+    return _decoded(client, server, prompt) or ""
+
+
+def _decoded(client: SyncClient, server: Server, ids: Sequence[int]) -> str | None:
+    """The text of some ids; None if the server has no route for it."""
+    with contextlib.suppress(EngineError, InputError):
+        text: str = checked("a prompt", client.post("/detokenize", {"model": server.model, "tokens": list(ids)}))[
+            "prompt"
+        ]
+        return text
+    return None
+
+
+def _marker_ids(client: SyncClient, server: Server, marker: str) -> tuple[int, ...]:
+    """The ids of a marker; none if they are not known."""
+    if server.tokenizer is not None:
+        return templates.local_ids(server.tokenizer, marker)
+    if server.encodes:
+        with contextlib.suppress(EngineError, InputError):
+            return token_ids(client.post(*templates.encode_request(server.native, server.model, marker, whole=False)))
+    return ()
+
+
 def _encodes(client: SyncClient, server: Server) -> bool:
     """Whether the server has a route that turns text into ids."""
-    with contextlib.suppress(EngineError, InputError, AttributeError):
+    with contextlib.suppress(EngineError, InputError):
         reply = client.post(*templates.encode_request(server.native, server.model, "1 + 1 = 2", whole=False))
-        templates.read_ids(reply.get("tokens"))
+        token_ids(reply)
         return True
     return False
 
@@ -82,11 +128,7 @@ def _thinking(
     """The value of `Server.thinking`, from a prompt that was rendered with and without the switch; None if unknown."""
     if quiet is not None and quiet != plain:
         return "off"
-    text = plain if isinstance(plain, str) else None
-    if text is None:
-        with contextlib.suppress(EngineError, InputError, AttributeError, KeyError):
-            body = {"model": server.model, "tokens": list(plain)}
-            text = str(client.post("/detokenize", body)["prompt"])
+    text = plain if isinstance(plain, str) else _decoded(client, server, plain)
     if text is None:
         return None
     return "forced" if templates.opens_thought(text) else "none"
@@ -104,7 +146,7 @@ def _probe_prompt(client: SyncClient, server: Server) -> templates.Prompt:
         prompt = templates.read_prompt(server.template, client.post(*request))
     if isinstance(prompt, str) and server.encodes:
         reply = client.post(*templates.encode_request(server.native, server.model, prompt, whole=True))
-        return templates.read_ids(reply.get("tokens"))
+        return token_ids(reply)
     return prompt
 
 
@@ -145,7 +187,7 @@ def _described(server: Server, reply: Any, refused: frozenset[str], takes_ids: b
     """
     choice = as_choice(reply, server.native)
     logprobs = choice.get("logprobs") or {}
-    usage = reply.get("usage") or {}
+    _, cached, generated = usage_of(server, reply)
     stop_key = next((key for key in ("stop_reason", "matched_stop") if key in choice), None)
     kinds_by_key = {"stop_reason": "vllm", "matched_stop": "sglang"}
     useless_template = not takes_ids and server.template in ("tokenize", "chat")  # such a template renders ids only
@@ -158,9 +200,8 @@ def _described(server: Server, reply: Any, refused: frozenset[str], takes_ids: b
         logprobs=_most_listed(logprobs) if logprobs.get("token_logprobs") else None,
         stop_key=stop_key,
         stopping="field" if stop_key else "streamed",
-        counts=bool(usage.get("completion_tokens") or reply.get("tokens_predicted")),
-        cached="cached_tokens" in (usage.get("prompt_tokens_details") or {})
-        or "cache_n" in (reply.get("timings") or {}),
+        counts=bool(generated),
+        cached=cached is not None,
         refused=refused,
     )
 
@@ -183,7 +224,7 @@ def _accepted(client: SyncClient, path: str, body: dict[str, Any]) -> tuple[Any,
             return reply, frozenset(refused)
         except (LostError, TransientError) as error:
             optional = [name for name in body if name not in _NEEDED_FIELDS | refused]
-            named = [name for name in optional if name in str(error)]
+            named = [name for name in optional if re.search(rf"(?<!\w){name}(?!\w)", str(error))]
             refuses_ids = isinstance(body["prompt"], list) and "prompt" in str(error)
             if not named and (isinstance(error, TransientError) or not optional or refuses_ids):
                 raise
@@ -225,12 +266,12 @@ def _with_tests(client: SyncClient, server: Server, prompt: templates.Prompt) ->
     several: bool | None = None
     if not server.native:
         with contextlib.suppress(EngineError):
-            several = len(complete(1, 1, n=2).get("choices") or []) == 2
+            several = len(checked("a completion", complete(1, 1, n=2))["choices"]) == 2
     prefix_cache: bool | None = None
     if server.cached:
         with contextlib.suppress(EngineError):
             *_, reply = (complete(1, 1, prompt=_long_prompt(server, prompt)) for _ in range(2))
-            prefix_cache = _read_from_cache(reply)
+            prefix_cache = bool(usage_of(server, reply)[1])
     return replace(server, seed=_honours_seeds(texts), n=several, prefix_cache=prefix_cache)
 
 
@@ -247,8 +288,3 @@ def _long_prompt(server: Server, prompt: templates.Prompt) -> list[int] | str:
         return _LONG_PROMPT
     length = min(400, (server.context or 400) - 16)
     return (list(prompt) * length)[:length]
-
-
-def _read_from_cache(reply: Any) -> bool:
-    details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
-    return bool(details.get("cached_tokens", (reply.get("timings") or {}).get("cache_n")))

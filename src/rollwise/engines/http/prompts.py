@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from rollwise.core import Path, Problem
 from rollwise.engines import messages
 from rollwise.engines.http import templates
-from rollwise.engines.http.client import Fleet
+from rollwise.engines.http.client import Endpoint, Fleet
 from rollwise.engines.http.exchange import LostError
 from rollwise.engines.http.servers import Server
+from rollwise.engines.http.shapes import token_ids
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Prompts:
             prompt: templates.Prompt = templates.plain_prompt(chat)
         else:
             request = templates.chat_request(self.server.template, self.server.model, chat, quiet)
-            prompt = templates.read_prompt(self.server.template, await self._post("chat", request))
+            prompt = await self._post("chat", request, functools.partial(templates.read_prompt, self.server.template))
         if not isinstance(prompt, str):
             return Start(None, prompt)
         return Start(prompt, await self._encoded(prompt, whole=True) if self.server.by_ids else None)
@@ -70,14 +75,15 @@ class Prompts:
         if not server.encodes:
             raise LostError("the ids of this path are not known, and the server has no route that turns text into ids")
         if text not in self._ids:
-            reply = await self._post("ids", templates.encode_request(server.native, server.model, text, whole))
-            self._ids[text] = templates.read_ids(reply.get("tokens"))
+            request = templates.encode_request(server.native, server.model, text, whole)
+            self._ids[text] = await self._post("ids", request, token_ids)
         return self._ids[text]
 
-    async def _post(self, purpose: str, request: templates.Request) -> Any:
+    async def _post(self, purpose: str, request: templates.Request, read: Callable[[Any], Result]) -> Result:
+        """The result of `read` for the reply; a reply that `read` finds broken is retried. Raises LostError."""
         path, body = request
-        return await self.fleet.ask(
-            self.problem.id,
-            (self.seed, self.problem.id, purpose),
-            lambda endpoint, seconds: self.fleet.post(endpoint, path, body, seconds),
-        )
+
+        async def attempt(endpoint: Endpoint, seconds: float) -> Result:
+            return read(await self.fleet.post(endpoint, path, body, seconds))
+
+        return await self.fleet.ask(self.problem.id, (self.seed, self.problem.id, purpose), attempt)

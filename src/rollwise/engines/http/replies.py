@@ -10,14 +10,10 @@ from typing import Any
 from rollwise.core import Step, Stop
 from rollwise.engines import StepRule
 from rollwise.engines.http.servers import Server
-from rollwise.errors import EngineError
+from rollwise.engines.http.shapes import BrokenReplyError, checked, possible
 
 _FLOOR = -100.0  # the logarithm of a probability of 0, which servers write as -inf, -9999 or null
 _ENDS_OF_TEXT = frozenset({"eos", "eos_token", "end_turn"})
-
-
-class BrokenReplyError(EngineError):
-    """A reply that rollwise cannot use: cut off, garbled, or broken off by the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +68,12 @@ def as_choice(reply: Any, native: bool) -> dict[str, Any]:
     `native` marks a reply of llama.cpp's own route, whose `stop_type` is eos, limit or word. Raises BrokenReplyError
     if the reply has no choice.
     """
-    if not isinstance(reply, dict):
-        raise BrokenReplyError(f"the server replied {repr(reply)[:80]}")
     if native:
-        return _native_choice(reply)
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise BrokenReplyError(f"the server replied without a choice: {repr(reply)[:80]}")
-    return dict(choices[0])
+        return _native_choice(checked("llama.cpp's completion", reply))
+    return dict(checked("a completion", reply)["choices"][0])
 
 
 def _native_choice(reply: dict[str, Any]) -> dict[str, Any]:
-    if "content" not in reply:
-        raise BrokenReplyError(f"the server replied without content: {repr(reply)[:80]}")
     stop_type = reply.get("stop_type")
     if reply.get("truncated") and stop_type != "limit":  # with "limit" the context was full and the text was cut
         raise BrokenReplyError("the server cut the prompt to fit its context; start it with a larger -c")
@@ -144,7 +133,7 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     ids = tuple(choice.get("token_ids") or ())
     prefilled, cached, generated = usage_of(server, body)
     counted = generated is not None or bool(ids or logprobs)
-    tokens = generated or len(ids) or len(logprobs) or body.get("pieces") or int(bool(text))
+    tokens = generated or len(ids) or len(logprobs) or possible("counts", body).get("pieces") or int(bool(text))
     if stop is Stop.STEP and "".join(pieces).startswith(text):
         text = "".join(pieces)  # the last token may go on after the string that ends the step, and the ids contain it
     if stop is Stop.END:
@@ -164,16 +153,12 @@ def _without_end_token(ids: tuple[int, ...], pieces: Sequence[str], text: str) -
 
 def usage_of(server: Server, body: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
     """The tokens read anew, read from the cache, and generated; None for a count that the reply lacks."""
+    counts = possible("counts", body)
     if server.native:
-        timings = body.get("timings") or {}
-        prompt, cached = _count(body.get("tokens_evaluated")), _count(timings.get("cache_n"))
-        generated = _count(body.get("tokens_predicted"))
+        prompt, generated = counts.get("tokens_evaluated"), counts.get("tokens_predicted")
+        cached = (counts.get("timings") or {}).get("cache_n")
     else:
-        usage = body.get("usage") or {}
-        prompt, generated = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-        cached = _count((usage.get("prompt_tokens_details") or {}).get("cached_tokens"))
+        usage = counts.get("usage") or {}
+        prompt, generated = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     return (None if prompt is None else max(0, prompt - (cached or 0))), cached, generated
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

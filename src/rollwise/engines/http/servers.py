@@ -65,6 +65,8 @@ class Server:
     """Whether a repeated prompt was read from the cache."""
     template: str = "plain"
     """How a chat becomes a prompt: one of `templates.ROUTES`, "tokenizer" (of a folder on this machine) or "plain"."""
+    foreign_markers: tuple[str, ...] = ()
+    """The markers of turns in the template that are no single tokens of the model."""
     thinking: str | None = None
     """What the template makes of thoughts: "none", "off" (it accepts enable_thinking) or "forced" (it opens one)."""
     tokenizer: str | None = None
@@ -142,13 +144,30 @@ def addresses(text: str) -> list[Address]:
 
 
 def _address(text: str) -> Address:
-    pieces = urlsplit(text)
-    if not is_url(text) or not pieces.hostname:
+    try:
+        pieces = urlsplit(text)
+        usable = is_url(text) and bool(pieces.hostname) and (pieces.port is None or pieces.port > 0)
+    except ValueError:  # a port that is no number, or half a bracket
+        usable = False
+    if "@" in text.partition("#")[0] or (usable and pieces.query):
+        host = urlsplit(text).hostname if usable else "a server"
+        raise InputError(f"give the key of {host} as ROLLWISE_API_KEY in the environment, not in its URL")
+    if not usable or not all("!" <= character <= "~" for character in pieces.netloc + pieces.path):
         raise InputError(f"give a server as http://host:port, not {text!r}")
-    if pieces.username is not None or pieces.password is not None or pieces.query:
-        raise InputError(f"give the key of {pieces.hostname} as ROLLWISE_API_KEY in the environment, not in its URL")
-    path = pieces.path.rstrip("/").removesuffix("/v1")
-    return Address(f"{pieces.scheme}://{pieces.netloc}{path}", pieces.fragment or None)
+    path = pieces.path.rstrip("/")
+    route = next((route for route in _FULL_ROUTES if path.endswith(route)), "")
+    base = f"{pieces.scheme}://{pieces.netloc}{path.removesuffix(route).removesuffix('/v1')}"
+    if route:
+        raise InputError(f"{pieces.scheme}://{pieces.netloc}{path} is one route of a server: give its base, {base}")
+    return Address(base, pieces.fragment or None)
+
+
+_FULL_ROUTES = tuple(
+    f"{start}/{name}"
+    for start in ("/v1", "")
+    for name in ("chat/completions", "completions", "completion", "models", "embeddings", "pooling", "tokenize")
+)
+"""The ends of a URL that names a route of a server rather than the server."""
 
 
 # Without these fields a server samples with defaults of its own or of the model's generation_config.json. A server of
@@ -240,6 +259,12 @@ def _prompt_weaknesses(server: Server) -> list[str]:
     found = []
     if server.template == "plain":
         found.append("the server gives no chat template, so questions go as plain text; give --tokenizer FOLDER")
+    if server.foreign_markers:
+        found.append(
+            f"the chat template writes {', '.join(server.foreign_markers)}, which the model has no token for: it is "
+            "probably a base model (llama.cpp applies ChatML to a model without a template); --template none, or "
+            "examples with --shots FILE, suit it better"
+        )
     if not server.by_ids:
         found.append("prompts go as text, which is tokenized anew at every step, so steps may join inexactly")
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollwise.engines import StepRule
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.shapes import BrokenReplyError, checked, error_in
 
 
 class EmptyStreamError(BrokenReplyError):
@@ -34,7 +34,7 @@ class Stream:
         """Add an event; True if nothing more is to be read. Raises BrokenReplyError for an event that is no piece of a
         reply.
         """
-        _check_event(event)
+        event = _checked_event("a piece of a completion", event)
         self.usage = event.get("usage") or self.usage
         for choice in event.get("choices") or []:
             self._add(choice)
@@ -100,7 +100,7 @@ class NativeStream:
         """Add an event; True if nothing more is to be read. Raises BrokenReplyError for an event that is no piece of a
         reply.
         """
-        _check_event(event)
+        event = _checked_event("a piece of llama.cpp's completion", event)
         self.text += str(event.get("content") or "")
         self.ids += event.get("tokens") or []
         self.probabilities += event.get("completion_probabilities") or []
@@ -126,6 +126,7 @@ class NativeStream:
         return self.last | joined
 
 
-def _check_event(event: Any) -> None:
-    if not isinstance(event, dict) or "error" in event:
-        raise BrokenReplyError(f"the server streamed {repr(event)[:120]}")
+def _checked_event(shape: str, event: Any) -> dict[str, Any]:
+    if isinstance(event, dict) and event.get("error"):
+        raise BrokenReplyError(f"the server streamed an error: {error_in(event)}")
+    return checked(shape, event)

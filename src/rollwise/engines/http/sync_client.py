@@ -9,13 +9,20 @@ from typing import Any
 
 import httpx
 
-from rollwise.engines.http.exchange import LostError, check_status, headers, parsed, redacted
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.environment import usable_environment
+from rollwise.engines.http.exchange import LostError, check_status, parsed
+from rollwise.engines.http.keys import headers, redacted
 from rollwise.engines.http.servers import Address
+from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.errors import EngineError, InputError
 
 _TRIES = 6
-_CONNECTION_TRIES = 3
+_FIRST_WAIT = 0.05
+"""Half the seconds before the second try."""
+_SAME_FAULTS = 3
+"""A fault that comes this often in a row, word for word, is permanent, unless the server asks for a wait."""
+_LONGEST_WAIT = 60.0
+"""The longest wait, in seconds, that a server may ask for before a search."""
 
 
 class SyncClient:
@@ -25,7 +32,8 @@ class SyncClient:
         self.address = address
         timeout = httpx.Timeout(seconds, connect=5.0)
         secure = address.url.startswith("https:")  # loading the certificates takes time, so only https does
-        self._client = httpx.Client(timeout=timeout, trust_env=not address.loopback, verify=secure)
+        with usable_environment():
+            self._client = httpx.Client(timeout=timeout, trust_env=not address.loopback, verify=secure)
 
     def close(self) -> None:
         """Close the connections."""
@@ -42,16 +50,20 @@ class SyncClient:
         return self._request("POST", path, body, tries)
 
     def _request(self, method: str, path: str, body: Mapping[str, Any] | None, tries: int) -> Any:
-        attempt = 0
+        reasons: list[str] = []
         while True:
             try:
                 return self._attempt(method, path, body)
             except (InputError, EngineError) as error:
-                attempt += 1
-                most = min(tries, _CONNECTION_TRIES) if isinstance(error, InputError) else tries
-                if attempt >= most or isinstance(error, LostError):
+                reasons.append(str(error))
+                asked: float | None = getattr(error, "wait", None)
+                permanent = isinstance(error, InputError | BrokenReplyError) or getattr(error, "repeats", False)
+                same = permanent and reasons[-_SAME_FAULTS:] == [reasons[-1]] * _SAME_FAULTS
+                if len(reasons) >= tries or same or isinstance(error, LostError):
                     raise
-                time.sleep(min(1.0, getattr(error, "wait", None) or 0.05 * 2**attempt))
+                if asked is not None and asked > _LONGEST_WAIT:
+                    raise LostError(f"{error}; it asks to wait {asked:.0f} s: try again then") from None
+                time.sleep(max(asked or 0.0, min(1.0, _FIRST_WAIT * 2 ** len(reasons))))
 
     def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         """The JSON of one reply. Raises InputError if nothing answers, EngineError for any other failure."""
@@ -62,6 +74,10 @@ class SyncClient:
             raise InputError(
                 f"nothing answers at {url} ({redacted(str(error))}): start a server there, or give the URL of a "
                 "running one"
+            ) from None
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise InputError(
+                f"{url} is no address: {redacted(str(error))}; give the server as http://host:port"
             ) from None
         except httpx.HTTPError as error:
             raise EngineError(f"{url} broke off: {type(error).__name__}: {redacted(str(error))}") from None

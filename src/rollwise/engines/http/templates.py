@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from rollwise.engines.http.replies import BrokenReplyError
+from rollwise.engines.http.shapes import checked, possible, token_ids
 from rollwise.errors import InputError, MissingExtraError
 
 Messages = Sequence[dict[str, str]]
@@ -36,24 +36,13 @@ def chat_request(route: str, model: str, messages: Messages, quiet: bool) -> Req
 
 def read_prompt(route: str, reply: Any) -> Prompt:
     """The prompt in the reply to `chat_request`. Raises BrokenReplyError if the reply holds none."""
-    if not isinstance(reply, dict):
-        raise BrokenReplyError(f"the server replied {repr(reply)[:80]} instead of a chat's prompt")
     if route == "tokenize":
-        return read_ids(reply.get("tokens"))
+        return token_ids(reply)
     if route == "chat":
-        choices = reply.get("choices") or [{}]
-        return read_ids(reply.get("prompt_token_ids") or choices[0].get("prompt_token_ids"))
-    text = reply.get("prompt")
-    if isinstance(text, str) and text:
-        return text
-    raise BrokenReplyError("the server replied without a prompt")
-
-
-def read_ids(tokens: Any) -> tuple[int, ...]:
-    """Token ids as a tuple. Raises BrokenReplyError if the value is not a list of ids."""
-    if not isinstance(tokens, list) or not tokens or not all(isinstance(token, int) for token in tokens):
-        raise BrokenReplyError("the server replied without token ids")
-    return tuple(tokens)
+        holder = possible("a prompt's ids", reply) or checked("choices with a prompt's ids", reply)["choices"][0]
+        return tuple(holder["prompt_token_ids"])
+    text: str = checked("a prompt", reply)["prompt"]
+    return text
 
 
 def encode_request(native: bool, model: str, text: str, whole: bool) -> Request:

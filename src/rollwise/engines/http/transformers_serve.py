@@ -14,6 +14,7 @@ from rollwise.engines.http import templates
 from rollwise.engines.http.exchange import LostError
 from rollwise.engines.http.replies import as_choice
 from rollwise.engines.http.servers import Server, completion_body
+from rollwise.engines.http.shapes import possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import EngineError, InputError
 
@@ -25,8 +26,9 @@ _PINNED = re.compile(r"pinned to '(.+)'; requested")
 
 def runs_transformers_serve(client: SyncClient) -> bool:
     """Whether the server's description of its routes is that of `transformers serve`."""
-    with contextlib.suppress(EngineError, AttributeError, TypeError):
-        return set(client.get("/openapi.json", tries=3)["paths"]) >= _ROUTES
+    with contextlib.suppress(EngineError):
+        described = possible("facts about the server", client.get("/openapi.json", tries=3))
+        return set(described.get("paths") or ()) >= _ROUTES
     return False
 
 
