@@ -86,7 +86,8 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         info = typer.Option(
             flag_of(name, field), help=f"{field.description}{ending}", rich_help_panel=about.group, show_default=False
         )
-        annotation = Annotated[list[str] | None if kind is dict else kind | None, info]
+        repeatable = kind is dict or about.repeatable
+        annotation = Annotated[list[str] | None if repeatable else kind | None, info]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
