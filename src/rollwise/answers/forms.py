@@ -152,8 +152,8 @@ def _note(form: str, read: int, ended: int) -> str:
         return "no path boxed its answer; --answer last-number or --answer REGEX reads another form"
     where = _SHOWN.get(form, "as the last number of the text")
     return (
-        f"no path boxed its answer, so the answers of {read} of {ended} paths were read {where}; --answer {form}, boxed "
-        "or a REGEX fixes the form"
+        f"no path boxed its answer, so the answers of {read} of {ended} paths were read {where}; --answer {form}, "
+        "boxed or a REGEX fixes the form"
     )
 
 
