@@ -135,3 +135,26 @@ def test_a_bench_of_a_server_names_its_world(tmp_path: FilePath) -> None:
 def test_an_unknown_form_is_refused_before_a_model_loads() -> None:
     with pytest.raises(InputError, match="answer: 'numbers' is none of"):
         find_parts(Config.of(answer="numbers", policy="missing"))
+
+
+def test_a_bench_counts_paths_without_an_answer(tmp_path: FilePath) -> None:
+    out = tmp_path / "bench"
+    given = [
+        "--world",
+        own_world(tmp_path),
+        "--budgets",
+        "2",
+        "--limit",
+        "1",
+        "--levels",
+        "1",
+        "--strategies",
+        "rebase",
+    ]
+    with emulated("vllm", says=lambda prompt, seed, limit, temperature: ("Who knows?", True)) as server:
+        settings = ["--set", f"policy={server.url}", "--set", "directions=text"]
+        shown = run("bench", *given, *settings, "--out", str(out)).output
+    (row,) = json.loads((out / "summary.json").read_text())["rows"]
+    assert (row["unread"], row["cut"]) == (2, 0)
+    assert "unread paths" in shown
+    assert "2 ended without a readable answer" in " ".join(shown.split())
