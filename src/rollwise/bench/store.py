@@ -158,8 +158,6 @@ class Outcome:
     finished: int = 0
     failed: int = 0
     unplaced: int = 0
-    unread: int = 0
-    cut: int = 0
     support: float = 0.0
     answer: str | None = None
     rounds: int = 0
@@ -168,6 +166,8 @@ class Outcome:
     error: str | None = None
     usage: Mapping[str, Usage] = field(default_factory=dict)
     votes: Mapping[str, bool] = field(default_factory=dict)
+    unread: int = 0
+    cut: int = 0
 
     @classmethod
     def of(cls, solution: Solution) -> Outcome:

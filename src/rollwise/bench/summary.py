@@ -77,13 +77,13 @@ class Row:
     errors: int
     failed: int
     unplaced: int
-    unread: int
-    cut: int
     measures: dict[str, Measure]
     tokens: dict[str, dict[str, float]]
     flops: float
     rounds: float
     seconds: float
+    unread: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True)
