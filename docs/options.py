@@ -77,7 +77,8 @@ def _group_order(model: type[Options], field: FieldInfo) -> int:
 def _row(name: str, field: FieldInfo) -> str:
     flag = "the argument" if shown(field).argument else f"`{flag_of(name, field)}`"
     default = default_text(field)
-    cells: list[Any] = [flag, f"`{name}`", TYPES.get(value_type(field), "text"), default, field.description]
+    takes = TYPES.get(value_type(field), "text") + (", repeatable" if shown(field).repeatable else "")
+    cells: list[Any] = [flag, f"`{name}`", takes, default, field.description]
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

@@ -9,13 +9,16 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rollwise.allocation import STRATEGIES, NoOptions, Strategy
 from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, RewardModel, World, completed
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
+
+if TYPE_CHECKING:
+    from rollwise.engines import Shots
 
 Function = Callable[..., Any]
 EVIDENCE = ("rewards", "directions", "lineage", "belief")
@@ -91,8 +94,21 @@ def find_problems(name: str) -> Problems:
 
             return Stories(name)
     if (given := _own("world", name, OURS["world"])) is not None:
-        return completed(made(given, "problem", name, "world"), Problems)
+        return _own_problems(made(given, "problem", name, "world"), name)
     raise UnknownNameError("world", name, [*OURS["world"], *offered("world", OURS["world"]), "file.py:name"])
+
+
+_POSES = ("name", "levels", "separator", "checkable", "problem", "parse", "remark", "is_right")
+"""The members of Problems, all of which a search needs."""
+
+
+def _own_problems(world: Any, name: str) -> Problems:
+    """A user's world. Raises InputError if it lacks a member, before a budget is spent on it."""
+    if missing := [member for member in _POSES if not hasattr(world, member)]:
+        raise InputError(
+            f"the world {name} lacks {', '.join(missing)}: a world has the members of rollwise.core.Problems"
+        )
+    return cast(Problems, world)
 
 
 def find_world(name: str) -> World:
@@ -115,37 +131,52 @@ def find_policy(
     instruction: str = "system",
     concurrency: int = 64,
     tokenizer: str | None = None,
+    template: str | None = None,
+    shots: Shots | None = None,
+    stops: tuple[str, ...] = (),
 ) -> Policy:
     """The policy of a name.
 
     "trained", "small" and "large" are a world's bundled models; "demonstrator" is a policy with known chances, if the
     world has one. `URL` or `URL,URL` names servers. Other names are the folder of a causal language model, your own
     policy by `file.py:name`, or one that an installed package offers. `step_rule` names where a step ends, see
-    `rollwise.engines.step_rule`.
+    `rollwise.engines.step_rule`. `template` is the text of a Jinja template or "none", `shots` are examples before the
+    question, and the strings `stops` end a text.
     """
     from rollwise.engines import step_rule as named_step_rule
     from rollwise.engines.http import is_url
 
     separator = find_problems(world).separator
+    stops = (*stops, *(shots.stops if shots else ()))
     if is_url(name):
         from rollwise.engines.http import HttpPolicy
 
-        return HttpPolicy(name, step_rule, separator, instruction, concurrency, tokenizer)
+        return HttpPolicy(
+            name, step_rule, separator, instruction, concurrency, tokenizer, template=template, shots=shots, stops=stops
+        )
+    reads = {"--template": template, "--shots": shots, "--stop": stops or None}
+    prompted = [option for option, value in reads.items() if value is not None]
     if (own := _own_part("policy", name)) is not None:
         if step_rule is not None or tokenizer is not None or instruction != "system":
             raise InputError(f"the policy {name} is your own: leave --step-rule, --instruction and --tokenizer out")
+        if prompted:
+            raise InputError(
+                f"the policy {name} is your own and makes its own prompts: leave {', '.join(prompted)} out"
+            )
         return completed(made(own, "open", name, "policy"), Policy)
-    rule = named_step_rule(step_rule or "separator", separator)
+    rule = named_step_rule(step_rule or "separator", separator, stops)
     if tokenizer is not None:
         raise InputError("--tokenizer is for a served policy (--policy URL); a model's folder has its own tokenizer")
     if name == "demonstrator":
+        if prompted:
+            raise InputError(f"the demonstrator reads no prompt: leave {', '.join(prompted)} out, or choose a --policy")
         if rule.ends != (separator,):
             raise InputError("the demonstrator's steps end where the world's do: leave --step-rule out")
         return _demonstrator(world)
     folder = model_folder(name, world, "policy")
     from rollwise.engines.local import LocalPolicy
 
-    return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule)
+    return LocalPolicy.load(folder, separator, dtype, place=instruction, step_rule=rule, template=template, shots=shots)
 
 
 def _demonstrator(world: str) -> Policy:
@@ -245,6 +276,7 @@ def model_folder(name: str, world: str, part: str) -> Path:
 
     Raises InputError if there is none.
     """
+    _refuse_gguf(name, part)
     if name in FAMILY[part] and world not in WORLDS:
         instead = "the folder of a model or a server's URL" if part == "policy" else "confidence or a model's folder"
         raise InputError(f"the world {world} has no models of its own: give {instead} as --{part}")
@@ -264,6 +296,22 @@ def model_folder(name: str, world: str, part: str) -> Path:
         names += [*FAMILY[part], *offered(part, OURS[part]), *([other] if other else []), "or the folder of a model"]
         raise InputError(f"no {part} is called {name!r}: give {', '.join(names)}")
     return Path(name)
+
+
+def _refuse_gguf(name: str, part: str) -> None:
+    """Raise InputError for a GGUF file or a folder of such files: a model in this process is safetensors."""
+    path = named_path(name)
+    if name.endswith(".gguf"):
+        file = name
+    elif path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf")):
+        file = str(sorted(path.glob("*.gguf"))[0])
+    else:
+        return
+    given = "http://127.0.0.1:8080" if part == "policy" else "family@http://127.0.0.1:8080"
+    raise InputError(
+        f"{file} is a GGUF file, which llama.cpp serves and this process does not load: run `llama-server -m {file} "
+        f"--port 8080` and give --{part} {given} (docs/servers.md)"
+    )
 
 
 def says_concentration(reward: Any, world: str) -> bool:

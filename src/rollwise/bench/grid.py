@@ -10,7 +10,9 @@ from pydantic import Field, field_validator
 
 from rollwise.allocation import split_settings, split_variants
 from rollwise.core import Problem
+from rollwise.engines.http import is_url
 from rollwise.errors import InputError
+from rollwise.names import WORLDS
 from rollwise.registry import find_problems
 from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Numbers, Options, Runner, Shown, validated
 
@@ -120,11 +122,25 @@ class Grid(Options):
         _refuse_grid_fields("search", grid.search)
         if grid.baseline is not None and grid.baseline not in grid.strategies:
             raise InputError(f"baseline: {grid.baseline!r} is not among the strategies: {', '.join(grid.strategies)}")
+        if "world" not in grid.model_fields_set:
+            grid._refuse_servers()
         baseline = grid.baseline or ("rebase" if "rebase" in grid.strategies else grid.strategies[0])
         levels = grid.levels or tuple(find_problems(grid.world).levels)
         if not levels:
-            raise InputError(f"the world {grid.world} draws no problems to compare on: choose another world")
+            raise InputError(f"the world {grid.world} draws no problems to compare on: name one that does by --world")
         return grid.model_copy(update={"baseline": baseline, "levels": levels})
+
+    def _refuse_servers(self) -> None:
+        """Raise InputError if a variant's policy is behind a server: its questions are then not those of the default
+        world as a matter of course, as `rollwise solve` would ask it any question.
+        """
+        for variant in map(read_variant, self.strategies):
+            policy = variant.fields.get("policy", self.search.get("policy"))
+            if is_url(policy):
+                raise InputError(
+                    f"the policy {policy} answers questions of any kind: name the world that poses them by --world, "
+                    f"{', '.join(WORLDS)} or your own as file.py:name"
+                )
 
     def deciding(self) -> dict[str, Any]:
         """The fields that decide the results, as plain values."""

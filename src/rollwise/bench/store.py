@@ -28,7 +28,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
-SCHEMA = 3
+SCHEMA = 4
 _ATTEMPTS = 100
 
 
@@ -95,6 +95,8 @@ class ResultRow(Base):
     finished: Mapped[int]
     failed: Mapped[int]
     unplaced: Mapped[int]
+    unread: Mapped[int]
+    cut: Mapped[int]
     support: Mapped[float]
     answer: Mapped[str | None]
     rounds: Mapped[int]
@@ -145,8 +147,9 @@ class Outcome:
 
     `right` says whether the voted answer is right, `covered` whether any path is right, and `right_paths` counts the
     right paths. `votes` says for each further vote whether its answer is right. `finished` and `failed` count rollouts.
-    `unplaced` counts paths whose direction could not be found, and which continued as directions of their own. If the
-    search raised, `error` is set and the problem is not solved.
+    `unplaced` counts paths whose direction could not be found, and which continued as directions of their own.
+    `unread` counts finished paths without a readable answer, `cut` those that a limit cut off. If the search raised,
+    `error` is set and the problem is not solved.
     """
 
     right: bool = False
@@ -163,6 +166,8 @@ class Outcome:
     error: str | None = None
     usage: Mapping[str, Usage] = field(default_factory=dict)
     votes: Mapping[str, bool] = field(default_factory=dict)
+    unread: int = 0
+    cut: int = 0
 
     @classmethod
     def of(cls, solution: Solution) -> Outcome:
@@ -175,6 +180,8 @@ class Outcome:
             finished=len(solution.finished),
             failed=len(solution.failures),
             unplaced=len(unplaced_reasons(solution.events)),
+            unread=solution.unread,
+            cut=solution.cut,
             support=solution.support,
             answer=solution.answer,
             rounds=ledger.rounds,

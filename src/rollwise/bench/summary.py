@@ -65,7 +65,8 @@ class Row:
     """The measures of a strategy at a budget and the mean cost of a search, over all levels or at a single level.
 
     `results` counts problems × seeds. `errors` counts searches that raised; these count as not solved and have no cost.
-    In the other searches, `failed` counts lost rollouts and `unplaced` counts paths whose direction could not be found.
+    In the other searches, `failed` counts lost rollouts and `unplaced` counts paths whose direction could not be found;
+    `unread` counts finished paths without a readable answer, `cut` those that a limit cut off.
     """
 
     strategy: str
@@ -81,6 +82,8 @@ class Row:
     flops: float
     rounds: float
     seconds: float
+    unread: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,8 @@ def _row(
         errors=len(group) - len(ran),
         failed=sum(outcome.failed for outcome in ran),
         unplaced=sum(outcome.unplaced for outcome in ran),
+        unread=sum(outcome.unread for outcome in ran),
+        cut=sum(outcome.cut for outcome in ran),
         measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
         tokens={role: _mean_usage([outcome.usage.get(role, Usage()) for outcome in ran]) for role in roles},
         flops=_mean([outcome.flops for outcome in ran]),

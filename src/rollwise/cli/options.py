@@ -85,7 +85,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         info: Any = typer.Argument(help=text, show_default=False)
     else:
         info = typer.Option(flag_of(name, field), help=text, rich_help_panel=about.group, show_default=False)
-    taken: Any = list[str] if kind is dict else kind
+    taken: Any = list[str] if kind is dict or about.repeatable else kind
     keyword = inspect.Parameter.KEYWORD_ONLY
     if field.is_required():
         return inspect.Parameter(name, keyword, annotation=Annotated[taken, info])

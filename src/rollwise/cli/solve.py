@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,7 +89,7 @@ def solve(given: dict[str, Any]) -> None:
 def _problem(options: SolveOptions, runner: Runner) -> Problem:
     problems = runner.parts.problems
     if options.question is not None:
-        return problems.parse(options.question)
+        return runner.parts.parse(options.question)
     return problems.problem(LEVEL if options.level is None else options.level, options.seed)
 
 
@@ -132,7 +133,11 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
     def state(text: str) -> Hashable:
         return problems.state(solution.problem, whole_steps(text, problems.separator))
 
-    return fold_flow(solution.events, right, state)
+    try:
+        return fold_flow(solution.events, right, state)
+    except Exception as error:  # a user's world may raise anything, and the search is done
+        print(f"rollwise: the world's states are not shown: {type(error).__name__}: {error}", file=sys.stderr)
+        return fold_flow(solution.events, right)
 
 
 def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:

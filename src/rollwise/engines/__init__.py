@@ -1,12 +1,31 @@
 """Language models that grow solutions: `local` in this process, `http` behind servers; and how they are prompted."""
 
-from rollwise.engines.prompts import PLACES, StepRule, check_place, default_step_rule, messages, step_rule
+from rollwise.engines.prompts import (
+    PLACES,
+    PLAIN,
+    Prompting,
+    Shots,
+    StepRule,
+    check_place,
+    default_step_rule,
+    joined,
+    messages,
+    read_shots,
+    read_template,
+    step_rule,
+)
 
 __all__ = [
     "PLACES",
+    "PLAIN",
+    "Prompting",
+    "Shots",
     "StepRule",
     "check_place",
     "default_step_rule",
+    "joined",
     "messages",
+    "read_shots",
+    "read_template",
     "step_rule",
 ]

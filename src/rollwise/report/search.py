@@ -40,9 +40,18 @@ def round_line(happened: Round) -> Text:
 
 
 def verdict_text(solution: Solution) -> Text:
-    """The answer and what supports it, or an honest account of why there is none."""
+    """The answer and what supports it, or an honest account of why there is none; then notes on how it was read."""
+    text = _verdict(solution)
+    for note in solution.afterwards:
+        text.append(f"\nnote: {note}", style="yellow")
+    return text
+
+
+def _verdict(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
+    if silent := _silent(solution):
+        ledger = f"{ledger} ({silent})"
     if solution.answer is not None:
         word = _support(solution.vote)
         text = Text.assemble("answer  ", (solution.answer, "bold"), f"   ({_judgement(solution)})")
@@ -52,13 +61,35 @@ def verdict_text(solution: Solution) -> Text:
         most = "all of them" if count == lost else f"{count} of them"
         return Text(f"no path reached an answer; {ledger}, {most}: {reason}")
     if solution.attempt is None:
-        return Text(f"no path reached an answer; {ledger}. Raise --budget, or --max-tokens if paths were cut off.")
+        return Text(f"no path reached an answer; {ledger}{_last_words(solution)}. {_advice(solution)}")
     text = Text.assemble("no path verified", style="yellow")
     return text.append(
         f"; the best attempt, which is wrong: {solution.attempt}\n{ledger}. The question may have no solution; "
         "if it has one, a larger --budget or another --seed may find it.",
         style="default",
     )
+
+
+def _silent(solution: Solution) -> str:
+    """How many finished paths gave no answer, and why; empty if each gave one."""
+    reasons = {"without a readable answer": solution.unread, "cut off by a limit": solution.cut}
+    return ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+
+
+def _last_words(solution: Solution) -> str:
+    return "" if solution.example is None else f"; the last line of one of them: {solution.example!r}"
+
+
+def _advice(solution: Solution) -> str:
+    """What helps a search without an answer."""
+    advice = []
+    if solution.unread:
+        advice.append(
+            "Say where the answer stands with --answer (boxed, gsm8k, answer-is, bold, last-number or REGEX)."
+        )
+    if solution.cut:
+        advice.append("Give cut paths room with --max-tokens or --max-steps, or end them with --stop TEXT.")
+    return " ".join(advice or ["Raise --budget."])
 
 
 def _support(vote: str) -> str:
@@ -78,7 +109,7 @@ def _judgement(solution: Solution) -> str:
 
 def _cut(name: str) -> Text:
     """A name that ends in an ellipsis if the table is too narrow, so that numbers keep their room."""
-    return Text(name, no_wrap=True, overflow="ellipsis")
+    return Text(" ".join(name.split()), no_wrap=True, overflow="ellipsis")
 
 
 def where_table(searched: Flow, solution: Solution) -> Table:

@@ -72,10 +72,14 @@ def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
 
 
 def _losses(rows: Sequence[Row]) -> dict[str, list[tuple[int, int | None]]]:
-    """What was lost in each row, and of how many: searches that raised, rollouts, paths of unknown direction."""
+    """What was lost in each row, and of how many: searches that raised, rollouts, paths without an answer, paths
+    of unknown direction.
+    """
     return {
         "errors": [(row.errors, row.results) for row in rows],
         "lost rollouts": [(row.failed, row.budget * (row.results - row.errors)) for row in rows],
+        "unread paths": [(row.unread, row.budget * (row.results - row.errors)) for row in rows],
+        "cut paths": [(row.cut, row.budget * (row.results - row.errors)) for row in rows],
         "unplaced paths": [(row.unplaced, None) for row in rows],
     }
 
@@ -165,6 +169,12 @@ def summary_notes(summary: Summary) -> list[str]:
     notes = []
     if summary.results < summary.planned:
         notes.append(f"{summary.results} of {summary.planned} results are here; the others are still to come.")
+    unread = sum(row.unread for row in summary.rows)
+    if unread and not any(row.measures["coverage"].mean for row in summary.rows):
+        notes.append(
+            f"no path is right, and {unread} ended without a readable answer: rollwise solve shows one, and "
+            "--set answer=last-number (or gsm8k, answer-is, bold, REGEX) reads other forms"
+        )
     if summary.errors:
         count = sum(row.errors for row in summary.rows)
         notes.append(f"{count} of {summary.results} searches raised, and count as not solved: {summary.errors[0]}")

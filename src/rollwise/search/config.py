@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from rollwise.core import Sampling
 from rollwise.search.machine import Limits
-from rollwise.search.options import ALLOCATION, SAMPLING, SERVER, START, Names, Options, Shown, validated
+from rollwise.search.options import ALLOCATION, SAMPLING, SERVER, START, Names, Options, Shown, Texts, validated
 from rollwise.search.round import Overlap
 
 
@@ -95,6 +95,11 @@ class Config(Options):
         default=(),
         description="Further votes over the same paths, such as majority,best_of_n; their winners are reported too.",
     )
+    answer: Annotated[str, Shown(ALLOCATION)] = Field(
+        default="auto",
+        description="Where the answer stands in a solution: boxed, gsm8k (after ####), answer-is, bold, last-number, "
+        "or a regular expression with one group. auto: boxed; if no path boxes anything, the form that reads most.",
+    )
     aggregate: Annotated[str, Shown(ALLOCATION)] = Field(
         default=Limits.aggregate,
         description="How the rewards of its steps make a path's reward: last, min, product or mean.",
@@ -133,6 +138,19 @@ class Config(Options):
     instruction: Annotated[Literal["system", "user", "none"], Shown(SERVER)] = Field(
         default="system",
         description="Where the instruction to box the answer goes: the system message, the user's, or none.",
+    )
+    template: Annotated[str | None, Shown(SERVER, "the model's own chat template")] = Field(
+        default=None,
+        description="How a question becomes a prompt: none for plain text, as a base model needs it, or the FILE of a "
+        "Jinja chat template.",
+    )
+    shots: Annotated[str | None, Shown(SERVER)] = Field(
+        default=None,
+        description="A FILE of worked examples that stand before the question: JSONL with question and answer, or "
+        "plain text, with {question} where the question goes.",
+    )
+    stop: Annotated[Texts, Shown(SERVER, repeatable=True)] = Field(
+        default=(), description="A text that ends a solution and is left out of it, such as Problem:."
     )
     concurrency: Annotated[int, Shown(SERVER)] = Field(
         default=64, ge=1, description="Requests that one server gets at the same time."

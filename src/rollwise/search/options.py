@@ -29,13 +29,15 @@ Model = TypeVar("Model", bound=BaseModel)
 class Shown:
     """Where an option stands in the help, and its default as text if that depends on other options.
 
-    `flag` names the flag if it differs from the field; an `argument` has no flag.
+    `flag` names the flag if it differs from the field; an `argument` has no flag. A `repeatable` flag gives one entry
+    of a list each time.
     """
 
     group: str
     default: str | None = None
     flag: str | None = None
     argument: bool = False
+    repeatable: bool = False
 
 
 class Options(BaseModel):
@@ -60,6 +62,18 @@ def _whole_numbers(given: Any) -> Any:
     except ValueError:
         raise ValueError(f"give whole numbers with commas between them, like 3,4,5, not {given!r}") from None
 
+
+def _escaped(given: Any) -> Any:
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        return given
+    if "" in texts:
+        raise ValueError("give text of at least one character")
+    return tuple(text.replace("\\n", "\n") for text in texts)
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_escaped)]
+r"""Texts in which \n stands for a line break; a single text stands for a list of one."""
 
 Names = Annotated[tuple[str, ...], Listed]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_whole_numbers)]

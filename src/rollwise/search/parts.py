@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.allocation import Strategy
-from rollwise.answers import BELIEVED, VOTES
+from rollwise.answers import BELIEVED, VOTES, check_form
 from rollwise.calibration import Calibration, Ended, mismatches, read_belief, source_of
-from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problems, RewardModel, completed
+from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, Problems, RewardModel, completed
+from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.names import bundled_belief, part_files
@@ -66,6 +67,18 @@ class Parts:
         """Whether the strategy reads that evidence, "directions" or "belief"; the belief also counts if a vote does."""
         return evidence in self.strategy.needs or (evidence == "belief" and self.votes_by_belief)
 
+    def parse(self, question: str) -> Problem:
+        """The problem that a typed question poses. Raises InputError if it does not fit the world."""
+        try:
+            return self.problems.parse(question)
+        except InputError as error:
+            if self.problems.name == "text":
+                raise
+            raise InputError(
+                f"{error}; this is the world {self.problems.name}: any other question takes --world text, with a "
+                "model's folder or a server's URL as --policy"
+            ) from None
+
     def refuse_idle(self, evidence: str, where: str) -> None:
         """Raise InputError if that evidence was asked for and nothing in this search reads it."""
         if not self.reads(evidence):
@@ -84,6 +97,7 @@ def find_parts(config: Config) -> Parts:
     calibration = None if belief is None else read_belief(belief)
     ended = None if calibration is None else calibration.ended
     config = config.model_copy(update={"vote": _vote(config, problems, ended)})
+    check_form(config.answer)
     strategy = find_strategy(config.strategy)
     for name in config.votes:
         _refuse_unreadable(name, ended)
@@ -161,7 +175,7 @@ def _refuse_unreadable(vote: str, ended: Ended | None) -> None:
         )
 
 
-_READ_BY_SERVED = ("step_rule", "concurrency", "tokenizer")
+_READ_BY_SERVED = ("step_rule", "concurrency", "tokenizer", "template", "shots", "stop")
 
 
 def _refuse_unread(config: Config, strategy: Strategy) -> None:
@@ -190,6 +204,9 @@ def _policy(config: Config) -> Policy:
         instruction=config.instruction,
         concurrency=config.concurrency,
         tokenizer=config.tokenizer,
+        template=read_template(config.template),
+        shots=None if config.shots is None else read_shots(config.shots),
+        stops=config.stop,
     )
 
 
@@ -240,6 +257,10 @@ def deciding_files(config: Config) -> dict[str, Sequence[Path]]:
             continue
         own = part == "strategy" and is_own_file(name)
         files[name.rpartition(":")[0] if own else f"{part} {name}"] = part_files(config.world or "", part, name)
+    if config.template not in (None, PLAIN):
+        files[f"template {config.template}"] = [Path(config.template)]
+    if config.shots is not None:
+        files[f"shots {config.shots}"] = [Path(config.shots)]
     may_vote_by_belief = not {"auto", BELIEVED}.isdisjoint((config.vote, *config.votes))
     if belief is not None and ("belief" in strategy.needs or may_vote_by_belief):
         files[f"belief {config.belief}"] = [belief]

@@ -75,7 +75,7 @@ async def solve_async(
     `rollwise.Config`, which also says what "auto" stands for. Raises InputError for what cannot be used.
     """
     runner = Runner(Config.of(strategy=strategy, budget=budget, **fields))
-    problem = runner.parts.problems.parse(question) if isinstance(question, str) else question
+    problem = runner.parts.parse(question) if isinstance(question, str) else question
     return await runner.solve(problem, on_round)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.answers import BELIEVED, VOTES, answer_of, group, verified
+from rollwise.answers import BELIEVED, VOTES, Reading, group, read_answers, verified
 from rollwise.core import FloatArray, IntArray, Path, Problem
 from rollwise.search.events import Event, Failed, unplaced_reasons
 from rollwise.search.ledger import Ledger
@@ -33,7 +33,10 @@ class Solution:
     `answer` is the vote's winner; None if no path answered, or if `verified` found no answer right: `attempt` is then
     the best there was. `rights` says of each finished path whether it is right, by the world's own check; if `judged`
     is false nobody knows, and all are false. `votes` says of each further vote whether its winner is right. `notes` are
-    what a person should know of the parts.
+    what a person should know of the parts and of the answers.
+
+    `form` is the form that answers were read in (see `rollwise.answers.FORMS`). `unread` counts finished paths without
+    a readable answer, `cut` those that a limit cut off. `example` is the last line of one of these paths.
     """
 
     problem: Problem
@@ -52,6 +55,12 @@ class Solution:
     judged: bool = True
     votes: Mapping[str, bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    form: str = "boxed"
+    unread: int = 0
+    cut: int = 0
+    example: str | None = None
+    afterwards: tuple[str, ...] = ()
+    """The notes that only the search itself could give."""
 
     @property
     def covered(self) -> bool:
@@ -70,6 +79,10 @@ class Solution:
             "vote": self.vote,
             "covered": self.covered if self.judged else None,
             "finished": len(self.finished),
+            "unread": self.unread,
+            "cut": self.cut,
+            "example": self.example,
+            "form": self.form,
             "failed": len(self.failures),
             "failures": list(self.failures),
             "ballots": [vars(ballot) | ({} if self.judged else {"right": None}) for ballot in self.ballots],
@@ -82,8 +95,9 @@ class Solution:
 def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
     """The solution that a finished search comes to: its answers grouped and the votes held."""
     problem, paths, vote = search.problem, search.voters, parts.config.vote
-    answers = [answer_of(path) for path in paths]
-    rights = [answer is not None and parts.problems.is_right(problem, answer) for answer in answers]
+    reading = read_answers(paths, parts.config.answer)
+    answers = reading.answers
+    rights, broken = _rights(problem, answers, parts)
     rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
     labels = group(answers, compare="text" if vote == "verified" and not parts.config.votes else "mathematics")
     weights = _weights(vote, rewards, parts)
@@ -93,6 +107,7 @@ def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
         verdict = VOTES[vote](labels, weights)
     others = {name: VOTES[name](labels, _weights(name, rewards, parts)).voter for name in parts.config.votes}
     winner, attempt = verdict.voter, verdict.attempt
+    afterwards = (*broken, *_reading_notes(reading, problem, parts))
     return Solution(
         problem=problem,
         answer=None if winner is None else answers[winner],
@@ -109,8 +124,37 @@ def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
         events=tuple(search.events),
         judged=parts.problems.checkable or problem.answer is not None,
         votes={name: voter is not None and rights[voter] for name, voter in others.items()},
-        notes=(*parts.notes, *_unplaced_note(search.events)),
+        notes=(*parts.notes, *_unplaced_note(search.events), *afterwards),
+        form=reading.form,
+        unread=reading.unread,
+        cut=reading.cut,
+        example=reading.example,
+        afterwards=afterwards,
     )
+
+
+def _reading_notes(reading: Reading, problem: Problem, parts: Parts) -> list[str]:
+    """What a person should know of how the answers were read, a sentence each."""
+    if reading.note is None:
+        return []
+    if not problem.instruction or parts.config.instruction != "system":
+        return [reading.note]
+    hint = "if the model ignored the instruction to box it, --instruction user puts that before the question"
+    return [f"{reading.note}; {hint}"]
+
+
+def _rights(problem: Problem, answers: Sequence[str | None], parts: Parts) -> tuple[list[bool], list[str]]:
+    """Whether each answer is right, and a sentence if the world's own check raised; such an answer counts as wrong."""
+    rights, errors = [], []
+    for answer in answers:
+        try:
+            rights.append(answer is not None and bool(parts.problems.is_right(problem, answer)))
+        except Exception as error:  # a user's world may raise anything, and the budget is spent
+            rights.append(False)
+            errors.append(f"{type(error).__name__}: {error}")
+    if not errors:
+        return rights, []
+    return rights, [f"the world could not check {len(errors)} answers, which count as wrong, first: {errors[0]}"]
 
 
 def _weights(vote: str, rewards: FloatArray, parts: Parts) -> FloatArray:

@@ -15,7 +15,9 @@ from scipy import stats
 from tiny import tiny_model
 
 from rollwise.core import Failure, Path, Problem, Sampling, Step, Stop
+from rollwise.engines import step_rule
 from rollwise.engines.local.policy import LocalPolicy, LocalSession
+from rollwise.engines.local.stops import StopRule
 from rollwise.errors import EngineError, InputError
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.tokenizer import build_tokenizer
@@ -532,3 +534,54 @@ def test_a_model_without_an_end_of_text_is_refused() -> None:
     assert LocalPolicy(model, TOKENIZER).end_tokens == {END}
     model.generation_config.eos_token_id = [END, SEPARATOR]
     assert LocalPolicy(model, endless).end_tokens == {END, SEPARATOR}
+
+
+def test_a_stop_text_ends_a_local_solution() -> None:
+    """The text up to the stop equals the text that is sampled without it."""
+    model = stopping_model()
+    free = LocalPolicy(model, TOKENIZER, WORLD.separator, 4)
+    stopping = LocalPolicy(model, TOKENIZER, WORLD.separator, 4, step_rule=step_rule("separator", "\n\n", ["1"]))
+    problem, ended = WORLD.problem(2, 3), 0
+    for seed in range(12):
+        sampling = Sampling(seed=seed, max_step_tokens=12)
+        (without,), (with_stop,) = (first_step(policy, problem, sampling) for policy in (free, stopping))
+        assert isinstance(without, Step)
+        assert isinstance(with_stop, Step)
+        assert with_stop.text == without.text.partition("1")[0]
+        assert (with_stop.stop is Stop.END) == ("1" in without.text or without.stop is Stop.END)
+        ended += "1" in without.text
+    assert ended >= 3
+
+
+def first_step(policy: LocalPolicy, problem: Problem, sampling: Sampling) -> list[Step | Failure]:
+    async def one_step() -> list[Step | Failure]:
+        session = policy.open(problem, sampling)
+        try:
+            return await session.extend([Path((0,))])
+        finally:
+            await session.close()
+
+    return asyncio.run(one_step())
+
+
+def test_a_local_prompt_as_plain_text_and_with_a_template() -> None:
+    problem = WORLD.problem(2, 3)
+    model = stopping_model()
+    plain = LocalPolicy(model, TOKENIZER, template="none")
+    assert plain.prompt_tokens(problem) == TOKENIZER(f"{problem.question}\n\n")["input_ids"]
+    given = LocalPolicy(model, TOKENIZER, template="{{ messages[0].content }}left: ")
+    assert given.prompt_tokens(problem) == TOKENIZER(f"{problem.question}left: ")["input_ids"]
+    assert not plain.remarks
+    base: Any = build_tokenizer(WORLD.literals)
+    base.chat_template = None
+    bare = LocalPolicy(model, base)
+    assert bare.prompt_tokens(problem) == plain.prompt_tokens(problem)
+    assert "no chat template" in bare.remarks[0]
+
+
+def test_a_stop_string_that_ends_no_step_does_not_stop_the_engine() -> None:
+    pieces = {string: TOKENIZER(string, add_special_tokens=False)["input_ids"] for string in ("1 + 2", "3 = ")}
+    table = tiny_policy().stops
+    rule = StopRule((" = ", "+ 2"), confirm=lambda text: text.startswith("3"))
+    assert table.completes(rule, pieces["3 = "])
+    assert not table.completes(rule, pieces["1 + 2"])

@@ -8,8 +8,20 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from rollwise.core import Failure, FloatArray, Path, PathKey, Policy, PolicySession, Problem, Sampling, Step, Usage
-from rollwise.engines import check_place, default_step_rule, step_rule
+from rollwise.core import (
+    Failure,
+    FloatArray,
+    Path,
+    PathKey,
+    Policy,
+    PolicySession,
+    Problem,
+    Sampling,
+    Step,
+    Stop,
+    Usage,
+)
+from rollwise.engines import Prompting, Shots, check_place, default_step_rule, joined, step_rule
 from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet, Patience
 from rollwise.engines.http.exchange import LostError
@@ -35,7 +47,8 @@ class HttpPolicy(Policy):
     `rollwise.engines.step_rule`). The default is the world's separator, or a fixed length if the model cannot be kept
     from thinking. `place` is the place of a problem's instruction in the chat. `tokenizer` is a folder whose chat
     template and tokens are used; servers without a chat template need it. `concurrency` limits the concurrent requests
-    at each server.
+    at each server. `template` is the text of a Jinja template, or `rollwise.engines.PLAIN`; `shots` are examples before
+    the question; the strings `stops` end a text.
     """
 
     shows_hidden = False
@@ -49,17 +62,23 @@ class HttpPolicy(Policy):
         concurrency: int = 64,
         tokenizer: str | None = None,
         patience: Patience | None = None,
+        template: str | None = None,
+        shots: Shots | None = None,
+        stops: Sequence[str] = (),
     ) -> None:
         check_place(place)
-        requested = None if rule is None else step_rule(rule, separator)
+        requested = None if rule is None else step_rule(rule, separator, stops)
         self.separator, self.place = separator, place
+        self.prompting = Prompting(place, template, shots)
         self.servers, self.missing = _probed(addresses(urls), tokenizer)
         self.server = self.servers[0]
-        self.rule = requested or default_step_rule(self.server.thinking == "forced", separator)
+        thinks = self.server.thinking == "forced" and template is None
+        self.rule = requested or default_step_rule(thinks, separator, stops)
         reached = [Address(server.url) for server in self.servers]
         self.fleet = Fleet(reached, 1 if self.server.one_at_a_time else concurrency, patience or Patience())
         self.parameters = self.server.parameters
-        self.remarks = (*self.missing, *weaknesses(self.server, self.rule))
+        probed = self.server if template is None else replace(self.server, template="given", thinking=None)
+        self.remarks = (*self.missing, *weaknesses(probed, self.rule))
         if self.server.logprobs is None:
             self.lacks_logprobs = f"{self.server.url} gives no log-probabilities"
 
@@ -99,7 +118,7 @@ class HttpSession(PolicySession):
         self.policy, self.problem, self.sampling = policy, problem, sampling
         self.usage = Usage()
         self.room = sampling.max_tokens
-        self._prompts = Prompts(policy.server, policy.fleet, problem, policy.place, sampling.seed)
+        self._prompts = Prompts(policy.server, policy.fleet, problem, policy.prompting, sampling.seed)
         self._start: Start | None = None
         self._lost: Failure | None = None
         self._running: set[asyncio.Task[list[Step | Failure]]] = set()
@@ -175,8 +194,22 @@ class HttpSession(PolicySession):
         return list(await asyncio.gather(*(self._grown(path, reply) for path, reply in pairs)))
 
     async def _grown(self, path: Path, reply: Reply | None) -> Step | Failure:
-        """The path's next step: of the reply, if there is one, else of a request for it."""
-        limit = self._limit(path)
+        """The path's next step: of the reply, if there is one, else of a request for it.
+
+        If the server stopped where the rule ends no step, more requests go on with the same step.
+        """
+        rule, limit = self.policy.rule, self._limit(path)
+        step = await self._piece(path, reply, limit)
+        while isinstance(step, Step) and step.stop is Stop.STEP and not rule.is_whole(step.text):
+            if step.tokens >= limit:
+                step = replace(step, stop=Stop.LENGTH)
+                break
+            more = await self._piece(path.grown(step), None, limit - step.tokens)
+            step = joined(step, more) if isinstance(more, Step) else more
+        return rule.closed(path.text, step) if isinstance(step, Step) else step
+
+    async def _piece(self, path: Path, reply: Reply | None, limit: int) -> Step | Failure:
+        """The next piece of a path, of at most `limit` tokens: all of a step, or its part up to a stop string."""
         if limit < 1:
             return Failure("the model's context is full")
         if reply is None:

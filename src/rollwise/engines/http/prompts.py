@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rollwise.core import Path, Problem
-from rollwise.engines import messages
+from rollwise.engines import Prompting
 from rollwise.engines.http import templates
 from rollwise.engines.http.client import Endpoint, Fleet
 from rollwise.engines.http.exchange import LostError
@@ -28,31 +28,40 @@ class Start:
 
 
 class Prompts:
-    """The prompts of one question.
+    """The prompts of one question. `seed` keys the waits between attempts."""
 
-    `place` is the place of the problem's instruction (see `rollwise.engines.PLACES`). `seed` keys the waits between
-    attempts.
-    """
-
-    def __init__(self, server: Server, fleet: Fleet, problem: Problem, place: str, seed: int) -> None:
+    def __init__(self, server: Server, fleet: Fleet, problem: Problem, prompting: Prompting, seed: int) -> None:
         self.server, self.fleet, self.problem = server, fleet, problem
-        self.place, self.seed = place, seed
+        self.prompting, self.seed = prompting, seed
         self._ids: dict[str, tuple[int, ...]] = {}
 
     async def start(self) -> Start:
         """The question as a prompt. Raises LostError if the server refuses the chat or is lost."""
-        chat = messages(self.problem, self.place)
+        if (text := self._plain_text()) is not None:
+            return Start(text, await self._plain_ids(text))
+        chat = self.prompting.chat(self.problem)
         quiet = self.server.thinking == "off"
         if self.server.tokenizer is not None:
             return self._start_from_tokenizer(self.server.tokenizer, chat, quiet)
-        if self.server.template == "plain":
-            prompt: templates.Prompt = templates.plain_prompt(chat)
-        else:
-            request = templates.chat_request(self.server.template, self.server.model, chat, quiet)
-            prompt = await self._post("chat", request, functools.partial(templates.read_prompt, self.server.template))
+        request = templates.chat_request(self.server.template, self.server.model, chat, quiet)
+        prompt = await self._post("chat", request, functools.partial(templates.read_prompt, self.server.template))
         if not isinstance(prompt, str):
             return Start(None, prompt)
         return Start(prompt, await self._encoded(prompt, whole=True) if self.server.by_ids else None)
+
+    def _plain_text(self) -> str | None:
+        """The question as text that no chat template of the model renders; None if one does."""
+        if self.server.tokenizer is None and self.server.template == "plain" and self.prompting.template is None:
+            return self.prompting.plain(self.problem)
+        return self.prompting.text(self.problem)
+
+    async def _plain_ids(self, text: str) -> tuple[int, ...] | None:
+        """The ids of such a text; None if the server takes none, or if nothing can encode the text."""
+        if not self.server.by_ids or not (self.server.encodes or self.server.tokenizer):
+            return None
+        if self.server.tokenizer is not None:
+            return templates.plain_ids(self.server.tokenizer, text)
+        return await self._encoded(text, whole=True, plain=True)
 
     def _start_from_tokenizer(self, tokenizer: str, chat: templates.Messages, quiet: bool) -> Start:
         text = templates.local_prompt(tokenizer, chat, quiet)
@@ -67,7 +76,7 @@ class Prompts:
         steps = [step.ids or await self._encoded(step.text, whole=False) for step in path.steps]
         return (*start.ids, *itertools.chain.from_iterable(steps))
 
-    async def _encoded(self, text: str, whole: bool) -> tuple[int, ...]:
+    async def _encoded(self, text: str, whole: bool, plain: bool = False) -> tuple[int, ...]:
         """The ids of a text. Raises LostError if neither a tokenizer nor the server can encode it."""
         server = self.server
         if server.tokenizer is not None:
@@ -75,7 +84,7 @@ class Prompts:
         if not server.encodes:
             raise LostError("the ids of this path are not known, and the server has no route that turns text into ids")
         if text not in self._ids:
-            request = templates.encode_request(server.native, server.model, text, whole)
+            request = templates.encode_request(server.native, server.model, text, whole, plain)
             self._ids[text] = await self._post("ids", request, token_ids)
         return self._ids[text]
 

@@ -45,15 +45,15 @@ def read_prompt(route: str, reply: Any) -> Prompt:
     return text
 
 
-def encode_request(native: bool, model: str, text: str, whole: bool) -> Request:
+def encode_request(native: bool, model: str, text: str, whole: bool, plain: bool = False) -> Request:
     """The request for the ids of a text.
 
     If the text is a `whole` prompt, llama.cpp (`native`) adds the start token that its templates leave out. vLLM's
-    templates contain the start token.
+    templates contain the start token; it is added to a prompt that no template of the model rendered (`plain`).
     """
     if native:
         return "/tokenize", {"content": text, "add_special": whole, "parse_special": True}
-    return "/tokenize", {"model": model, "prompt": text, "add_special_tokens": False}
+    return "/tokenize", {"model": model, "prompt": text, "add_special_tokens": plain}
 
 
 def plain_prompt(messages: Messages) -> str:
@@ -81,7 +81,10 @@ def load_tokenizer(folder: str) -> Any:
             f"--tokenizer {folder}: this folder has no tokenizer ({reason}); give the folder of the served model"
         ) from None
     if not tokenizer.chat_template:
-        raise InputError(f"--tokenizer {folder}: this tokenizer has no chat template; give the folder of a chat model")
+        raise InputError(
+            f"--tokenizer {folder}: this tokenizer has no chat template; give the folder of a chat model, or leave "
+            "--tokenizer out and give --template none for a base model"
+        )
     return tokenizer
 
 
@@ -97,6 +100,11 @@ def local_prompt(folder: str, messages: Messages, quiet: bool) -> str:
 def local_ids(folder: str, text: str) -> tuple[int, ...]:
     """The ids of a text by the tokenizer in a folder, without special tokens added."""
     return tuple(load_tokenizer(folder)(text, add_special_tokens=False)["input_ids"])
+
+
+def plain_ids(folder: str, text: str) -> tuple[int, ...]:
+    """The ids of a prompt that no chat template rendered, with the start token that the tokenizer adds to a text."""
+    return tuple(load_tokenizer(folder)(text)["input_ids"])
 
 
 def without_start_token(folder: str, text: str) -> str:

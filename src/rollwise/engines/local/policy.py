@@ -23,7 +23,7 @@ from rollwise.core import (
     Stop,
     Usage,
 )
-from rollwise.engines import StepRule, messages
+from rollwise.engines import PLAIN, Prompting, Shots, StepRule
 from rollwise.engines.local.cache import Node
 from rollwise.engines.local.checkpoint import load_checkpoint
 from rollwise.engines.local.decoder import Decoder
@@ -112,7 +112,8 @@ class _StepJob:
         raise NotImplementedError
 
     def finish(self, tokens: list[int], logprobs: FloatArray, node: Node | None) -> None:
-        step = self.session.policy.step(tokens, float(logprobs.sum()))
+        policy = self.session.policy
+        step = policy.step_rule.closed(self.path.text, policy.step(tokens, float(logprobs.sum())))
         if node is not None:
             self.session.keep(self.path.key, node)
         self.session.usage.generated += len(tokens)
@@ -145,11 +146,18 @@ class LocalPolicy(Decoder, Policy):
         rows: int = 128,
         place: str = "system",
         step_rule: StepRule | None = None,
+        template: str | None = None,
+        shots: Shots | None = None,
     ) -> None:
         super().__init__(model, tokenizer, rows)
         self.separator, self.place = separator, place
+        if template is None and tokenizer.chat_template is None:
+            template = PLAIN
+            self.remarks = ("the model has no chat template, so questions go as plain text; --template FILE gives one",)
+        self.prompting = Prompting(place, template, shots)
         self.step_rule = step_rule or StepRule("separator", (separator,))
-        self.stop_rule = StopRule(self.step_rule.ends, self.end_tokens)
+        confirm = self.step_rule.is_whole if self.step_rule.name == "sentence" else None
+        self.stop_rule = StopRule(self.step_rule.ends, self.end_tokens, confirm=confirm)
 
     @classmethod
     def load(
@@ -160,10 +168,12 @@ class LocalPolicy(Decoder, Policy):
         rows: int = 128,
         place: str = "system",
         step_rule: StepRule | None = None,
+        template: str | None = None,
+        shots: Shots | None = None,
     ) -> LocalPolicy:
         """The policy of a folder. Raises InputError if the folder holds no causal language model."""
         model, tokenizer = load_checkpoint(folder, "AutoModelForCausalLM", dtype)
-        return cls(model, tokenizer, separator=separator, rows=rows, place=place, step_rule=step_rule)
+        return cls(model, tokenizer, separator, rows, place, step_rule, template, shots)
 
     def open(self, problem: Problem, sampling: Sampling) -> LocalSession:
         """A session for one question. Raises InputError if the question does not fit the model's context."""
@@ -176,8 +186,10 @@ class LocalPolicy(Decoder, Policy):
         return LocalSession(self, problem, sampling, prompt)
 
     def prompt_tokens(self, problem: Problem) -> list[int]:
-        """The tokens of the question in the model's chat template."""
-        chat = messages(problem, self.place)
+        """The tokens of the question in the model's chat template, in another template, or as plain text."""
+        if (plain := self.prompting.text(problem)) is not None:
+            return list(self.tokenizer(plain)["input_ids"])
+        chat = self.prompting.chat(problem)
         text = self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +24,14 @@ _REPLACEMENT = "\ufffd"
 class StopRule:
     """What ends a row: a token that completes one of the `strings`, or one of the `tokens`.
 
-    The `textless` tokens add nothing to the text, as special tokens that no reader sees.
+    The `textless` tokens add nothing to the text, as special tokens that no reader sees. `confirm` decides by the whole
+    text of the row whether a stop string in it ends the row.
     """
 
     strings: tuple[str, ...] = ()
     tokens: frozenset[int] = frozenset()
     textless: frozenset[int] = field(default=frozenset(), repr=False)
+    confirm: Callable[[str], bool] | None = None
 
 
 class StopTable:
@@ -72,7 +74,9 @@ class StopTable:
                 break
         if _REPLACEMENT in text:  # tokens share a character: only the decoded whole shows it
             text = self._decode([token for token in tokens if token not in rule.textless])[-max(enough, 1) :]
-        return any(string in text for string in rule.strings)
+        if not any(string in text for string in rule.strings):
+            return False
+        return rule.confirm is None or rule.confirm(self._decode([t for t in tokens if t not in rule.textless]))
 
     def _effects_of(self, rule: StopRule) -> Effects:
         effects = np.full(len(self.pieces), CONTINUES, dtype=np.uint8)
