@@ -29,6 +29,7 @@ from rollwise.calibration import (
     split_by_ending,
 )
 from rollwise.calibration import calibrate as fit
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
@@ -157,7 +158,7 @@ def _source(
 def _show(calibration: Calibration, out: Path, failed: int, as_json: bool) -> None:
     """Print the belief; `failed` counts the prefixes that the reward model failed on."""
     if as_json:
-        typer.echo(json.dumps(calibration.as_dict(), ensure_ascii=False, indent=2))
+        echo_json(json.dumps(calibration.as_dict(), ensure_ascii=False, indent=2))
         return
     console = Console(highlight=False)
     for sheet in belief_sheets(calibration):

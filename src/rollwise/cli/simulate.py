@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
@@ -171,7 +172,7 @@ def simulate(
     if as_json:
         document = {"world": kind.__name__, "swept": swept, "seed": seed, "baseline": study.baseline}
         settings = [result.as_dict() for result in results]
-        typer.echo(json.dumps(document | {"settings": settings}, ensure_ascii=False, indent=2))
+        echo_json(json.dumps(document | {"settings": settings}, ensure_ascii=False, indent=2))
     else:
         _print_tables(results, swept, str(study.baseline))
     if draw is not None and results:

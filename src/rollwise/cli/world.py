@@ -31,7 +31,7 @@ def problem(
 ) -> None:
     """Print questions, one per line."""
     for each in range(seed, seed + count):
-        typer.echo(find_world(world).problem(level, each, split).question)
+        print(find_world(world).problem(level, each, split).question)
 
 
 @app.command()
