@@ -64,15 +64,39 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """The entry point: a user's mistake is one line and exit status 2."""
+    """The entry point: a user's mistake is one line and exit status 2. A reader that goes away ends the command
+    quietly with exit status 1.
+    """
+    from rollwise.cli.console import flush_output, leave_quietly, tolerate_consoles
+
+    tolerate_consoles()
+    status: str | int | None = 0
+    try:
+        status = _run()
+        flush_output()
+    except BrokenPipeError:
+        leave_quietly(1)
+    except OSError as error:
+        print(f"rollwise: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        leave_quietly(2)
+    sys.exit(status)
+
+
+def _run() -> str | int | None:
+    """Run the command; return its exit status."""
     try:
         build_app()()
+    except SystemExit as ended:
+        return ended.code
+    except BrokenPipeError:
+        raise
     except RollwiseError as error:
         print(f"rollwise: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except OSError as error:
         print(f"rollwise: {_told(error)}", file=sys.stderr)
-        sys.exit(2)
+        return 2
+    return 0
 
 
 def _told(error: OSError) -> str:

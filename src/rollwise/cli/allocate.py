@@ -142,7 +142,7 @@ def allocate(
 
 def _read(file: str) -> Request:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode("utf-8")
         return Request.model_validate(json.loads(text))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}; give a JSON file, or - for standard input") from None

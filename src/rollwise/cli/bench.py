@@ -12,6 +12,7 @@ from pydantic import Field
 from rich.console import Console
 
 from rollwise.bench import Grid, Summary
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_folder, document, settings
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
@@ -152,7 +153,7 @@ def _write(out: Path, found: Found) -> None:
 
 def _print(out: Path, summary: Summary, as_json: bool) -> None:
     if as_json:
-        typer.echo((out / "summary.json").read_text(encoding="utf-8"), nl=False)
+        echo_json((out / "summary.json").read_text(encoding="utf-8").rstrip("\n"))
         return
     console = Console(highlight=False)
     for sheet in summary_sheets(summary):

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from pydantic import Field
 from rich.console import Console
 
@@ -31,6 +30,7 @@ from rollwise.calibration import (
     split_by_ending,
 )
 from rollwise.calibration import calibrate as fit
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, document
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
@@ -181,7 +181,7 @@ def _source(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: 
 def _show(calibration: Calibration, out: Path, failed: int, as_json: bool) -> None:
     """Print the belief; `failed` counts the prefixes that the reward model failed on."""
     if as_json:
-        typer.echo(document(calibration.as_dict()))
+        echo_json(document(calibration.as_dict()))
         return
     console = Console(highlight=False)
     for sheet in belief_sheets(calibration):

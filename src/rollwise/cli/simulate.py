@@ -12,6 +12,7 @@ import typer
 from pydantic import Field, create_model
 from rich.console import Console
 
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, document, whole_numbers
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
@@ -145,7 +146,7 @@ def simulate(given: dict[str, Any]) -> None:
     results = study.found()
     if options.as_json:
         facts = {"world": kind.__name__, "swept": swept, "seed": study.seed, "baseline": study.baseline}
-        typer.echo(document(facts | {"settings": [result.as_dict() for result in results]}))
+        echo_json(document(facts | {"settings": [result.as_dict() for result in results]}))
     else:
         _print_tables(results, swept, str(study.baseline))
     if options.draw is not None and results:

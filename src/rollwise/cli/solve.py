@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from pydantic import Field
 from rich.console import Console
 
+from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, document, settings
 from rollwise.core import CheckedProblems, Problem, whole_steps
 from rollwise.errors import InputError
@@ -76,7 +76,7 @@ def solve(given: dict[str, Any]) -> None:
     problem = _problem(options, runner)
     if options.as_json:
         solution = run_to_end(runner.solve(problem))
-        typer.echo(document(_as_json(solution, runner, options.explain)))
+        echo_json(document(_as_json(solution, runner, options.explain)))
     else:
         console = Console(highlight=False)
         solution = _solve_aloud(runner, problem, console, chosen=options.strategy != "auto")

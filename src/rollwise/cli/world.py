@@ -44,7 +44,7 @@ def problem(given: dict[str, Any]) -> None:
     """Print questions, one per line."""
     options = validated(ProblemOptions, given)
     for seed in range(options.seed, options.seed + options.count):
-        typer.echo(find_world(options.world).problem(options.level, seed, options.split).question)
+        print(find_world(options.world).problem(options.level, seed, options.split).question)
 
 
 class TrainOptions(WorldOptions):

@@ -170,6 +170,9 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
     name = models.model_for("embed", body.model, "/v1/embeddings")
     assert models.embedder is not None
     embedded = await _unless_gone(request, models.embedder.embed(body))
+    width = embedded.vectors.shape[1]
+    if body.dimensions not in (None, width):
+        raise bad_request(f"{name} embeds in {width} dimensions: leave 'dimensions' out, or send {width}", "dimensions")
     data = [
         {"index": index, "object": "embedding", "embedding": _encoded(vector, body.encoding_format)}
         for index, vector in enumerate(embedded.vectors)
@@ -247,7 +250,8 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return JSONResponse(error_body(bad_request(*validation_message(list(error.errors())))), HTTPStatus.BAD_REQUEST)
+    refusal = bad_request(*validation_message(error.errors(), error.body))
+    return JSONResponse(error_body(refusal), HTTPStatus.BAD_REQUEST)
 
 
 async def _no_route(_: Request, error: Exception) -> Response:

@@ -264,11 +264,12 @@ def _check_size(models: Models, name: str, body: SamplingBody, prompts: Sequence
     longest, context = max(map(len, prompts)), models.policy.context
     if longest + limit > context:
         fits = longest < context
-        advice = f"send 'max_tokens': {context - longest} or less" if fits else "send a shorter prompt"
+        limit_field, prompt_field = body.size_fields
+        advice = f"send {limit_field!r}: {context - longest} or less" if fits else "send a shorter prompt"
         raise bad_request(
             f"the prompt takes {longest} tokens and the completion up to {limit}, and {name} reads {context} at most: "
             f"{advice}",
-            "max_tokens" if fits else "prompt",
+            limit_field if fits else prompt_field,
         )
     if len(prompts) * body.n > MOST_COMPLETIONS:
         raise bad_request(f"{len(prompts)} prompts of {body.n} completions: send {MOST_COMPLETIONS} at a time", "n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -35,20 +36,50 @@ def error_body(error: RequestError) -> dict[str, Any]:
     return {"error": {"message": str(error), "type": error_type, "param": error.field, "code": int(error.status)}}
 
 
-def validation_message(problems: list[Any]) -> tuple[str, str | None]:
-    """The first problem that the validation of a request found, as a sentence, and its field."""
-    problem = problems[0]
-    places = [str(place) for place in problem["loc"] if place != "body"]
-    field = places[0] if places else None
+def validation_message(problems: Sequence[Any], body: Any) -> tuple[str, str | None]:
+    """A problem that the validation of a request's body found, as a sentence, and its field, such as "n" or
+    "messages[0].content".
+
+    If a value may have several forms, validation reports a problem for each form. The function takes the problem that
+    lies deepest in the first problem's field: the form that the client meant got furthest.
+    """
+    paths = [_path(problem, body) for problem in problems]
+    related = [index for index, path in enumerate(paths) if path[: len(paths[0])] == paths[0]]
+    deepest = max(related, key=lambda index: len(paths[index]))  # the first of equals
+    return _sentence(problems[deepest], _written(paths[deepest]))
+
+
+def _path(problem: Any, body: Any) -> tuple[str | int, ...]:
+    """Where in the body a problem lies, without the labels of forms that validation adds."""
+    names_field = problem["type"] in ("missing", "extra_forbidden")
+    path: list[str | int] = []
+    places = [place for place in problem["loc"] if place != "body"]
+    for index, place in enumerate(places):
+        known = (isinstance(body, dict) and place in body) or (isinstance(body, list) and isinstance(place, int))
+        if known:
+            body = body[place]
+        if known or (names_field and index == len(places) - 1):
+            path.append(place)
+    field = problem.get("ctx", {}).get("field")
+    return tuple(path) if field is None else (*path, field)
+
+
+def _written(path: Sequence[str | int]) -> str | None:
+    """A path as clients read it: `messages[0].content`."""
+    text = "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in path)
+    return text.removeprefix(".") or None
+
+
+def _sentence(problem: Any, field: str | None) -> tuple[str, str | None]:
     match problem["type"]:
         case "json_invalid":
             return f"the body is not JSON: {problem['ctx']['error']}; send one JSON object", None
-        case "model_attributes_type" if not places:
+        case "model_attributes_type" if field is None:
             return "the body is not a JSON object: send one, with the header `content-type: application/json`", None
         case "extra_forbidden":
             return f"{field!r} is not a field of this route, and the server ignores no field: leave it out", field
         case "missing":
             return f"{field!r} is missing: send it" if field else "the body is missing: send one JSON object", field
-        case "value_error":
-            return f"{problem['msg'].removeprefix('Value error, ')}", field
-    return f"{'.'.join(places) or 'the body'}: {problem['msg']}", field
+        case "refused" if problem.get("ctx", {}).get("field"):
+            return problem["msg"], field
+    return f"{field or 'the body'}: {problem['msg']}", field

@@ -4,90 +4,104 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-Prompt = str | list[int] | list[str] | list[list[int]]
+from rollwise.model_server.unsupported import CHAT, MESSAGE, SAMPLING, STREAM, Fields, Neutral, refusal
+
+
+def _kind(value: Any) -> str | None:
+    """Which member of a union a value is meant to be, so that errors are about that member. None for none of them."""
+    if isinstance(value, str):
+        return "text"
+    if not isinstance(value, list):
+        return None
+    first = value[0] if value else ""
+    return "lists" if isinstance(first, list) else "texts" if isinstance(first, str) else "tokens"
+
+
+def _kind_of_content(value: Any) -> str | None:
+    return "text" if isinstance(value, str) else "parts" if isinstance(value, list) else None
+
+
+Token = Annotated[int, Field(strict=True)]
+
+Prompt = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[Token], Tag("tokens")]
+    | Annotated[list[str], Tag("texts")]
+    | Annotated[list[list[Token]], Tag("lists")],
+    Discriminator(
+        _kind,
+        custom_error_type="refused",
+        custom_error_message="send a string, a list of strings, a list of tokens, or a list of lists of tokens",
+    ),
+]
+
+Stop = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[str], Tag("texts")],
+    Discriminator(
+        lambda value: "texts" if isinstance(value, list) else _kind(value),
+        custom_error_type="refused",
+        custom_error_message="send a string or a list of strings",
+    ),
+]
 
 _HOW_TO_CONTINUE = "to continue the final message, send 'add_generation_prompt': false too"
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "echo": (False,),
-    "best_of": (1,),
-    "suffix": ("",),
-    "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
-    "repetition_penalty": (1,),
-    "top_k": (-1, 0),
-    "min_p": (0,),
-    "min_tokens": (0,),
-    "ignore_eos": (False,),
-    "priority": (0,),
-    "prompt_logprobs": (),
-}
-"""Fields that the server does not support → the values that change nothing, which it accepts as it does null."""
 
-
-class Body(BaseModel):
+class Body(Fields):
     """The fields of every request: the model, and the user, which changes nothing."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     model: str | None = None
     user: str | None = None
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Fields):
     """Whether a stream ends with a chunk that holds the usage."""
-
-    model_config = ConfigDict(extra="forbid")
 
     include_usage: bool = False
 
+    @classmethod
+    def unsupported(cls) -> Neutral:
+        """See Fields."""
+        return STREAM
+
 
 class SamplingBody(Body):
-    """How completions are sampled. The server accepts other servers' fields only at a value that changes nothing."""
+    """How completions are sampled. The last five fields are labels and hints of clients, which change nothing."""
 
     n: Annotated[int, Field(ge=1, le=1024)] = 1
+    best_of: int | None = None
     seed: int | None = None
     temperature: Annotated[float, Field(ge=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    stop: str | list[str] | None = None
+    stop: Stop | None = None
     stop_token_ids: list[int] | None = None
     include_stop_str_in_output: bool = False
     skip_special_tokens: bool = True
     stream: bool = False
     stream_options: StreamOptions | None = None
     return_token_ids: bool = False
-    echo: Any = None
-    best_of: Any = None
-    suffix: Any = None
-    logit_bias: Any = None
-    presence_penalty: Any = None
-    frequency_penalty: Any = None
-    repetition_penalty: Any = None
-    top_k: Any = None
-    min_p: Any = None
-    min_tokens: Any = None
-    ignore_eos: Any = None
-    priority: Any = None
-    prompt_logprobs: Any = None
+    metadata: dict[str, Any] | None = None
+    request_id: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
 
-    @field_validator(*_NEUTRAL)
     @classmethod
-    def _changes_nothing(cls, value: Any, info: ValidationInfo) -> Any:
-        neutral = _NEUTRAL[info.field_name or ""]
-        if value is not None and value not in neutral:
-            alternative = f", or send {neutral[0]!r}" if neutral else ""
-            raise ValueError(f"this server does not support {info.field_name!r}: leave it out{alternative}")
-        return value
+    def unsupported(cls) -> Neutral:
+        """See Fields."""
+        return SAMPLING
 
     @model_validator(mode="after")
-    def _stops_are_usable(self) -> SamplingBody:
+    def _sampling_is_usable(self) -> SamplingBody:
         if "" in self.stop_strings:
-            raise ValueError("a stop string has at least one character: leave the empty string out")
+            raise refusal("a stop string has at least one character: leave the empty string out", "stop")
         if self.stream_options is not None and not self.stream:
-            raise ValueError("'stream_options' is for streams: send 'stream': true, or leave it out")
+            raise refusal("'stream_options' is for streams: send 'stream': true, or leave it out", "stream_options")
+        if self.best_of is not None and self.best_of != self.n:
+            raise refusal("this server does not support 'best_of': leave it out, or send the value of 'n'", "best_of")
         return self
 
     @property
@@ -100,6 +114,11 @@ class SamplingBody(Body):
         """How many of the likeliest tokens to return at each position; None for no log-probabilities at all."""
         raise NotImplementedError
 
+    @property
+    def size_fields(self) -> tuple[str, str]:
+        """The fields that set how long a completion and its prompt may be."""
+        return "max_tokens", "prompt"
+
 
 class CompletionBody(SamplingBody):
     """`POST /v1/completions`."""
@@ -109,34 +128,70 @@ class CompletionBody(SamplingBody):
     logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
     add_special_tokens: bool = True
 
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _is_a_count(cls, value: Any) -> Any:
+        if value is True:
+            raise refusal("send how many of the likeliest tokens to return, such as 1")
+        return None if value is False else value
+
     @property
     def top_count(self) -> int | None:
         """See SamplingBody."""
         return self.logprobs
 
 
-class Part(BaseModel):
-    """A part of a message's content; the server reads text only."""
+class Part(Fields):
+    """A part of a message's content: text only. The last two fields are hints, which change nothing."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    type: Literal["text"]
+    type: str
     text: str
+    cache_control: dict[str, Any] | None = None
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, given: Any) -> Any:
+        kind = given.get("type") if isinstance(given, dict) else None
+        if kind not in (None, "text"):
+            raise refusal(f"this server reads text only: leave out the part of type {kind!r}", "type")
+        return given
 
 
-class Message(BaseModel):
-    """One message of a chat."""
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")],
+    Discriminator(
+        _kind_of_content,
+        custom_error_type="refused",
+        custom_error_message="send a string, or a list of parts of the type 'text'",
+    ),
+]
 
-    model_config = ConfigDict(extra="forbid")
+
+class Message(Fields):
+    """One message of a chat. An assistant's message may lack a content, as clients send an empty reply back."""
 
     role: str
-    content: str | list[Part]
+    content: Content | None = None
+    name: str | None = None
+
+    @classmethod
+    def unsupported(cls) -> Neutral:
+        """See Fields."""
+        return MESSAGE
+
+    @model_validator(mode="after")
+    def _has_content(self) -> Message:
+        if self.content is None and self.role != "assistant":
+            raise refusal("'content' is missing: send it", "content")
+        return self
 
     @property
     def plain(self) -> dict[str, str]:
         """The message as a chat template reads it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": self.role, "content": text}
+        content = self.content or ""
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        return {"role": self.role, "content": text} | ({} if self.name is None else {"name": self.name})
 
 
 class TemplateBody(Body):
@@ -150,7 +205,7 @@ class TemplateBody(Body):
     @model_validator(mode="after")
     def _has_one_continuation(self) -> TemplateBody:
         if self.add_generation_prompt and self.continue_final_message:
-            raise ValueError(_HOW_TO_CONTINUE)
+            raise refusal(_HOW_TO_CONTINUE, "add_generation_prompt")
         return self
 
 
@@ -161,19 +216,39 @@ class ChatBody(SamplingBody, TemplateBody):
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @classmethod
+    def unsupported(cls) -> Neutral:
+        """See Fields."""
+        return SAMPLING | CHAT
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _is_a_switch(cls, value: Any) -> Any:
+        if not isinstance(value, bool):
+            raise refusal("send true or false, and the number of likeliest tokens as 'top_logprobs'")
+        return value
 
     @model_validator(mode="after")
     def _fields_agree(self) -> ChatBody:
-        if self.max_tokens and self.max_completion_tokens:
-            raise ValueError("'max_tokens' is the older name of 'max_completion_tokens': send only one of the two")
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("'top_logprobs' needs 'logprobs': true")
+        if self.max_tokens and self.max_completion_tokens and self.max_tokens != self.max_completion_tokens:
+            raise refusal(
+                "'max_tokens' is the older name of 'max_completion_tokens': send only one of the two", "max_tokens"
+            )
+        if self.top_logprobs and not self.logprobs:
+            raise refusal("'top_logprobs' needs 'logprobs': true", "top_logprobs")
         return self
 
     @property
     def top_count(self) -> int | None:
         """See SamplingBody."""
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def size_fields(self) -> tuple[str, str]:
+        """See SamplingBody."""
+        return "max_completion_tokens" if self.max_completion_tokens else "max_tokens", "messages"
 
 
 class TokenizeBody(Body):
@@ -189,16 +264,16 @@ class TokenizeBody(Body):
     @model_validator(mode="after")
     def _has_one_text(self) -> TokenizeBody:
         if (self.prompt is None) == (self.messages is None):
-            raise ValueError("send either 'prompt' or 'messages'")
+            raise refusal("send either 'prompt' or 'messages'", "prompt")
         if self.messages and self.add_generation_prompt and self.continue_final_message:
-            raise ValueError(_HOW_TO_CONTINUE)
+            raise refusal(_HOW_TO_CONTINUE, "add_generation_prompt")
         return self
 
 
 class DetokenizeBody(Body):
     """`POST /detokenize`."""
 
-    tokens: list[int]
+    tokens: list[Token]
 
 
 class PoolingBody(Body):
@@ -215,4 +290,5 @@ class EmbeddingBody(Body):
 
     input: Prompt
     encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
     add_special_tokens: bool = True

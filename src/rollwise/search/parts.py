@@ -271,6 +271,11 @@ def _notes(parts: Parts) -> list[str]:
     """What a person should know of the parts: what a server lacks, what a default leaves out."""
     config = parts.config
     notes = [str(remark) for part in (parts.policy, parts.reward) for remark in part.remarks]
+    if config.temperature == 0 and config.budget > 1:
+        notes.append(
+            f"at temperature 0 the policy is greedy, so all {config.budget} rollouts give the same path: set "
+            "--temperature above 0, such as 0.8, or --budget 1"
+        )
     if config.reward == "confidence":
         if parts.policy.lacks_logprobs is not None:
             raise InputError(
