@@ -50,7 +50,7 @@ class Reading:
     """What was understood of an answer.
 
     `node` is the expression without its unit, None if the answer counts as text; `key` is that text; `choice` is the
-    letter of a multiple choice, and `rest` what stands after a letter's label.
+    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup.
     """
 
     key: str
@@ -58,14 +58,16 @@ class Reading:
     unit: str | None = None
     choice: str | None = None
     rest: str | None = None
+    text: str = ""
 
     def __str__(self) -> str:
         if self.choice is not None and (self.node is None or self.rest is not None):
             return f"choice {self.choice}"
         if self.node is None:
-            return f"text {self.key}"
+            return f"text {self.text}"
         value = exact(self.node)
-        shown = shown_node(self.node) if value is None or _decimal(self.node) else str(value)
+        short = value is not None and max(abs(value.numerator), value.denominator) < 10**30
+        shown = str(value) if short and not _decimal(self.node) else shown_node(self.node)
         return shown if self.unit is None else f"{shown} {self.unit}"
 
 
@@ -73,19 +75,21 @@ class Reading:
 def reading_of(answer: str) -> Reading:
     """Reads an answer to its last character as mathematics; as text if that fails."""
     if len(answer) > LONGEST:
-        return Reading(" ".join(answer.split()), None)
+        text = " ".join(answer.split())
+        return Reading(text, None, text=text)
     tidied = tidy(answer)
     key = text_key(tidied)
-    choice, rest = _choice(unwrapped(tidied))
+    bare = " ".join(unwrapped(tidied).split())
+    choice, rest = _choice(bare)
     if rest is not None:
-        return Reading(key, None, None, choice, rest)
+        return Reading(key, None, None, choice, rest, bare)
     value, unit = split_unit(tidied)
     for text, its_unit in dict.fromkeys([(value, unit), (tidied, None)]):
         try:
-            return Reading(key, read(text), its_unit, choice)
+            return Reading(key, read(text), its_unit, choice, text=bare)
         except UnreadableError:
             continue
-    return Reading(key, None, None, choice)
+    return Reading(key, None, None, choice, text=bare)
 
 
 def number_reading(value: Fraction) -> Reading:
@@ -94,11 +98,10 @@ def number_reading(value: Fraction) -> Reading:
 
 
 def _choice(bare: str) -> tuple[str | None, str | None]:
-    text = " ".join(bare.split())
-    match = _BARE_CHOICE.fullmatch(text)
+    match = _BARE_CHOICE.fullmatch(bare)
     if match and match.group(1).isupper():
         return match.group(1), None
-    match = _LABELLED.fullmatch(text)
+    match = _LABELLED.fullmatch(bare)
     return (match.group(1) or match.group(2), match.group(3)) if match else (None, None)
 
 

@@ -18,6 +18,9 @@ from rollwise.answers.spelling import SHORT_WORDS, words_of
 
 Node = tuple[Any, ...]
 LONGEST = 2000
+MOST_TOKENS = 400
+MOST_ZEROS = 400
+"""The largest power of ten that a number like 1e-34 may have."""
 DEEPEST = 40
 """How deeply brackets may be nested, so that no answer exhausts the stack."""
 
@@ -53,6 +56,8 @@ def read(tidied: str) -> Node:
     if len(tidied) > LONGEST:
         raise UnreadableError("the answer is too long")
     tokens = _tokens(tidied)
+    if len(tokens) > MOST_TOKENS:
+        raise UnreadableError("the answer is too long")
     if r"\pm" not in tokens and r"\mp" not in tokens:
         return _whole(tokens)
     upper = _whole([{r"\pm": "+", r"\mp": "-"}.get(token, token) for token in tokens])
@@ -299,7 +304,7 @@ class _Reader:
 
     def number(self, token: str) -> Node:
         mantissa, _, exponent = token.lower().partition("e")
-        if (exponent and abs(int(exponent)) > 5000) or token.endswith("."):
+        if (exponent and abs(int(exponent)) > MOST_ZEROS) or token.endswith("."):
             raise UnreadableError(f"cannot read {token!r}")
         value = Fraction(mantissa) * Fraction(10) ** int(exponent or 0)
         if self.next == "_":

@@ -40,7 +40,7 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, simulate, solve, world
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -58,6 +58,8 @@ def build_app() -> typer.Typer:
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("calibrate")(calibrate.calibrate)
     app.command("simulate")(simulate.simulate)
+    app.command("grade")(grade.grade)
+    app.command("vote")(grade.vote)
     app.command("serve-model")(serve.serve_model)
     app.add_typer(world.app, name="world")
     return app
