@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rollwise.answers.equality import _plain, group
-from rollwise.answers.worker import leaders
 from rollwise.registry import find_world
 
 
@@ -32,6 +31,22 @@ def expressions(numbers: Sequence[int], count: int, generator: np.random.Generat
             generator.shuffle(terms)
         drawn.append(terms[0][1:-1])
     return list(dict.fromkeys(drawn))
+
+
+def leaders(texts: Sequence[str]) -> list[int]:
+    """For each text, the index of the first text that math-verify finds equal; its own if it equals no earlier text."""
+    from math_verify import parse, verify
+
+    parsed = [parse(f"${text}$", parsing_timeout=None) for text in texts]
+    found: list[int] = []
+    for index, expression in enumerate(parsed):
+        equal = (
+            leader
+            for leader in dict.fromkeys(found)
+            if parsed[leader] and verify(parsed[leader], expression, timeout_seconds=None)
+        )
+        found.append(next(equal, index) if expression else index)
+    return found
 
 
 def timed(

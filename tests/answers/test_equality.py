@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from math_verify import parse, verify
 
 from rollwise.answers.equality import _SPELLINGS, _worker, equivalent, group
 from rollwise.answers.extraction import last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
+IRRATIONAL = (r"\sqrt{8}", r"2\sqrt{2}")  # only the worker compares these
 PATIENCE = 30.0  # seconds; only a busy machine needs that long
 few = settings(max_examples=20)
 BALANCED = st.recursive(
@@ -157,7 +159,9 @@ def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(terms=st.lists(TERMS, min_size=2, max_size=5, unique_by=lambda term: term[0]))
 def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list[tuple[str, Fraction]]) -> None:
     texts, values = [text.translate(_SPELLINGS) for text, _ in terms], [value for _, value in terms]
-    assert _worker.call("leaders", texts, seconds=PATIENCE) == [values.index(value) for value in values]
+    parsed = [parse(f"${text}$", parsing_timeout=None) for text in texts]
+    firsts = [next(i for i, other in enumerate(parsed) if verify(other, each, timeout_seconds=None)) for each in parsed]
+    assert firsts == [values.index(value) for value in values]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
         labels = group([text for text, _ in terms])
@@ -167,13 +171,16 @@ def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list
 def test_the_worker_compares_one_text_for_each_value(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[list[str]] = []
 
-    def leaders(task: str, texts: list[str], seconds: float) -> list[int]:
-        compared.append(texts)
-        return [0, 0, 2, 3]
+    def likenesses(task: str, texts: list[str], pairs: list[tuple[int, int]], seconds: float) -> list[int]:
+        compared.extend([texts[left], texts[right]] for left, right in pairs)
+        return [2 if "pi" in texts[left] + texts[right] else 0 for left, right in pairs]
 
-    monkeypatch.setattr(_worker, "call", leaders)
+    monkeypatch.setattr(_worker, "call", likenesses)
     assert group(["2 × 3", "6.0", "1 + 5", "(4", "4", "2 + 2", None, "6"]).tolist() == [0, 0, 0, 1, 2, 2, -1, 0]
-    assert compared == [[r"2 \times 3", "6.0", "(4", "4"]]
+    assert compared == []
+    answers = ["2 × 3", r"\pi + 6 - \pi", "6.0", "1 + 5", "(4", "4 + 2", None, "6"]
+    assert group(answers).tolist() == [0, 0, 0, 0, 1, 0, -1, 0]
+    assert compared == [[r"2 \times 3", r"\pi + 6 - \pi"], [r"\pi + 6 - \pi", "6.0"]]
 
 
 def test_group_refuses_an_unknown_comparison() -> None:
@@ -182,35 +189,37 @@ def test_group_refuses_an_unknown_comparison() -> None:
 
 
 def test_many_threads_may_compare_at_once() -> None:
-    pairs = [(str(Fraction(index, 8)), str((index + index % 2) / 8)) for index in range(24)]
+    pairs = [
+        (rf"\sqrt{{{index + 2}}}", rf"\frac{{{index + 2 + index % 2}}}{{\sqrt{{{index + 2}}}}}") for index in range(24)
+    ]
     with ThreadPoolExecutor(8) as pool:
         equal = list(pool.map(lambda pair: equivalent(pair[0], pair[1], PATIENCE), pairs))
     assert equal == [index % 2 == 0 for index in range(24)]
 
 
 def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
     hung = _worker._process
     assert hung is not None
     start = time.monotonic()
     assert not equivalent(TOWER, "1", seconds=1)
     assert time.monotonic() - start < 6
     assert hung.poll() is not None
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
 
 
 def test_the_worker_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     _worker.stop()
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_worker_that_died_is_replaced() -> None:
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
     assert _worker._process is not None
     _worker._process.kill()
     _worker._process.wait()
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
 
 
 def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
@@ -220,7 +229,7 @@ def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
     def interrupt(*_: Any) -> None:
         raise Interrupted
 
-    assert equivalent("1/2", "0.5", PATIENCE)
+    assert equivalent(*IRRATIONAL, PATIENCE)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -228,8 +237,8 @@ def test_an_interrupted_comparison_does_not_answer_for_the_next_one() -> None:
             equivalent(TOWER, "1", seconds=PATIENCE)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert equivalent("1/2", "0.5", seconds=10)
+    assert equivalent(*IRRATIONAL, seconds=10)
 
 
 def test_one_hanging_answer_does_not_spoil_the_group() -> None:
-    assert group(["1/2", TOWER, "0.5"], seconds=1, pair_seconds=5).tolist() == [0, 1, 0]
+    assert group([r"\sqrt{8}", TOWER, r"2\sqrt{2}"], seconds=1, pair_seconds=5).tolist() == [0, 1, 0]

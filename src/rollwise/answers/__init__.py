@@ -1,20 +1,27 @@
 """Reads answers out of solutions, groups answers that are the same mathematics, and votes."""
 
 from rollwise.answers.arithmetic import evaluate
+from rollwise.answers.ballots import Ballot, count_ballots
 from rollwise.answers.equality import equivalent, group
 from rollwise.answers.extraction import answer_of
 from rollwise.answers.forms import FORMS, Reading, check_form, read_answers
+from rollwise.answers.grading import GRADERS, Grade, grade
 from rollwise.answers.voting import BELIEVED, VOTES, verified, weighted_majority
 
 __all__ = [
     "BELIEVED",
     "FORMS",
+    "GRADERS",
     "VOTES",
+    "Ballot",
+    "Grade",
     "Reading",
     "answer_of",
     "check_form",
+    "count_ballots",
     "equivalent",
     "evaluate",
+    "grade",
     "group",
     "read_answers",
     "verified",

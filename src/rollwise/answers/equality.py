@@ -1,12 +1,14 @@
 """Decides which answers are the same mathematics.
 
-A computer algebra system may hang on an answer. Therefore comparisons run in a worker process
-(`rollwise.answers.worker`), which is killed at a time limit. The functions may be called from any thread.
+Numbers, texts, choices and units are compared here. Values that need many digits may take forever (a tower of powers);
+a worker process (`rollwise.answers.worker`) computes them and is killed at a time limit. The functions may be called
+from any thread.
 """
 
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
 import queue
@@ -20,8 +22,11 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rollwise.answers.arithmetic import evaluate
+from rollwise.answers.comparing import Likeness, Reading, UndecidedError, number_reading, reading_of
+from rollwise.answers.comparing import compare as likeness_of
 from rollwise.core import IntArray
 from rollwise.errors import EngineError, InputError
 
@@ -30,8 +35,10 @@ _SPELLINGS = str.maketrans({"−": "-", "–": "-", "×": r" \times ", "÷": r" 
 
 
 def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
-    """Whether two answers are the same mathematics. math-verify compares them, gold first.
+    """Whether an answer is right for a gold answer: the same mathematics, the same words or the same choice.
 
+    Grading forgives a unit or a `x =` that one side leaves out, and a correctly rounded decimal of at least
+    `FEWEST_DIGITS` significant digits. An answer that cannot be read to its end is compared as text.
     Returns False if the comparison takes longer than `seconds`. Waiting for the single worker does not count.
     """
     plain_gold, plain_answer = _plain(gold), _plain(answer)
@@ -40,7 +47,10 @@ def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
     gold_value, answer_value = _value(plain_gold), _value(plain_answer)
     if gold_value is not None and answer_value is not None:
         return gold_value == answer_value
-    return bool(_worker.call("same", plain_gold, plain_answer, seconds=seconds))
+    try:
+        return bool(likeness_of(reading_of(gold), reading_of(answer)))
+    except UndecidedError:
+        return bool(_worker.call("likeness", gold, answer, seconds=seconds))
 
 
 def group(
@@ -48,10 +58,14 @@ def group(
 ) -> IntArray:
     """Labels (n,): equal for answers that are the same mathematics, numbered in order of appearance, -1 for None.
 
+    The groups do not depend on the order of the answers. Answers that are exactly the same go together, directly or
+    through others. Answers that differ in something forgiven, such as a unit left out, join them if every two answers
+    of the joint group are the same or forgiven: 12 joins 12 cm, but stays alone if there is also 12 m.
+
     With compare="text" only the spelling counts; this is enough for answers that are checked one by one anyway.
-    Arithmetic on whole numbers is compared by its exact value. If any answer is something else, the worker compares
-    all texts in one call, with one text for each arithmetic value. If that call takes longer than `seconds`, the worker
-    compares pair by pair, and a pair that takes longer than `pair_seconds` counts as different.
+    Arithmetic on whole numbers is compared by its exact value. The worker compares all pairs of texts that need many
+    digits in one call. If that call takes longer than `seconds`, the worker looks for the texts that take longer
+    than `pair_seconds` on their own, which differ from all others, and compares the rest pair by pair.
 
     Raises InputError if `compare` is unknown.
     """
@@ -69,22 +83,87 @@ def group(
 
 
 def _leaders_among(texts: Sequence[str], seconds: float, pair_seconds: float) -> list[int]:
-    """For each text, the index of the first text that is the same mathematics."""
+    """For each text, the index of one text that stands for its group."""
     values = list(map(_value, texts))
-    first_of_value: dict[Fraction | str, int] = {}
-    firsts = [
-        first_of_value.setdefault(text if value is None else value, index)
-        for index, (text, value) in enumerate(zip(texts, values, strict=True))
-    ]
-    if len(first_of_value) == 1 or None not in values:
+    keys = (
+        [
+            (text_reading.key, text_reading.unit) if value is None else value
+            for value, text_reading in zip(values, map(_reading, texts, values), strict=True)
+        ]
+        if None in values
+        else values
+    )
+    first_of_key: dict[Any, int] = {}
+    firsts = [first_of_key.setdefault(key, index) for index, key in enumerate(keys)]
+    if len(first_of_key) == 1 or None not in values:
         return firsts
-    compared = list(first_of_value.values())
-    compared_texts = [texts[index] for index in compared]
-    positions = _worker.call("leaders", compared_texts, seconds=seconds)
-    if positions is None:
-        positions = _leaders_pair_by_pair(compared_texts, pair_seconds)
-    leader_of = {index: compared[position] for index, position in zip(compared, positions, strict=True)}
+    compared = list(first_of_key.values())
+    readings = [_reading(texts[index], values[index]) for index in compared]
+    table = _likenesses([texts[index] for index in compared], readings, seconds, pair_seconds)
+    leader_of = dict(zip(compared, (compared[position] for position in _partition(table)), strict=True))
     return [leader_of[first] for first in firsts]
+
+
+def _reading(text: str, value: Fraction | None) -> Reading:
+    return reading_of(text) if value is None else number_reading(value)
+
+
+def _likenesses(
+    texts: Sequence[str], readings: Sequence[Reading], seconds: float, pair_seconds: float
+) -> npt.NDArray[np.int8]:
+    """How alike every two answers are, (n, n), as `Likeness`."""
+    table = np.full((len(texts), len(texts)), Likeness.SAME, dtype=np.int8)
+    undecided: list[tuple[int, int]] = []
+    for pair in itertools.combinations(range(len(texts)), 2):
+        try:
+            table[pair] = table[pair[::-1]] = likeness_of(readings[pair[0]], readings[pair[1]])
+        except UndecidedError:
+            undecided.append(pair)
+    if undecided:
+        found = _worker.call("likenesses", texts, undecided, seconds=seconds)
+        if found is None:
+            hanging = {
+                index
+                for index in {index for pair in undecided for index in pair}
+                if _worker.call("evaluates", texts[index], seconds=pair_seconds) is None
+            }
+            found = [
+                Likeness.DIFFERENT
+                if hanging & {left, right}
+                else _worker.call("likeness", texts[left], texts[right], seconds=pair_seconds) or Likeness.DIFFERENT
+                for left, right in undecided
+            ]
+        for pair, likeness in zip(undecided, found, strict=True):
+            table[pair] = table[pair[::-1]] = likeness
+    return table
+
+
+def _partition(table: npt.NDArray[np.int8]) -> list[int]:
+    """For each answer, the first answer of its group; the groups depend only on the table of `Likeness`, (n, n).
+
+    Groups are connected by SAME. Those that FORGIVEN connects are joined if all their answers are alike.
+    """
+    same = _components(table == Likeness.SAME)
+    joined = _components((table != Likeness.DIFFERENT) | (same[:, None] == same))
+    for group_of_all in np.unique(joined):
+        members = np.flatnonzero(joined == group_of_all)
+        pairs = np.ix_(members, members)
+        if not np.all((table[pairs] != Likeness.DIFFERENT) | (same[members][:, None] == same[members])):
+            joined[members] = same[members]
+    return [int(leader) for leader in joined]
+
+
+def _components(linked: npt.NDArray[np.bool_]) -> IntArray:
+    """For each row of a symmetric table, (n, n), the first row that it is connected to."""
+    first = np.full(len(linked), -1, dtype=np.int64)
+    for start in range(len(linked)):
+        waiting = [start] if first[start] < 0 else []
+        while waiting:
+            row = waiting.pop()
+            if first[row] < 0:
+                first[row] = start
+                waiting.extend(np.flatnonzero(linked[row] & (first < 0)))
+    return first
 
 
 def _value(text: str) -> Fraction | None:
@@ -100,15 +179,6 @@ def _value(text: str) -> Fraction | None:
 def _plain(answer: str) -> str:
     """The answer with uniform signs and single spaces."""
     return " ".join(answer.translate(_SPELLINGS).split())
-
-
-def _leaders_pair_by_pair(texts: Sequence[str], seconds: float) -> list[int]:
-    leaders: list[int] = []
-    for index, text in enumerate(texts):
-        earlier = dict.fromkeys(leaders)
-        equal = (leader for leader in earlier if _worker.call("same", texts[leader], text, seconds=seconds))
-        leaders.append(next(equal, index))
-    return leaders
 
 
 class _Worker:
@@ -158,8 +228,8 @@ class _Worker:
         if not ready:
             self.stop()
             raise EngineError(
-                "the process that compares answers did not start; check that math-verify is installed: "
-                "python -c 'import math_verify'"
+                "the process that compares answers did not start; check that mpmath is installed: "
+                "python -c 'import mpmath'"
             )
         return process
 

@@ -1,4 +1,4 @@
-"""The process that compares answers with math-verify, `python -m rollwise.answers.worker`.
+"""The process that compares answers with many digits, `python -m rollwise.answers.worker`.
 
 It prints "ready", then reads one JSON request per line and writes one JSON reply per line.
 """
@@ -11,52 +11,49 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rollwise.answers.comparing import Likeness, compare, reading_of
+from rollwise.answers.evaluation import Numbers
 
-def _parsed(text: str) -> list[Any]:
-    from math_verify import parse
-
-    return parse(f"${text}$", parsing_timeout=None)
-
-
-def same(gold: str, answer: str) -> bool:
-    """Whether math-verify finds that the answer equals the gold answer."""
-    from math_verify import verify
-
-    return verify(_parsed(gold), _parsed(answer), timeout_seconds=None)
+_NUMBERS = Numbers()
 
 
-def leaders(texts: Sequence[str]) -> list[int]:
-    """For each text, the index of the first text that it equals; its own index if it equals no earlier text."""
-    from math_verify import verify
+def likeness(left: str, right: str) -> int:
+    """How alike two answers are, as a `Likeness`."""
+    return int(compare(reading_of(left), reading_of(right), _NUMBERS))
 
-    parsed = [_parsed(text) for text in texts]
-    found: list[int] = []
-    for index, expression in enumerate(parsed):
-        equal = (
-            leader
-            for leader in dict.fromkeys(found)
-            if parsed[leader] and verify(parsed[leader], expression, timeout_seconds=None)
-        )
-        found.append(next(equal, index) if expression else index)
+
+def likenesses(texts: Sequence[str], pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """How alike the answers of each pair of indices are. Answers that no value can be found for are different."""
+    found = []
+    for left, right in pairs:
+        try:
+            found.append(likeness(texts[left], texts[right]))
+        except Exception:  # an evaluation broke, so nothing shows that the answers are the same
+            found.append(int(Likeness.DIFFERENT))
     return found
 
 
-TASKS: dict[str, Callable[..., Any]] = {"same": same, "leaders": leaders}
+def evaluates(text: str) -> bool:
+    """True as soon as every value of an answer is computed, whatever it is."""
+    node = reading_of(text).node
+    if node is not None:
+        _NUMBERS.evaluate(node)
+    return True
+
+
+TASKS: dict[str, Callable[..., Any]] = {"likeness": likeness, "likenesses": likenesses, "evaluates": evaluates}
 
 
 def serve() -> None:
     """Answer requests until standard input ends. A task that raises is answered with null."""
-    import logging
+    import mpmath  # noqa: F401, imported before the first time limit starts
 
-    import math_verify  # noqa: F401, imported before the first time limit starts
-
-    logging.disable()
     print("ready", flush=True)
     for line in sys.stdin:
         task, *arguments = json.loads(line)
         try:
             reply = TASKS[task](*arguments)
-        except Exception:  # a parser broke, so nothing shows that the answers are the same
+        except Exception:  # an evaluation broke, so nothing shows that the answers are the same
             reply = None
         print(json.dumps(reply), flush=True)
 

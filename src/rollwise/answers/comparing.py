@@ -1,0 +1,370 @@
+"""Compares two answers as mathematics, as text, as choices and by their units."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+from functools import lru_cache
+
+from rollwise.answers.evaluation import Numbers, exact
+from rollwise.answers.reading import LONGEST, Node, UnreadableError, items_of, read
+from rollwise.answers.spelling import text_key, tidy, unwrapped
+from rollwise.answers.units import split_unit
+
+FEWEST_DIGITS = 5
+"""A rounded decimal with fewer significant digits does not stand for an exact value."""
+FLOAT_DIGITS = 16
+"""A decimal with at least as many significant digits comes from floating point; its last digits may be noise."""
+FLOAT_NOISE = Fraction(1, 10**14)
+
+RoundedNumber = tuple[Fraction, Fraction, int]
+"""The value of a decimal, the value of 1 in its last place, and its number of significant digits."""
+
+_BARE_CHOICE = re.compile(
+    r"(?:(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?[(\[]?\s*([A-Z])\s*[)\]]?\s*[.):]?", re.I
+)
+_LABELLED = re.compile(r"(?:\(\s*([A-Z])\s*\)\s*[.:]?\s*(?!\()|([A-Z])\s*[.):]\s+)(\S.*)", re.DOTALL)
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+
+
+class Likeness(IntEnum):
+    """How two answers are the same.
+
+    FORGIVEN answers differ in something that grading forgives: a unit or a `x =` that one side leaves out, the
+    rounding of a decimal, a label before a choice.
+    """
+
+    DIFFERENT = 0
+    FORGIVEN = 1
+    SAME = 2
+
+
+class UndecidedError(Exception):
+    """Only values with many digits decide, and this comparison may not compute them."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was understood of an answer.
+
+    `node` is the expression without its unit, None if the answer counts as text; `key` is that text; `choice` is the
+    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup.
+    """
+
+    key: str
+    node: Node | None
+    unit: str | None = None
+    choice: str | None = None
+    rest: str | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.choice is not None and (self.node is None or self.rest is not None):
+            return f"choice {self.choice}"
+        if self.node is None:
+            return f"text {self.text}"
+        value = exact(self.node)
+        short = value is not None and max(abs(value.numerator), value.denominator) < 10**30
+        shown = str(value) if short and not _decimal(self.node) else shown_node(self.node)
+        return shown if self.unit is None else f"{shown} {self.unit}"
+
+
+@lru_cache(maxsize=8192)
+def reading_of(answer: str) -> Reading:
+    """Reads an answer to its last character as mathematics; as text if that fails."""
+    if len(answer) > LONGEST:
+        text = " ".join(answer.split())
+        return Reading(text, None, text=text)
+    tidied = tidy(answer)
+    key = text_key(tidied)
+    bare = " ".join(unwrapped(tidied).split())
+    choice, rest = _choice(bare)
+    if rest is not None:
+        return Reading(key, None, None, choice, rest, bare)
+    value, unit = split_unit(tidied)
+    for text, its_unit in dict.fromkeys([(value, unit), (tidied, None)]):
+        try:
+            return Reading(key, read(text), its_unit, choice, text=bare)
+        except UnreadableError:
+            continue
+    return Reading(key, None, None, choice, text=bare)
+
+
+def number_reading(value: Fraction) -> Reading:
+    """The reading of an exact number."""
+    return Reading(str(value), ("number", value, None, None))
+
+
+def _choice(bare: str) -> tuple[str | None, str | None]:
+    match = _BARE_CHOICE.fullmatch(bare)
+    if match and match.group(1).isupper():
+        return match.group(1), None
+    match = _LABELLED.fullmatch(bare)
+    return (match.group(1) or match.group(2), match.group(3)) if match else (None, None)
+
+
+def compare(left: Reading, right: Reading, numbers: Numbers | None = None) -> Likeness:
+    """How alike two answers are, the same in both orders.
+
+    Raises UndecidedError if `numbers` is None and only values with many digits decide.
+    """
+    if left.key == right.key:
+        return Likeness.SAME
+    if left.choice is not None and right.choice is not None:
+        return _compare_choices(left, right, numbers)
+    for labelled, other in ((left, right), (right, left)):
+        if labelled.rest is not None:
+            inner = compare(reading_of(labelled.rest), other, numbers)
+            return min(inner, Likeness.FORGIVEN)
+    if left.node is None or right.node is None:
+        return Likeness.DIFFERENT
+    likeness = _Comparison(numbers).nodes(left.node, right.node)
+    if left.unit == right.unit:
+        return likeness
+    if left.unit is not None and right.unit is not None:
+        return Likeness.DIFFERENT
+    if "percent" in (left.unit, right.unit) and likeness is Likeness.DIFFERENT:
+        nodes = [_hundredth(each.node) if each.unit else each.node for each in (left, right) if each.node is not None]
+        likeness = _Comparison(numbers).nodes(*nodes)
+    return min(likeness, Likeness.FORGIVEN)
+
+
+def _compare_choices(left: Reading, right: Reading, numbers: Numbers | None) -> Likeness:
+    if left.choice != right.choice:
+        return Likeness.DIFFERENT
+    if left.rest is None and right.rest is None:
+        return Likeness.SAME
+    if left.rest is None or right.rest is None:
+        return Likeness.FORGIVEN
+    return compare(reading_of(left.rest), reading_of(right.rest), numbers)
+
+
+def _hundredth(node: Node) -> Node:
+    return ("divide", node, ("number", Fraction(100), None, None))
+
+
+class _Comparison:
+    """Compares expressions; `numbers` computes values with many digits."""
+
+    def __init__(self, numbers: Numbers | None) -> None:
+        self.numbers = numbers
+
+    def nodes(self, left: Node, right: Node) -> Likeness:
+        if left == right:
+            return Likeness.SAME
+        left, right = _interval(left), _interval(right)
+        kinds = {left[0], right[0]}
+        if "list" in kinds or (kinds == {"set"}):
+            return self._unordered(left, right)
+        if "relation" in kinds:
+            return self._relations(left, right)
+        if kinds == {"sequence"}:
+            return self._all(left[2:], right[2:]) if left[1] == right[1] else Likeness.DIFFERENT
+        if kinds == {"matrix"} or kinds == {"row"}:
+            return self._all(left[1:], right[1:])
+        if "set" in kinds and len(left) == len(right) == 2 and not kinds & {"sequence", "matrix"}:
+            return self._unordered(left, right)
+        if "set" in kinds:
+            other = right if left[0] == "set" else left
+            single = left if left[0] == "set" else right
+            inner = self.nodes(single[1], other) if len(single) == 2 else Likeness.DIFFERENT
+            return min(inner, Likeness.FORGIVEN)
+        if kinds & {"sequence", "matrix", "based"}:
+            return Likeness.DIFFERENT
+        return self._scalars(left, right)
+
+    def _all(self, left: tuple[Node, ...], right: tuple[Node, ...]) -> Likeness:
+        if len(left) != len(right):
+            return Likeness.DIFFERENT
+        likeness = Likeness.SAME
+        for a, b in zip(left, right, strict=True):
+            likeness = min(likeness, self.nodes(a, b))
+            if likeness is Likeness.DIFFERENT:
+                break
+        return likeness
+
+    def _unordered(self, left: Node, right: Node) -> Likeness:
+        """Items of two lists or sets match one to one, the best matches first."""
+        a, b = (node[1:] if node[0] in ("set", "list") else items_of(node) for node in (left, right))
+        if len(a) != len(b):
+            return Likeness.DIFFERENT
+        likeness = Likeness.SAME if left[0] == right[0] else Likeness.FORGIVEN
+        open_items = list(range(len(b)))
+        table = [[self.nodes(item, other) for other in b] for item in a]
+        for level in (Likeness.SAME, Likeness.FORGIVEN):
+            left_over = []
+            for row in table:
+                match = next((index for index in open_items if row[index] >= level), None)
+                if match is None:
+                    left_over.append(row)
+                else:
+                    open_items.remove(match)
+                    likeness = min(likeness, level)
+            table = left_over
+        return Likeness.DIFFERENT if table else likeness
+
+    def _relations(self, left: Node, right: Node) -> Likeness:
+        if left[0] != right[0]:
+            relation, other = (left, right) if left[0] == "relation" else (right, left)
+            stated = _stated(relation)
+            return min(self.nodes(stated, other), Likeness.FORGIVEN) if stated is not None else Likeness.DIFFERENT
+        if left[1] == right[1]:
+            likeness = self._all(left[2:], right[2:])
+            if likeness is not Likeness.DIFFERENT:
+                return likeness
+        flipped = ("relation", tuple(_FLIPPED.get(sign, sign) for sign in reversed(right[1])), *reversed(right[2:]))
+        if left[1] == flipped[1] and "in" not in flipped[1]:
+            likeness = self._all(left[2:], flipped[2:])
+            if likeness is not Likeness.DIFFERENT:
+                return likeness
+        return self._proportional(left, right)
+
+    def _proportional(self, left: Node, right: Node) -> Likeness:
+        """Whether both relations say that the same expression, up to a factor, is 0, or above or below it."""
+        known = ("=", "!=", "<", "<=", ">", ">=")
+        if len(left[1]) != 1 or len(right[1]) != 1 or left[1][0] not in known or right[1][0] not in known:
+            return Likeness.DIFFERENT
+        sides = [*left[2:], *right[2:]]
+        if any(side[0] in ("sequence", "set", "list", "matrix", "relation", "based") for side in sides):
+            return Likeness.DIFFERENT
+        if self.numbers is None:
+            raise UndecidedError
+        differences = [("add", side, ("negate", other)) for side, other in (left[2:], right[2:])]
+        ratio = self.numbers.ratio(*differences)
+        sign = right[1][0] if ratio >= 0 or right[1][0] in "=!=" else _FLIPPED[right[1][0]]
+        return Likeness.SAME if ratio and left[1][0] == sign else Likeness.DIFFERENT
+
+    def _scalars(self, left: Node, right: Node) -> Likeness:
+        if _infinite(left) or _infinite(right):
+            return Likeness.DIFFERENT
+        a, b = exact(left), exact(right)
+        decimals = _decimal(left), _decimal(right)
+        if a is not None and b is not None:
+            return Likeness.SAME if a == b else self._rounded(a, b, decimals)
+        if (a is None) != (b is None) and not any(decimals) and _plainly_irrational(left if a is None else right):
+            return Likeness.DIFFERENT
+        if self.numbers is None:
+            raise UndecidedError
+        if self.numbers.same(left, right):
+            return Likeness.SAME
+        for decimal, other in zip(decimals, (right, left), strict=True):
+            if decimal is not None and decimal[2] >= FEWEST_DIGITS:
+                value, step, _ = decimal
+                tolerance = max(step / 2, abs(value) * FLOAT_NOISE) if decimal[2] >= FLOAT_DIGITS else step / 2
+                if self.numbers.near(other, value, tolerance):
+                    return Likeness.FORGIVEN
+        return Likeness.DIFFERENT
+
+    def _rounded(
+        self, a: Fraction, b: Fraction, decimals: tuple[RoundedNumber | None, RoundedNumber | None]
+    ) -> Likeness:
+        given = [decimal for decimal in decimals if decimal is not None]
+        if not given or (len(given) == 2 and given[0][1] == given[1][1]):
+            return Likeness.DIFFERENT
+        _, step, digits = max(given, key=lambda decimal: decimal[1])
+        tolerance = step / 2
+        if max(decimal[2] for decimal in given) >= FLOAT_DIGITS:
+            tolerance = max(tolerance if digits >= FEWEST_DIGITS else Fraction(0), abs(a) * FLOAT_NOISE)
+        elif digits < FEWEST_DIGITS:
+            return Likeness.DIFFERENT
+        return Likeness.FORGIVEN if abs(a - b) <= tolerance else Likeness.DIFFERENT
+
+
+def _decimal(node: Node) -> RoundedNumber | None:
+    """A node as a decimal, also with a sign or a power of ten; None if it is anything else."""
+    if node[0] == "number" and node[2] is not None:
+        return node[1], Fraction(10) ** -node[2], node[3]
+    if node[0] == "negate":
+        inner = _decimal(node[1])
+        return None if inner is None else (-inner[0], inner[1], inner[2])
+    if node[0] == "multiply":
+        inner, factor = _decimal(node[1]), exact(node[2])
+        if inner is not None and factor and node[2][0] == "power" and exact(node[2][1]) == 10:
+            return inner[0] * factor, inner[1] * factor, inner[2]
+    return None
+
+
+def _infinite(node: Node) -> bool:
+    return node == ("symbol", "infinity") or (node[0] == "negate" and _infinite(node[1]))
+
+
+def _plainly_irrational(node: Node) -> bool:
+    """Whether a node is one variable or constant, so that no number equals it."""
+    return node[0] in ("symbol", "name", "apply")
+
+
+def _stated(relation: Node) -> Node | None:
+    """What `x = …`, `f(x) = …` or `x ∈ …` states of its left side."""
+    signs, sides = relation[1], relation[2:]
+    if signs in (("=",), ("in",)) and sides[0][0] in ("symbol", "name", "apply"):
+        return _interval(sides[1])
+    if signs == ("=",) and sides[1][0] in ("symbol", "name") and exact(sides[0]) is not None:
+        return sides[0]
+    return None
+
+
+def _interval(node: Node) -> Node:
+    """An inequality of one bare variable as `x in` an interval; any other expression as it is."""
+    if node[0] != "relation" or not set(node[1]) <= {"<", "<=", ">", ">="}:
+        return node
+    signs, sides = node[1], node[2:]
+    if all(sign in (">", ">=") for sign in signs):
+        signs, sides = tuple(_FLIPPED[sign] for sign in reversed(signs)), sides[::-1]
+    if any(sign in (">", ">=") for sign in signs) or len(sides) > 3:
+        return node
+    infinity: Node = ("symbol", "infinity")
+    if len(sides) == 2 and sides[0][0] == "symbol" and sides[1][0] != "symbol":
+        signs, sides = ("<", *signs), (("negate", infinity), *sides)
+    elif len(sides) == 2 and sides[1][0] == "symbol" and sides[0][0] != "symbol":
+        signs, sides = (*signs, "<"), (*sides, infinity)
+    if len(sides) != 3 or sides[1][0] != "symbol":
+        return node
+    brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
+    return ("relation", ("in",), sides[1], ("sequence", brackets, sides[0], sides[2]))
+
+
+def shown_node(node: Node) -> str:
+    """An expression as a person reads it, with brackets around every operation inside another."""
+    kind, parts = node[0], node[1:]
+    if kind == "number":
+        return _shown_number(parts[0], parts[1])
+    if kind in ("symbol", "name"):
+        return str(parts[0]).removeprefix("\\")
+    if kind == "based":
+        return f"{parts[0]}_{parts[1]}"
+    if kind == "relation":
+        sides = [shown_node(side) for side in parts[1:]]
+        return sides[0] + "".join(f" {sign} {side}" for sign, side in zip(parts[0], sides[1:], strict=True))
+    if kind == "sequence":
+        return parts[0][0] + ", ".join(map(shown_node, parts[1:])) + parts[0][1]
+    if kind in ("set", "list", "row", "matrix"):
+        opening, closing = {"set": "{}", "list": ("", ""), "row": "[]", "matrix": "[]"}[kind]
+        return opening + ", ".join(map(shown_node, parts)) + closing
+    if kind in ("call", "apply"):
+        return f"{parts[0]}({', '.join(map(shown_node, parts[1:]))})"
+    if kind == "negate":
+        return f"-{_inner(parts[0])}"
+    if kind == "add" and parts[1][0] == "negate":
+        return f"{shown_node(parts[0])} - {_term(parts[1][1])}"
+    if kind == "add":
+        return f"{shown_node(parts[0])} + {_term(parts[1])}"
+    sign = {"multiply": "*", "divide": "/", "power": "^"}[kind]
+    return f"{_inner(parts[0])}{sign}{_inner(parts[1])}"
+
+
+def _term(node: Node) -> str:
+    return shown_node(node) if node[0] in ("multiply", "divide") else _inner(node)
+
+
+def _inner(node: Node) -> str:
+    text = shown_node(node)
+    return f"({text})" if node[0] in ("add", "multiply", "divide", "negate") else text
+
+
+def _shown_number(value: Fraction, places: int | None) -> str:
+    if places is None or places <= 0:
+        return str(value)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
+    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"

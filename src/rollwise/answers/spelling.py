@@ -1,0 +1,192 @@
+"""Rewrites the many spellings of an answer (markdown, LaTeX, Unicode) into one plain spelling."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from fractions import Fraction
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a list with spaces between them."""
+    return text.split()
+
+
+SHORT_WORDS = words_of("am an as at be by do go he if in is it me my no of oh on or so to up us we")
+"""Words of two letters; other two small letters are a product of variables."""
+
+_GREEK = {
+    chr(code): "\\" + unicodedata.name(chr(code)).split()[-1].lower() + " "
+    for code in range(0x03B1, 0x03CA)
+    if code != 0x03C2
+}
+_SIGNS = {
+    **_GREEK,
+    **dict.fromkeys("−–—‐‑", "-"),
+    **dict.fromkeys("×·⋅∙∗", "*"),
+    **dict.fromkeys("\u00a0\u2002\u2003\u2009\u200a\u202f\u3000", " "),
+    **dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060", ""),
+    "÷": "/",
+    "∕": "/",
+    "⁄": "/",
+    "∞": r"\infty ",
+    "√": r"\sqrt ",
+    "∛": r"\sqrt[3] ",
+    "∜": r"\sqrt[4] ",
+    "≤": r"\le ",
+    "≥": r"\ge ",
+    "⩽": r"\le ",
+    "⩾": r"\ge ",
+    "≠": r"\ne ",
+    "∅": r"\emptyset ",
+    "°": r"^\circ ",
+    "∪": r"\cup ",
+    "∩": r"\cap ",
+    "∈": r"\in ",
+    "±": r"\pm ",
+    "∓": r"\mp ",
+    "…": r"\ldots ",
+    "∠": r"\angle ",
+    "△": r"\triangle ",
+    "ℝ": r"\mathbb{R}",
+    "′": "'",
+    "’": "'",
+}
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ⁽⁾", "0123456789+-n()")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ⁽⁾]+")
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_REWRITES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in [
+        (r"\\(?:displaystyle|textstyle|limits|nolimits|mathstrut|strut)(?![a-zA-Z])", " "),
+        (r"\\[dtc]frac(?![a-zA-Z])", r"\\frac"),
+        (r"\\[dt]binom(?![a-zA-Z])", r"\\binom"),
+        (r"\\(?:left|right|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?", " "),
+        (r"(?<=\d)(?:,\s*\\!|\{,\}|(?<!\\)\\[,!;: ]|~|\s)+(?=\d{3}(?!\d))", "\N{THIN SPACE}"),
+        (r"(?<!\\)\\[,;:! ]|\\q?quad(?![a-zA-Z])|~|\\(?:thinspace|enspace|hspace\{[^{}]*\})", " "),
+        (r"(?<!\\)\\(?=[\d-])", " "),
+        (r"\\(?:cdot|times|ast)(?![a-zA-Z])", "*"),
+        (r"\\div(?![a-zA-Z])", "/"),
+        (r"\\leq(?:slant)?(?![a-zA-Z])|<=", r"\\le "),
+        (r"\\geq(?:slant)?(?![a-zA-Z])|>=", r"\\ge "),
+        (r"\\lt(?![a-zA-Z])", "<"),
+        (r"\\gt(?![a-zA-Z])", ">"),
+        (r"\\neq(?![a-zA-Z])|!=", r"\\ne "),
+        (r"\\dots[a-z]?(?![a-zA-Z])|\\cdots(?![a-zA-Z])|\.\.\.", r"\\ldots "),
+        (r"\\lbrace(?![a-zA-Z])", r"\\{"),
+        (r"\\rbrace(?![a-zA-Z])", r"\\}"),
+        (r"\\var(?=epsilon|theta|phi|rho|sigma|kappa|pi)", r"\\"),
+        (r"\\varnothing(?![a-zA-Z])|\\\{\s*\\\}|\{\\(?:emptyset|varnothing)\}", r"\\emptyset "),
+        (r"\\(?:mathrm|text|operatorname)\s*\{\s*(pi|sin|cos|tan|cot|sec|csc|ln|log|exp)\s*\}", r"\\\1 "),
+        (r"\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])", r" \\text{degrees} "),
+        (r"\\%|(?<!\\)%", r" \\text{percent} "),
+        (r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+\b(?:and|or)\b\s+", " , "),
+        (r",\s*,", ","),
+        (r"\*\*", "^"),
+    ]
+]
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:,\s?(?!\s)\d{3})+)(?![\d,])")
+_SPACED = re.compile(r"(?<![\d.\N{THIN SPACE}])(\d{1,3}(?:,?\N{THIN SPACE}\d{3})+)(?!\d)")
+_REPEATING = re.compile(
+    r"(?<![\d.])(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))(?!\s*(?:\d|\\(?:overline|bar|dot)))"
+)
+_MIXED = re.compile(
+    r"(?<![\d.^_{}\w/])(\d+)(?:\s+(\d+)\s*/\s*(\d+)(?![\d.])"
+    r"|\s*\\frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(\d)))"
+)
+_FENCES = [("```", "```"), ("`", "`"), ("**", "**"), ("__", "__"), ("$$", "$$"), (r"\(", r"\)"), (r"\[", r"\]")]
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
+_ONE_ARGUMENT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|operatorname|rm|bf)\*?\s*\{([^{}]*)\}"
+)
+
+
+def tidy(text: str) -> str:
+    """The text in one plain spelling: no markdown, no math delimiters, no Unicode signs, uniform LaTeX commands."""
+    text = _without_fences(_without_unicode(text))
+    text = re.sub(r"^\s*(?:\\?\$)(?=\s*-?[\d.])([^$]*)$", r"\\text{dollars} \1", text.replace(r"\$", "$"))
+    text = text.replace("$", " ").replace("&nbsp;", " ")
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    text = _SPACED.sub(lambda match: re.sub(r"\D", "", match.group()), text).replace("\N{THIN SPACE}", " ")
+    if not re.search(r"[(\[{]", re.sub(r"\\[a-zA-Z]+\s*\{[^{}]*\}", "", text)):
+        text = _THOUSANDS.sub(lambda match: match.group(1) + re.sub(r"\D", "", match.group(2)), text)
+    text = _MIXED.sub(_mixed, _REPEATING.sub(_repeating, text))
+    return " ".join(re.sub(r"[\s.]+$", "", text).split())
+
+
+def text_key(text: str) -> str:
+    """What two answers that are compared as text have to share: a tidy text without fonts, spaces and letter case.
+
+    Letter case only goes from texts that are words; `A` and `a` may be different variables.
+    """
+    bare = unwrapped(text)
+    words = re.fullmatch(r"[^\W\d_]{2,}(?:[\s'.,-]+[^\W\d_]+)*", bare.strip())
+    bare = re.sub(r"\{\s*(\w)\s*\}", r"\1", re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", bare))
+    return bare.casefold() if words and (len(bare) > 2 or bare.lower() in SHORT_WORDS) else bare
+
+
+def unwrapped(text: str) -> str:
+    r"""The text with the content of \text{…} and its like in place of the commands."""
+    previous = None
+    while previous != text:
+        previous, text = text, _ONE_ARGUMENT.sub(r" \1 ", text)
+    return text
+
+
+def _without_unicode(text: str) -> str:
+    text = _RAISED.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _LOWERED.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    parts: list[str] = []
+    for character in text:
+        if character in _SIGNS:
+            parts.append(_SIGNS[character])
+        elif unicodedata.decomposition(character).startswith("<fraction>"):
+            fraction = unicodedata.normalize("NFKC", character).replace("⁄", "/")
+            parts.append(f" {fraction} " if parts and parts[-1].strip().isdigit() else f"({fraction})")
+        elif character.isdecimal():
+            parts.append(str(int(character)))
+        else:
+            parts.append(unicodedata.normalize("NFKC", character) if ord(character) > 127 else character)
+    return (
+        re.sub(r"\}([\^_])\{", lambda match: f"\0{match.group(1)}", "".join(parts))
+        .replace("\0^", "")
+        .replace("\0_", "")
+    )
+
+
+def _without_fences(text: str) -> str:
+    """The text without the delimiters of markdown, LaTeX and boxes that stand around all of it."""
+    previous = None
+    while previous != text:
+        previous, text = text, text.strip()
+        text = re.sub(r"(?<=[\w)}*`$\]])[.]+$", "", text)
+        boxed = _BOXED.fullmatch(text)
+        if boxed:
+            text = boxed.group(1)
+        for opening, closing in [*_FENCES, ("$", "$"), ("*", "*")]:
+            longer = len(text) > len(opening) + len(closing)
+            if longer and text.startswith(opening) and text.endswith(closing):
+                inside = text[len(opening) : -len(closing)]
+                if opening not in inside:
+                    text = inside
+                    break
+    return text
+
+
+def _repeating(match: re.Match[str]) -> str:
+    r"""A repeating decimal as a fraction: 0.1\overline{6} is (16 − 1) / 90."""
+    whole, fixed = match.group(1) or "0", match.group(2)
+    period = match.group(3) or match.group(4)
+    value = Fraction(int(whole + fixed + period) - int(whole + fixed), (10 ** len(period) - 1) * 10 ** len(fixed))
+    return f" ({value.numerator}/{value.denominator}) "
+
+
+def _mixed(match: re.Match[str]) -> str:
+    """A mixed number as a sum; a fraction of 1 or more is left as it stands."""
+    whole, *parts = match.groups()
+    top, bottom = [part for part in parts if part is not None]
+    if int(top) >= int(bottom):
+        return match.group()
+    return f"({int(whole) * int(bottom) + int(top)}/{bottom})"

@@ -1,0 +1,134 @@
+"""`rollwise grade` and `rollwise vote`: grade answers against gold answers, and count votes, from JSON lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rollwise.answers import GRADERS, count_ballots
+from rollwise.answers import grade as grade_answer
+from rollwise.cli.options import document
+from rollwise.errors import InputError
+
+_File = Annotated[str, typer.Argument(help="JSON lines; - reads standard input.", show_default=False)]
+
+
+def grade(file: _File) -> None:
+    """Grade answers against gold answers.
+
+    Each line of the file is a JSON object with `answer` and `gold`, and optionally `grader`: mathematics (default),
+    text or choice. Prints the same lines with `right` and with `read`, what was understood of the answer and the gold.
+
+    Examples:
+    * `rollwise grade answers.jsonl`
+
+    * `rollwise grade - < answers.jsonl | grep '"right": false'`
+    """
+    with _quiet_if_the_pipe_closes():
+        for number, record in _records(file):
+            answer, gold = _text(record, "answer", number, optional=True), _text(record, "gold", number)
+            grader = record.get("grader") or "mathematics"
+            if not isinstance(grader, str) or grader not in GRADERS:
+                raise InputError(f"line {number}: no grader is called {grader!r}; choose {', '.join(GRADERS)}")
+            assert gold is not None
+            result = grade_answer(answer or "", gold, grader)
+            read = {"answer": None if answer is None else result.read_answer, "gold": result.read_gold}
+            _print(
+                json.dumps({**record, "right": result.right and answer is not None, "read": read}, ensure_ascii=False)
+            )
+
+
+def vote(file: _File) -> None:
+    """Count votes for answers; answers that are the same mathematics are one.
+
+    Each line of the file is a JSON object with `answer` (null for none) and optionally `weight` (default 1). Prints
+    JSON with the `winner` of the weighted majority vote, its `support` and the `ballots`. The order of the lines
+    does not matter.
+
+    Examples:
+    * `rollwise vote answers.jsonl`
+    """
+    answers, weights = [], []
+    for number, record in _records(file):
+        answers.append(_text(record, "answer", number, optional=True))
+        weights.append(_weight(record, number))
+    ballots = count_ballots(answers, weights)
+    total = math.fsum(ballot.weight for ballot in ballots)
+    shares = [ballot.weight / total if total else ballot.paths / sum(b.paths for b in ballots) for ballot in ballots]
+    result = {
+        "winner": ballots[0].answer if ballots else None,
+        "support": shares[0] if ballots else 0.0,
+        "ballots": [{"answer": each.answer, "paths": each.paths, "weight": each.weight} for each in ballots],
+        "unanswered": sum(answer is None for answer in answers),
+    }
+    with _quiet_if_the_pipe_closes():
+        _print(document(result))
+
+
+def _records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The line number and the object of every line that is not empty. Raises InputError at a bad line."""
+    if file == "-":
+        yield from _records_in(sys.stdin.buffer)
+        return
+    with Path(file).open("rb") as lines:
+        yield from _records_in(lines)
+
+
+def _records_in(lines: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            record = json.loads(text, parse_constant=_refuse) if text else None
+        except json.JSONDecodeError as error:
+            where = f"{error.msg} at column {error.colno}"
+            raise InputError(f"line {number} is not JSON: {where}; give one JSON object per line") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"line {number} is not JSON: {error}; give one JSON object per line") from None
+        if text and not isinstance(record, dict):
+            raise InputError(f'line {number} is not a JSON object; write it like {{"answer": "1/2"}}')
+        if isinstance(record, dict):
+            yield number, record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _text(record: dict[str, Any], field: str, number: int, optional: bool = False) -> str | None:
+    """A field as text; a number counts as its digits."""
+    if field not in record:
+        raise InputError(f'line {number} has no field "{field}"; add it')
+    value = record[field]
+    if isinstance(value, str) or (value is None and optional):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(f'line {number}: "{field}" is {json.dumps(value)[:60]}; give a text or a number')
+
+
+def _weight(record: dict[str, Any], number: int) -> float:
+    value = record.get("weight", 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise InputError(f'line {number}: "weight" is {json.dumps(value)[:60]}; give a number that is 0 or more')
+    return float(value)
+
+
+def _print(text: str) -> None:
+    typer.echo(text.encode("utf-8", errors="replace"))
+
+
+@contextmanager
+def _quiet_if_the_pipe_closes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # the reader, such as head, has seen enough; keeps the interpreter from flushing at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
