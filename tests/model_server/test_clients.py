@@ -182,7 +182,7 @@ def test_a_refusal_names_the_very_field_and_says_what_to_do(
 
 def test_the_openai_client_reads_the_field_of_a_refusal(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="countdown-policy", messages=[USER], tools=[TOOL])  # type: ignore[call-overload]
+        client.chat.completions.create(model="countdown-policy", messages=[USER], tools=[TOOL])  # type: ignore[list-item]
     assert caught.value.param == "tools"
 
 
