@@ -17,6 +17,7 @@ from rollwise.errors import InputError
 PATIENCE = 30.0
 NUMBERS = Numbers()
 SAME = [
+    ("5/2", "2 ½"),
     ("12", "$12$"),
     ("73", "73."),
     ("73", "\\(73\\)"),
@@ -142,6 +143,7 @@ SAME = [
     ("3\\text{-}5", "3-5"),
 ]
 DIFFERENT = [
+    ("5", "5..."),
     ("7", "7√(3)"),
     ("7√(3)", "7"),
     ("2", "2 hours 45 minutes"),

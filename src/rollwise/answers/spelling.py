@@ -144,7 +144,7 @@ def _without_unicode(text: str) -> str:
             parts.append(_SIGNS[character])
         elif unicodedata.decomposition(character).startswith("<fraction>"):
             fraction = unicodedata.normalize("NFKC", character).replace("⁄", "/")
-            parts.append(f" {fraction} " if parts and parts[-1].strip().isdigit() else f"({fraction})")
+            parts.append(f" {fraction} " if "".join(parts).rstrip()[-1:].isdigit() else f"({fraction})")
         elif character.isdecimal():
             parts.append(str(int(character)))
         else:
@@ -161,7 +161,7 @@ def _without_fences(text: str) -> str:
     previous = None
     while previous != text:
         previous, text = text, text.strip()
-        text = re.sub(r"(?<=[\w)}*`$\]])[.]+$", "", text)
+        text = re.sub(r"(?<=[\w)}*`$\]])\.$", "", text)
         boxed = _BOXED.fullmatch(text)
         if boxed:
             text = boxed.group(1)
