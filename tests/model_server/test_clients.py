@@ -105,7 +105,7 @@ def test_every_optional_field_of_the_openai_client_may_be_null(
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
+TOOL: Any = {"type": "function", "function": {"name": "add", "parameters": {}}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
 CALL = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
 REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
@@ -182,7 +182,7 @@ def test_a_refusal_names_the_very_field_and_says_what_to_do(
 
 def test_the_openai_client_reads_the_field_of_a_refusal(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="countdown-policy", messages=[USER], tools=[TOOL])  # type: ignore[call-overload]
+        client.chat.completions.create(model="countdown-policy", messages=[USER], tools=[TOOL])
     assert caught.value.param == "tools"
 
 
