@@ -359,3 +359,10 @@ class Constant:
 
     async def close(self) -> None:
         pass
+
+
+def test_a_note_says_that_greedy_sampling_gives_equal_paths() -> None:
+    greedy = solve("temperature", temperature=0.0)
+    assert "at temperature 0 the policy is greedy, so all 16 rollouts give the same path" in greedy.notes[0]
+    assert not [note for note in solve("temperature").notes if "greedy" in note]
+    assert not [note for note in solve("temperature", temperature=0.0, budget=1).notes if "greedy" in note]
