@@ -29,18 +29,15 @@ def rollwise(console: str, *arguments: str, stdin: bytes = b"") -> subprocess.Co
     )
 
 
-@pytest.mark.parametrize("console", CONSOLES)
+HELP = [("--help",), ("solve", "--help"), ("bench", "--help"), ("allocate", "--help"), ("simulate", "--help")]
+
+
 @pytest.mark.parametrize(
-    "arguments",
+    ("console", "arguments"),
     [
-        ("--help",),
-        ("solve", "--help"),
-        ("bench", "--help"),
-        ("allocate", "--help"),
-        ("simulate", "--help"),
-        ("world", "train", "--help"),
-        ("world", "problem", "--level", "1"),
-        (*SEARCH, "--explain"),
+        *(("ascii", arguments) for arguments in [*HELP, ("world", "train", "--help")]),
+        ("C", ("world", "problem", "--level", "1")),
+        *((console, (*SEARCH, "--explain")) for console in CONSOLES),
     ],
 )
 def test_a_console_that_is_not_utf8_gets_similar_characters(console: str, arguments: tuple[str, ...]) -> None:
@@ -54,7 +51,7 @@ def test_a_console_that_is_not_utf8_gets_similar_characters(console: str, argume
     assert " - " in text
 
 
-@pytest.mark.parametrize("console", CONSOLES)
+@pytest.mark.parametrize("console", ["C"])
 def test_errors_are_one_line_on_a_console_that_is_not_utf8(console: str) -> None:
     for arguments in (("solve", PRODUCT, "--level", "2"), ("solve", "What is 3 × 4?"), ("doctor", "http://κ:1")):
         run = rollwise(console, *arguments)
@@ -63,7 +60,7 @@ def test_errors_are_one_line_on_a_console_that_is_not_utf8(console: str) -> None
         assert (run.stderr + run.stdout).strip()
 
 
-@pytest.mark.parametrize("console", CONSOLES)
+@pytest.mark.parametrize("console", ["ascii"])
 def test_json_is_valid_and_complete_on_a_console_that_is_not_utf8(console: str) -> None:
     replies = []
     for name in (console, "utf-8"):
@@ -76,7 +73,7 @@ def test_json_is_valid_and_complete_on_a_console_that_is_not_utf8(console: str) 
     assert "×" in json.dumps(replies[0], ensure_ascii=False)
 
 
-@pytest.mark.parametrize("console", CONSOLES)
+@pytest.mark.parametrize("console", ["ascii"])
 def test_a_bench_runs_and_reports_on_a_console_that_is_not_utf8(console: str, tmp_path: Path) -> None:
     arguments = ("bench", "--strategies", "temperature,rebase", "--budgets", "4", "--limit", "2", "--seeds", "1")
     run = rollwise(console, *arguments, "--out", str(tmp_path / "out"))
