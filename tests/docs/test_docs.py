@@ -37,7 +37,7 @@ def test_python_blocks_run(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=name_of)
 def test_commands_parse(page: Path) -> None:
-    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    lines = [line for block in blocks(page, "console") for line in block.replace("\\\n", " ").splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if "rollwise " in line]
     for words in commands:
         start = next(index for index, word in enumerate(words) if Path(word).name == "rollwise")
