@@ -3,8 +3,9 @@
 from rollwise.answers.arithmetic import evaluate
 from rollwise.answers.ballots import Ballot, count_ballots
 from rollwise.answers.equality import equivalent, group
-from rollwise.answers.extraction import answer_of
+from rollwise.answers.extraction import answer_of, last_boxed
 from rollwise.answers.forms import FORMS, Reading, check_form, read_answers
+from rollwise.answers.graders import GRADER_NAMES, Grader, find_grader
 from rollwise.answers.grading import GRADERS, Grade, grade
 from rollwise.answers.voting import BELIEVED, VOTES, verified, weighted_majority
 
@@ -12,17 +13,21 @@ __all__ = [
     "BELIEVED",
     "FORMS",
     "GRADERS",
+    "GRADER_NAMES",
     "VOTES",
     "Ballot",
     "Grade",
+    "Grader",
     "Reading",
     "answer_of",
     "check_form",
     "count_ballots",
     "equivalent",
     "evaluate",
+    "find_grader",
     "grade",
     "group",
+    "last_boxed",
     "read_answers",
     "verified",
     "weighted_majority",
