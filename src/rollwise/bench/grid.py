@@ -68,8 +68,8 @@ class Grid(QuestionFile):
     Seeds of the searches are 0 to `seeds` - 1. `search` holds fields of `rollwise.Config` for every search.
     """
 
-    world: Annotated[str, Shown(START, "countdown; text with --data")] = Field(
-        default="countdown", description="The world of the problems."
+    world: Annotated[str, Shown(QUESTIONS, "countdown; text with --data")] = Field(
+        default="countdown", description="The world whose problems are asked if there is no --data."
     )
     strategies: Annotated[tuple[str, ...], Shown(START)] = Field(
         default=("temperature", "rebase", "dora"),

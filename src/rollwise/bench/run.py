@@ -12,7 +12,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -112,7 +112,7 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
         version=rollwise.__version__,
         cells={cell: json.loads(settled(config).model_dump_json()) for cell, config in grid.cells().items()},
         problems=questions.problems,
-        sources=_sources(grid, questions),
+        sources=_deciding(grid, questions),
         environment=_environment(),
     )
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
@@ -129,7 +129,7 @@ def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner]
     questions = grid.asked()
     runners = _runners(grid, make)
     then = before.deciding() | {"version": experiment.version} | experiment.sources
-    now = grid.deciding() | {"version": rollwise.__version__} | _sources(grid, questions)
+    now = grid.deciding() | {"version": rollwise.__version__} | _deciding(grid, questions)
     differing = [name for name in now | then if now.get(name) != then.get(name)]
     if differing:
         changes = [f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing]
@@ -236,12 +236,16 @@ def _runners(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]
     return runners
 
 
-def _sources(grid: Grid, questions: Questions) -> dict[str, str]:
-    """Digests of what decides the results beside rollwise and the configs: of files, and of the questions of --data."""
-    configs = grid.cells().values()
-    files = {what: found for config in configs for what, found in deciding_files(settled(config)).items()}
+def _deciding(grid: Grid, questions: Questions) -> dict[str, str]:
+    """Digests of what decides the results beside rollwise and the configs: the questions of --data, and files."""
     asked = {} if grid.data is None else {f"data {grid.data}": questions.digest}
-    return asked | {what: digest_of_files(found) for what, found in files.items()}
+    return asked | _sources(grid.cells().values())
+
+
+def _sources(configs: Iterable[Config]) -> dict[str, str]:
+    """Digests of the files that decide the results beside rollwise and the configs."""
+    files = {what: found for config in configs for what, found in deciding_files(settled(config)).items()}
+    return {what: digest_of_files(found) for what, found in files.items()}
 
 
 def _environment() -> dict[str, Any]:

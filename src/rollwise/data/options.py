@@ -30,14 +30,16 @@ def _wanted(given: Any) -> Any:
 Wanted = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_wanted)]
 
 
+_SOURCE = (
+    "Your own questions with their answers: a JSONL, JSON, CSV or Parquet file, a folder, MATH-500, AIME-2024, "
+    "AIME-2025, GSM8K, or hf:owner/name[/part][:split]."
+)
+
+
 class QuestionFields(Options):
     """A source of questions, and the names of its fields."""
 
-    data: Annotated[str | None, Shown(START)] = Field(
-        default=None,
-        description="Your own questions with their answers: a JSONL, JSON, CSV or Parquet file, a folder, MATH-500, "
-        "AIME-2024, AIME-2025, GSM8K, or hf:owner/name[/part][:split].",
-    )
+    data: Annotated[str | None, Shown(QUESTIONS)] = Field(default=None, description=_SOURCE)
     question_field: Annotated[str | None, Shown(QUESTIONS, "guessed")] = Field(
         default=None, description="Field of --data that holds the question; a+b joins two."
     )
@@ -65,6 +67,7 @@ class QuestionFields(Options):
 class QuestionFile(QuestionFields):
     """A source of questions, and which of its rows are asked."""
 
+    data: Annotated[str | None, Shown(START)] = Field(default=None, description=_SOURCE)
     where: Annotated[Wanted, Shown(QUESTIONS, "all")] = Field(
         default_factory=dict, description="Only the rows of --data with that value: level=5."
     )
