@@ -8,7 +8,7 @@ from rollwise.calibration.observations import Observations
 from rollwise.calibration.prefixes import Prefix, collect_prefixes, load_prefixes, prefix_source
 from rollwise.calibration.questions import Completer, Plan, collect_scored_prefixes
 from rollwise.calibration.record import Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source
-from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts
+from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts, stored_problems
 from rollwise.calibration.scoring import (
     ScoredPrefixes,
     observe_prefixes,
@@ -57,4 +57,5 @@ __all__ = [
     "score_problems",
     "source_of",
     "split_by_ending",
+    "stored_problems",
 ]

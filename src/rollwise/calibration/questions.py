@@ -189,7 +189,7 @@ def collect_scored_prefixes(
             completer.unasked[problem.id] = str(error)
             if len(completer.unasked) >= MOST_UNASKED:
                 raise EngineError(
-                    f"{len(completer.unasked)} questions could not be asked, the first: "
+                    f"questions that could not be asked: {len(completer.unasked)}, the first: "
                     f"{next(iter(completer.unasked.values()))}; the same command goes on"
                 ) from None
             return None

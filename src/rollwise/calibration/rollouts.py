@@ -120,7 +120,7 @@ def collect_lines(
     `make` returns None gets no line. Raises InputError if a line of the file has another source.
     """
     _drop_incomplete_line(file)
-    stored = _stored_problems(file, name, source)
+    stored = stored_problems(file, name, source)
     missing = [problem for problem in problems if problem.id not in stored]
 
     async def make_missing() -> None:
@@ -151,7 +151,7 @@ def _drop_incomplete_line(file: FilePath) -> None:
         os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
 
 
-def _stored_problems(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
+def stored_problems(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
     """The ids of the problems in a file; none if it does not exist. Raises InputError if a line has another source."""
     stored: set[str] = set()
     if not file.exists():

@@ -17,12 +17,12 @@ from rollwise.calibration import (
     Cost,
     Plan,
     collect_scored_prefixes,
-    load_prefixes,
     measure,
+    stored_problems,
 )
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Sampling
-from rollwise.data import QuestionFile, Questions
+from rollwise.data import QuestionFile
 from rollwise.errors import InputError
 from rollwise.names import digest_of_files
 from rollwise.search import QUESTIONS, START, Config, Parts, Shown, find_parts
@@ -85,7 +85,8 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
     for remark in (*questions.remarks, *parts.notes):
         print(f"rollwise: {remark}", file=sys.stderr)
     completer = _completer(options, parts)
-    held = {problem.id for problem, _ in load_prefixes(file)} if file.is_file() else set()
+    source = _source(options, parts)
+    held = stored_problems(file, "prefixes", source)
     waiting = [problem for problem in questions.problems if problem.id not in held]
     if not waiting and not options.dry_run:
         return None
@@ -98,7 +99,7 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
             collect_scored_prefixes(
                 completer,
                 questions.problems,
-                _source(options, parts, questions),
+                source,
                 file,
                 lambda done, total: show("questions", done, total, ""),
                 measured.solutions,
@@ -150,7 +151,7 @@ def _completer(options: CollectOptions, parts: Parts) -> Completer:
     return Completer(parts.policy, parts.reward, parts.grader, sampling, config.max_steps, plan, form)
 
 
-def _source(options: CollectOptions, parts: Parts, questions: Questions) -> dict[str, Any]:
+def _source(options: CollectOptions, parts: Parts) -> dict[str, Any]:
     """What decides the prefixes beside each question, as JSON holds it."""
     decided = {name: getattr(parts.config, name) for name in sorted(_DECIDING - {"concurrency"})}
     source = {
@@ -171,13 +172,13 @@ def _tell_faults(completer: Completer) -> None:
     if completer.unasked:
         first = next(iter(completer.unasked.values()))
         print(
-            f"rollwise: {len(completer.unasked)} questions could not be asked, the first: {first}; the same command "
-            "tries them again",
+            f"rollwise: questions that could not be asked: {len(completer.unasked)}, the first: {first}; the same "
+            "command tries them again",
             file=sys.stderr,
         )
     if completer.broken:
         print(
-            f"rollwise: {len(completer.broken)} answers could not be graded and count as wrong, the first: "
+            f"rollwise: answers that could not be graded and count as wrong: {len(completer.broken)}, the first: "
             f"{completer.broken[0]}",
             file=sys.stderr,
         )
