@@ -37,7 +37,7 @@ from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.names import digest_of_files
-from rollwise.registry import find_reward, find_world
+from rollwise.registry import find_problems, find_reward
 from rollwise.report import belief_notes, belief_sheets, belief_svg, sheet_tables
 from rollwise.search import OUTPUT, QUESTIONS, START, Shown, validated
 
@@ -175,7 +175,7 @@ def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[Scored
     if not world:
         raise InputError("the prefixes do not name their world, and a reward model needs it: give --world")
     others = {problem.world for problem, _ in problems} - {world, None}
-    if others and others != {find_world(world).name}:
+    if others and others != {find_problems(world).name}:
         raise InputError(f"the prefixes are of the world {', '.join(map(str, others))}, not {world}; leave out --world")
     model = find_reward(reward, world)
     with progress_bars() as show:
