@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollwise.calibration.questions import IN_FLIGHT, Completer
@@ -33,26 +33,35 @@ class Measured:
     cost: Cost
 
 
-def measure(completer: Completer, problems: Sequence[Problem]) -> Measured:
+def measure(
+    completer: Completer,
+    problems: Sequence[Problem],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Measured:
     """What completing the prefixes of `problems` will cost, from plain samples of up to MEASURED of them.
 
     A sample's own remaining tokens stand for those of each completion of its prefixes. The seconds are the tokens at
-    the rate of the samples, and the seconds of the reward model. Raises the first error if no question can be sampled.
+    the rate of the samples, and the seconds of the reward model. `progress` gets how many of the
+    questions are sampled, and of how many. Raises the first error if no question can be sampled.
     """
-    return asyncio.run(_measure(completer, problems))
+    return asyncio.run(_measure(completer, problems, progress))
 
 
-async def _measure(completer: Completer, problems: Sequence[Problem]) -> Measured:
+async def _measure(completer: Completer, problems: Sequence[Problem], progress: Callable[[int, int], None]) -> Measured:
     places = [index * len(problems) // MEASURED for index in range(MEASURED)]
     chosen = [problems[place] for place in dict.fromkeys(places)]
     gate = asyncio.Semaphore(IN_FLIGHT)
+    over: list[list[Path] | RollwiseError] = []
 
     async def sample(problem: Problem) -> list[Path] | RollwiseError:
         async with gate:
             try:
-                return await completer.sample(problem)
+                outcome: list[Path] | RollwiseError = await completer.sample(problem)
             except RollwiseError as error:
-                return error
+                outcome = error
+        over.append(outcome)
+        progress(len(over), len(chosen))
+        return outcome
 
     started = time.perf_counter()
     outcomes = await asyncio.gather(*map(sample, chosen))

@@ -91,7 +91,12 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
     if not waiting and not options.dry_run:
         return None
     try:
-        measured = measure(completer, waiting or questions.problems)
+        with progress_bars() as show:
+            measured = measure(
+                completer,
+                waiting or questions.problems,
+                lambda done, total: show("questions sampled to estimate the cost", done, total, ""),
+            )
         if options.dry_run:
             return measured.cost
         print(f"rollwise: {cost_text(measured.cost)}; they go to {file}", file=sys.stderr)
