@@ -31,6 +31,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "simulation",
     "training",
     "bench",
+    "replay",
     "report",
     "model_server",
     "testing",
