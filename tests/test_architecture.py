@@ -32,13 +32,22 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "simulation",
     "training",
     "bench",
+    "replay",
     "report",
     "model_server",
     "testing",
     "cli",
 ]
 FREE_OF_IO = [
-    *("numerics", "core", "allocation", "directions.kernel", "answers.arithmetic", "answers.voting"),
+    *(
+        "numerics",
+        "core",
+        "allocation",
+        "directions.kernel",
+        "answers.arithmetic",
+        "answers.voting",
+        "answers.stopping",
+    ),
     *(
         "calibration.observations",
         "calibration.estimators",
