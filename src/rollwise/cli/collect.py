@@ -69,7 +69,7 @@ class CollectOptions(QuestionFile):
         "max_tokens=4096, step_rule=sentence.",
     )
     dry_run: Annotated[bool, Shown(_COLLECT)] = Field(
-        default=False, description="Sample a few questions, say what all will cost, and stop."
+        default=False, description="Try a few questions, say what all will cost, and stop."
     )
 
 
@@ -108,6 +108,7 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
                 file,
                 lambda done, total: show("questions", done, total, ""),
                 measured.solutions,
+                measured.prefixes,
             )
     except KeyboardInterrupt:
         print(
