@@ -57,8 +57,8 @@ class Outcome:
     `error` is set and the problem is not solved.
 
     `flops_of` and `seconds_of` split FLOPs and seconds by role: the seconds in which the role's model worked for the
-    search. Roles may work at the same time, so their seconds need not add up to `seconds`. A role is missing if its FLOPs
-    or seconds are unknown: its number of parameters is unknown, or an older version stored the result.
+    search. Roles may work at the same time, so their seconds need not add up to `seconds`. A role is missing if these
+    are unknown: its number of parameters is unknown, or an older version stored the result.
     """
 
     right: bool = False
@@ -233,6 +233,17 @@ class Store:
         """The (cell, problem) pairs that have a stored result."""
         wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
             ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id, CellRow.experiment_id == experiment
+        )
+        with self._session() as session:
+            return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
+
+    def kept(self, experiment: int) -> set[tuple[Cell, str]]:
+        """The (cell, problem) pairs whose events are stored."""
+        wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
+            ResultRow.cell_id == CellRow.id,
+            ResultRow.problem_id == ProblemRow.id,
+            EventsRow.result_id == ResultRow.id,
+            CellRow.experiment_id == experiment,
         )
         with self._session() as session:
             return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
