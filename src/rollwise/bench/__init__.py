@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from rollwise.bench.comparing import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
     from rollwise.bench.grid import Cell, Grid
-    from rollwise.bench.history import Run, joined, read_run
-    from rollwise.bench.paper import PaperCurves, benchmark_of, of_model, read_paper
+    from rollwise.bench.history import Run, join_runs, read_run
+    from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
     from rollwise.bench.store import Outcome
     from rollwise.bench.summary import Difference, Measure, Row, Summary
-    from rollwise.bench.verdict import verdict
+    from rollwise.bench.wording import verdict
 
 __all__ = [
     "Asked",
@@ -41,9 +41,9 @@ __all__ = [
     "begin",
     "begun",
     "benchmark_of",
+    "curves_of_model",
     "figures_of",
-    "joined",
-    "of_model",
+    "join_runs",
     "plain_text",
     "read",
     "read_paper",
@@ -58,16 +58,16 @@ __getattr__ = exports(
     __name__,
     {
         "Grid": "grid",
-        "verdict": "verdict",
+        "verdict": "wording",
         "read_prices": "prices",
         "TokenPrices": "prices",
         "Prices": "prices",
         "read_paper": "paper",
-        "of_model": "paper",
+        "curves_of_model": "paper",
         "benchmark_of": "paper",
         "PaperCurves": "paper",
         "read_run": "history",
-        "joined": "history",
+        "join_runs": "history",
         "Run": "history",
         "Cell": "grid",
         "figures_of": "figures",

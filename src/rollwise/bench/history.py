@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.bench.grid import Cell
+from rollwise.bench.run import RESULTS_FILE
 from rollwise.bench.store import Experiment, Result, Store
 from rollwise.core import Problem
 from rollwise.errors import InputError
 
-RESULTS_FILE = "results.db"
 _FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"}
 """Fields of a grid that may differ between runs that are read as one."""
 
@@ -80,7 +80,7 @@ def read_run(folder: Path) -> Run:
         store.close()
 
 
-def joined(runs: Sequence[Run]) -> list[Run]:
+def join_runs(runs: Sequence[Run]) -> list[Run]:
     """The runs, with those read as one that asked the same questions with the same settings and share no cell."""
     together: list[Run] = []
     for run in runs:

@@ -86,7 +86,7 @@ def benchmark_of(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def of_model(curves: list[PaperCurves], policy: Any) -> list[PaperCurves]:
+def curves_of_model(curves: list[PaperCurves], policy: Any) -> list[PaperCurves]:
     """The curves of the model that `policy` names; all curves if it names none of them."""
     named = re.sub(r"[^a-z0-9]", "", str(policy).lower())
     same = [each for each in curves if re.sub(r"[^a-z0-9]", "", each.model.lower()) in named]
