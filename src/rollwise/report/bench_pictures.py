@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rollwise.bench import Cost, Figures, PaperCurves, Row
 from rollwise.report.curves import Look, Panel, Point, bounds_of, figure_svg, looks_of
 
+_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 _MEASURES = {"accuracy": "accuracy of the vote", "coverage": "coverage: any path right", "pass_rate": "pass rate"}
 
 
@@ -114,12 +115,12 @@ def _cost_panel(figures: Figures, across: str, of: Callable[[Cost], float | None
 
 
 def _log_marks(places: Sequence[float]) -> list[tuple[float, str]]:
-    """Marks at 1, 2 and 5 times powers of ten within the places, thinned to seven or fewer."""
+    """Marks at round multiples of powers of ten within the places, as many as seven if that is possible."""
     if not places:
         return []
     low, high = min(places), max(places)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
+    for steps in (_FINE, (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         marks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
         if len(marks) <= 7:
             break
@@ -147,7 +148,7 @@ def _by_level(figures: Figures, looks: Mapping[str, Look]) -> Picture:
     bounds = bounds_of(list(drawn.values()))
     marks = [(place, f"{level}") for place, level in enumerate(levels)]
     panels = [
-        Panel(f"N = {budget}", "level", "%", curves, "even", marks, bounds)
+        Panel(f"accuracy at N = {budget}", "level", "%", curves, "even", marks, bounds)
         for budget, curves in drawn.items()
         if curves
     ]

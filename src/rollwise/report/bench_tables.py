@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rollwise.bench import Cost, Figures, RoleCost, Row
 from rollwise.report.data_tables import Column, DataTable, Value
 from rollwise.search import ROLES
@@ -13,8 +11,8 @@ _ROLE_NAMES = {"policy": "policy", "reward": "reward model", "embedder": "embedd
 
 def tables_of(figures: Figures) -> list[DataTable]:
     """The tables of a report. Tables without a row are left out."""
-    tables = [_differences(figures), _measures(figures), _costs(figures), _savings(figures), _matches(figures)]
-    tables += [_levels(figures), _failures(figures)]
+    tables = [_differences(figures), _costs(figures), _measures(figures), _savings(figures), _matches(figures)]
+    tables += [_levels(figures), _tokens(figures), _failures(figures)]
     return [table for table in tables if table.rows]
 
 
@@ -28,14 +26,20 @@ def _measures(figures: Figures) -> DataTable:
             Column(f"{plain} from", "percent"),
             Column(f"{plain} to", "percent"),
         ]
-    columns += [Column("failed searches", "count"), Column("lost rollouts", "count")]
-    columns += [Column("unread paths", "count"), Column("cut paths", "count")]
-    rows = []
-    for row in figures.summary.rows:
+    losses = {
+        "failed searches": [row.errors for row in figures.summary.rows],
+        "lost rollouts": [row.failed for row in figures.summary.rows],
+        "unread paths": [row.unread for row in figures.summary.rows],
+        "cut paths": [row.cut for row in figures.summary.rows],
+    }
+    lost = [name for name, counts in losses.items() if any(counts)]
+    columns += [Column(name, "count") for name in lost]
+    rows: list[tuple[Value, ...]] = []
+    for place, row in enumerate(figures.summary.rows):
         shares = [value for name in names for value in _ends(row, name)]
-        head: tuple[Value, ...] = (row.strategy, row.budget, row.questions, row.results)
-        rows.append((*head, *shares, row.errors, row.failed, row.unread, row.cut))
-    note = "Percent of questions, with 95 % intervals. Failed searches count as not solved."
+        counts = [losses[name][place] for name in lost]
+        rows.append((row.strategy, row.budget, row.questions, row.results, *shares, *counts))
+    note = "Percent of questions, with 95 % intervals. A search that raised an error counts as not solved."
     return DataTable("measures", "Accuracy, coverage, pass rate", note, tuple(columns), tuple(rows))
 
 
@@ -69,33 +73,59 @@ def _differences(figures: Figures) -> DataTable:
 
 
 def _costs(figures: Figures) -> DataTable:
-    roles = [role for role in ROLES if any(role in cost.roles for cost in figures.costs)]
-    columns = [Column("strategy"), Column("N", "count")]
-    columns += [Column(f"{_ROLE_NAMES[role]} FLOPs", "power") for role in roles] + [Column("total FLOPs", "power")]
-    columns += [Column("seconds p50", "seconds"), Column("seconds p95", "seconds")]
-    for role in roles:
-        columns += [Column(f"{_ROLE_NAMES[role]} {what}", "count") for what in ("generated", "read", "from cache")]
-        columns += [Column(f"{_ROLE_NAMES[role]} seconds", "seconds")]
-    columns += [Column("accuracy %", "percent")]
-    columns += [] if figures.currency is None else [Column(figures.currency, "money")]
-    rows = [_cost_row(cost, roles, figures.currency is not None) for cost in figures.costs]
-    note = (
-        "Means for one question, as in the paper's Table 1. FLOPs are 2 × parameters × tokens generated or read anew; "
-        "tokens from a cache cost none. “–” means unknown. Seconds of a model include waiting for its batch, "
-        "and models may work at the same time."
+    roles = _roles(figures)
+    columns = (
+        *(Column("strategy"), Column("N", "count"), Column("accuracy %", "percent")),
+        *(Column(f"{_ROLE_NAMES[role]} FLOPs", "power") for role in roles),
+        *(Column("total FLOPs", "power"), Column("tokens computed", "count")),
+        *(Column("seconds p50", "seconds"), Column("seconds p95", "seconds")),
+        *([] if figures.currency is None else [Column(figures.currency, "money")]),
     )
-    return DataTable("costs", "Cost", note, tuple(columns), tuple(rows))
+    rows = tuple(
+        (
+            *(cost.strategy, cost.budget, cost.accuracy, *(_used(cost, role).flops for role in roles), cost.flops),
+            *(cost.tokens, cost.latency_50, cost.latency_95),
+            *([] if figures.currency is None else [cost.money]),
+        )
+        for cost in figures.costs
+    )
+    note = (
+        "Means for one question, as in the paper's Table 1; seconds are the median and the 95th percentile. FLOPs are "
+        "2 × parameters × tokens computed, which were generated or read anew. Tokens from a cache cost none. “–” means "
+        "unknown."
+    )
+    return DataTable("costs", "Cost of a question", note, columns, rows)
 
 
-def _cost_row(cost: Cost, roles: Sequence[str], with_money: bool) -> tuple[Value, ...]:
-    none = RoleCost(0.0, 0.0, 0.0, 0.0, 0.0)
-    used = [cost.roles.get(role, none) for role in roles]
-    tokens: list[Value] = [
-        value for each in used for value in (each.generated, each.prefilled, each.cached, each.seconds)
-    ]
-    flops = [each.flops for each in used]
-    head = (cost.strategy, cost.budget, *flops, cost.flops, cost.latency_50, cost.latency_95)
-    return (*head, *tokens, cost.accuracy, *([cost.money] if with_money else []))
+def _tokens(figures: Figures) -> DataTable:
+    columns = (
+        *(Column("strategy"), Column("N", "count"), Column("model"), Column("generated", "count")),
+        *(Column("read", "count"), Column("from cache", "count"), Column("seconds", "seconds")),
+    )
+    rows = tuple(
+        (cost.strategy, cost.budget, _ROLE_NAMES[role], used.generated, used.prefilled, used.cached, used.seconds)
+        for cost in figures.costs
+        for role in _roles(figures)
+        if (used := _used(cost, role))
+    )
+    note = (
+        "Means for one question. Seconds are those in which a model worked for the question, its waiting for a batch "
+        "included. Models may work at the same time."
+    )
+    return DataTable("tokens", "Tokens and seconds of each model", note, columns, rows)
+
+
+def _roles(figures: Figures) -> list[str]:
+    """The roles that used a token or a second anywhere."""
+    return [role for role in ROLES if any(_works(_used(cost, role)) for cost in figures.costs)]
+
+
+def _works(used: RoleCost) -> bool:
+    return used.generated + used.prefilled + used.cached > 0
+
+
+def _used(cost: Cost, role: str) -> RoleCost:
+    return cost.roles.get(role, RoleCost(0.0, 0.0, 0.0, 0.0, 0.0))
 
 
 def _savings(figures: Figures) -> DataTable:
@@ -124,7 +154,10 @@ def _matches(figures: Figures) -> DataTable:
         (each.one, each.other, each.budget, each.questions, each.wins, each.losses, each.ties)
         for each in figures.matches
     )
-    note = "A question is won by the strategy that is right on more of its seeds."
+    note = (
+        "A question is won by the strategy that is right on more of its seeds. On the page, the name of the first "
+        "strategy leads to these questions."
+    )
     return DataTable("matches", "Wins and losses by question", note, (*names, *counts), rows)
 
 

@@ -70,7 +70,7 @@ def looks_of(names: Sequence[str]) -> dict[str, Look]:
 
 
 def bounds_of(panels: Sequence[Mapping[str, Sequence[Point]]]) -> tuple[float, float]:
-    """The ends of a y axis in percent, multiples of 10 in [0, 100], that hold all points and intervals."""
+    """The ends of a y axis in percent, whole steps in [0, 100] that hold all points and intervals."""
     values = [
         value
         for curves in panels
@@ -80,8 +80,14 @@ def bounds_of(panels: Sequence[Mapping[str, Sequence[Point]]]) -> tuple[float, f
         if value is not None
     ]
     low, high = min(values, default=0.0), max(values, default=100.0)
-    bottom, top = max(0.0, 10 * math.floor(low / 10)), min(100.0, 10 * math.ceil(high / 10))
-    return (bottom, top) if top > bottom else (max(0.0, top - 10), max(10.0, top))
+    step = _step(low, high)
+    bottom, top = step * math.floor(low / step), step * math.ceil(high / step)
+    return (bottom, top) if top > bottom else (max(0, top - step), max(step, top))
+
+
+def _step(low: float, high: float) -> int:
+    """The distance of two labels along y."""
+    return next(step for step in (1, 2, 5, 10, 20) if high - low <= 6 * step or step == 20)
 
 
 def panel_svg(panel: Panel, looks: Mapping[str, Look]) -> str:
@@ -128,7 +134,8 @@ def _key(look: Look, x: float, y: float) -> str:
 
 def _shapes(panel: Panel, looks: Mapping[str, Look], reachable: bool) -> list[str]:
     axes = _Axes(panel)
-    parts = [svg_text(_LEFT, 16, panel.title, colour=_INK, size=13), *axes.shapes()]
+    title = f"{panel.title}, {panel.up}" if panel.title else panel.up
+    parts = [svg_text(_LEFT, 16, title, colour=_INK, size=13), *axes.shapes()]
     middle = (len(panel.curves) - 1) / 2
     for index, (name, points) in enumerate(panel.curves.items()):
         moved = 4 * (index - middle) if any(point.low is not None for point in points) else 0.0
@@ -162,7 +169,7 @@ class _Axes:
     def shapes(self) -> list[str]:
         """The grid, the labels of the marks and the names of the axes."""
         low, high = self.panel.bounds
-        step = 10 if high - low <= 60 else 20
+        step = _step(low, high)
         parts = []
         for value in range(int(low), int(high) + 1, step):
             y = self.y(value)
@@ -172,7 +179,6 @@ class _Axes:
         for place, label in self.panel.marks:
             parts.append(svg_text(self.x(place), base + 17, label, "middle", _INK, 12))
         parts.append(svg_text((_LEFT + WIDTH - _RIGHT) / 2, base + 36, self.panel.across, "middle", _INK, 12))
-        parts.append(svg_text(8, _TOP - 2, self.panel.up, "start", _INK, 11) if self.panel.up != "%" else "")
         return parts
 
     def curve(self, name: str, points: Sequence[Point], look: Look, moved: float, reachable: bool) -> list[str]:

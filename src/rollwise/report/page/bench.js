@@ -92,6 +92,21 @@ for (const form of document.querySelectorAll(".chooser")) {
   update();
 }
 
+for (const link of document.querySelectorAll("a.match")) {
+  link.addEventListener("click", () => {
+    const form = document.querySelector(`${link.hash} .chooser`);
+    const select = (name, text) => {
+      const list = form.elements[name];
+      list.selectedIndex = [...list.options].findIndex((option) => option.textContent === text);
+    };
+    select("budget", link.dataset.budget);
+    select("one", link.dataset.one);
+    select("other", link.dataset.other);
+    form.elements.show.value = "differ";
+    form.dispatchEvent(new Event("input"));
+  });
+}
+
 function openTarget() {
   const target = document.getElementById(location.hash.slice(1));
   if (target === null) return;
