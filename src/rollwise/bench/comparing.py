@@ -120,8 +120,8 @@ def compare(
 def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
     """The number c of standard errors within which all means of the columns of `table` lie together with chance 95 %.
 
-    `table` (n, arms) holds a question in each row; NaN where an arm lacks the question. Infinity if no arm has two
-    questions.
+    `table` (n, arms) holds a question in each row; NaN where an arm lacks the question. The number is never below that
+    of a single mean. Infinity if no arm has two questions.
     """
     present = ~np.isnan(table)
     counts = present.sum(axis=0)
@@ -132,8 +132,9 @@ def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
     errors = np.array([standard_error(table[present[:, arm], arm]) for arm in range(table.shape[1])])
     usable = (counts >= 2) & (errors > 0) & np.isfinite(errors)
     widened = _widened(int(counts[counts >= 2].min()))
+    single = float(ndtri(0.5 + CONFIDENCE / 2))
     if not usable.any():
-        return float(ndtri(0.5 + CONFIDENCE / 2)) * widened
+        return single * widened
     generator = keyed_generator("joint", *table.shape)
     block = max(1, _BLOCK // len(table))
     largest = []
@@ -144,7 +145,7 @@ def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
         with np.errstate(invalid="ignore", divide="ignore"):
             moved = np.abs((drawn @ filled[:, usable]) / weight - means[usable]) / errors[usable]
         largest.append(np.nan_to_num(moved).max(axis=1))
-    return float(np.quantile(np.concatenate(largest), CONFIDENCE)) * widened
+    return max(single, float(np.quantile(np.concatenate(largest), CONFIDENCE))) * widened
 
 
 def standard_error(values: FloatArray) -> float:

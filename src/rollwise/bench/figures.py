@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -190,7 +191,7 @@ def _name(run: Run) -> str:
     asked = config.get("data") or config.get("world") or "bench"
     search = config.get("search")
     policy = search.get("policy") if isinstance(search, dict) else None
-    asked = ", ".join(map(str, asked)) if isinstance(asked, list | tuple) else str(asked)
+    asked = ", ".join(Path(str(each)).name for each in (asked if isinstance(asked, list | tuple) else [asked]))
     return f"{asked}, {policy}" if policy else asked
 
 
