@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollwise.bench.comparing import Arm, Comparison, Saving, compare, differences, saving, values_of
+from rollwise.bench.comparisons import Arm, Comparison, Saving, compare, differences, saving, values_of
 from rollwise.bench.summary import MEASURES, Row, Summary, summarise
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollwise.bench.comparing import Comparison
+from rollwise.bench.comparisons import Comparison
 from rollwise.bench.figures import Figures
 
 
