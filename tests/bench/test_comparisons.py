@@ -90,10 +90,20 @@ def test_a_few_questions_that_agree_prove_nothing() -> None:
     assert verdicts == [False, False, True]
 
 
-def test_equal_strategies_differ_by_nothing() -> None:
-    values = values_with({("a", 8): [[1.0], [0.0]], ("b", 8): [[1.0], [0.0]]})
-    (found,) = compare(values, [(("a", 8), ("b", 8))])
-    assert (found.mean, found.joint_low, found.joint_high, found.told_apart, found.detectable) == (0, 0, 0, False, None)
+def test_equal_strategies_are_not_told_apart_and_few_questions_show_little() -> None:
+    for questions in (2, 300):
+        rows = [[float(number % 2)] for number in range(questions)]
+        (found,) = compare(values_with({("a", 8): rows, ("b", 8): rows}), [(("a", 8), ("b", 8))])
+        assert (found.mean, found.told_apart, found.detectable) == (0, False, None)
+        exact = stats.binomtest(0, questions).proportion_ci(0.95, method="exact").high
+        assert (found.joint_low, found.joint_high) == pytest.approx((-exact, exact))
+
+
+def test_agreeing_on_a_few_questions_is_not_yet_equal_accuracy() -> None:
+    few = values_with({("base", 8): steady(0.5, 20), ("ours", 4): steady(0.5, 20)})
+    many = values_with({("base", 8): steady(0.5, 400), ("ours", 4): steady(0.5, 400)})
+    assert saving(few, "ours", ("base", 8), 0.02).budget is None
+    assert saving(many, "ours", ("base", 8), 0.02).budget == 4
 
 
 def test_only_shared_trials_are_compared() -> None:
