@@ -137,6 +137,13 @@ def test_a_verdict_says_which_strategy_is_best_and_whether_it_is_told_apart(tmp_
     assert first.endswith("not told apart, on 10 questions.")
 
 
+def test_an_unfinished_bench_says_what_is_missing(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run")
+    assert not any("still to come" in sentence for sentence in verdict(figures_of(run)))
+    part = replace(run, results=run.results[:30])
+    assert "30 of 80 planned results are here; the others are still to come." in verdict(figures_of(part))
+
+
 def test_money_is_tokens_times_prices_or_hours_times_rate(tmp_path: Path) -> None:
     file = tmp_path / "prices.toml"
     file.write_text('currency = "EUR"\n[policy]\ngenerated = 2.0\nprefilled = 1\ncached = 0.5\n[reward]\nprefilled = 4')

@@ -169,8 +169,8 @@ def _widened(questions: int) -> float:
 def unseen_share(questions: int, comparisons: int = 1) -> float:
     """The largest share of questions with a difference that is compatible with seeing none among so many questions.
 
-    It is 1 − (α / 2)^(1/n), with α = 5 % divided by the number of comparisons (Bonferroni). A mean difference is then at
-    most that large, because a question's difference lies in [-1, 1].
+    It is 1 − (α / 2)^(1/n), with α = 5 % divided by the number of comparisons (Bonferroni). A mean difference is then
+    at most that large, because a question's difference lies in [-1, 1].
     """
     return 1 - float(((1 - CONFIDENCE) / 2 / comparisons) ** (1 / questions))
 
