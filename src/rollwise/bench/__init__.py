@@ -6,8 +6,8 @@ from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.bench.grid import Grid
-    from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
-    from rollwise.bench.store import Outcome
+    from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, recorded, resume, run_in_jobs
+    from rollwise.bench.store import Outcome, Result
     from rollwise.bench.summary import Difference, Measure, Row, Summary
 
 __all__ = [
@@ -17,12 +17,14 @@ __all__ = [
     "Grid",
     "Measure",
     "Outcome",
+    "Result",
     "Row",
     "Summary",
     "begin",
     "begun",
     "plain_text",
     "read",
+    "recorded",
     "resume",
     "run_in_jobs",
 ]
@@ -38,8 +40,10 @@ __getattr__ = exports(
         "Found": "run",
         "plain_text": "run",
         "read": "run",
+        "recorded": "run",
         "run_in_jobs": "run",
         "Outcome": "store",
+        "Result": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",
