@@ -2,37 +2,36 @@
 
     python experiments/recorded_stops.py FOLDER --out docs/results/data
 
-Each file FOLDER/BENCHMARK_MODEL.jsonl holds a question a line, as `rollwise replay votes` reads it. Files whose model is
-named by --sealed go to a table of their own: they are for one look at the end, after all options have been chosen.
+Each file FOLDER/BENCHMARK_MODEL.jsonl holds a question a line, as `rollwise replay votes` reads it. Files whose model
+is named by --sealed go to a table of their own: they are for one look at the end, after all options have been chosen.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rollwise.answers import find_stop_rule
 from rollwise.replay import VotesReplay, orders_of, play, read_recorded, summarise_votes
 
+LEVELS = (0.9, 0.95, 0.97, 0.98, 0.99)
+FRONTIER = tuple(f"{kind}({level})" for level in LEVELS for kind in ("likely", "predictive"))
 RULES = ("lossless", "window(5)", "likely(0.95)", "predictive(0.95)", "predictive(0.99)", "first(4)", "first(16)")
-COLUMNS = (
-    "benchmark",
-    "model",
-    "rule",
-    "samples saved",
-    "tokens saved",
-    "agreement",
-    "vote right",
-    "all answers right",
-)
+COLUMNS = [
+    *({"title": name} for name in ("benchmark", "model", "rule")),
+    *({"title": name, "digits": 1} for name in ("samples saved", "tokens saved")),
+    {"title": "agreement", "digits": 2},
+    *({"title": name, "digits": 1} for name in ("vote right", "all answers right")),
+]
 
 
 def replayed(file: Path, shuffles: int) -> VotesReplay:
     """The rules on one file, over that many random orders of each question's answers, as the command replays it."""
-    rules = [find_stop_rule(name) for name in RULES]
+    rules = [find_stop_rule(name) for name in dict.fromkeys((*RULES, *FRONTIER))]
     questions = [read_recorded(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines() if line]
     played = [play(each, rules, orders_of(each, shuffles, 0, place)) for place, each in enumerate(questions)]
     return summarise_votes(played, rules)
@@ -41,20 +40,39 @@ def replayed(file: Path, shuffles: int) -> VotesReplay:
 def rows(file: Path, replay: VotesReplay) -> list[list[Any]]:
     """A row for each rule: the factors with their 95 % intervals, and percentages."""
     benchmark, _, model = file.stem.rpartition("_")
-    found = []
-    for row in replay.rules:
-        named = [benchmark, model] if row is replay.rules[0] else ["", ""]
-        agreement, right = 100 * row.agreement, 100 * (row.accuracy or 0)
-        saved = [_factor(row.samples_saved, row.samples_saved_interval)]
-        saved += [_factor(row.tokens_saved or 1, row.tokens_saved_interval or (1, 1))]
-        found.append(
-            [*named, row.rule, *saved, f"{agreement:.2f}", f"{right:.1f}", f"{100 * (replay.accuracy or 0):.1f}"]
-        )
-    return found
+    return [
+        [
+            *(benchmark, model, row.rule),
+            _interval(row.samples_saved, row.samples_saved_interval),
+            _interval(row.tokens_saved, row.tokens_saved_interval),
+            *(None if share is None else 100 * share for share in (row.agreement, row.accuracy, replay.accuracy)),
+        ]
+        for row in replay.rules
+        if row.rule in RULES
+    ]
 
 
-def _factor(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.2f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+def frontier(replays: Mapping[str, Sequence[VotesReplay]]) -> dict[str, Any]:
+    """Savings against agreement for two rules at several confidences: for each set of files the geometric mean of the
+    tokens saved, the mean agreement and the mean accuracy lost, each file counting the same.
+    """
+    names = [name for name in replays for _ in range(3)]
+    titles = [f"{title}, {name}" for title, name in zip(("tokens saved", "agreement", "lost") * 2, names, strict=True)]
+    columns = [{"title": "rule"}, *({"title": title, "digits": 2} for title in titles)]
+    table = []
+    for rule in FRONTIER:
+        cells: list[Any] = [rule]
+        for chosen in replays.values():
+            found = [(next(row for row in each.rules if row.rule == rule), each.accuracy or 0.0) for each in chosen]
+            cells.append(statistics.geometric_mean(row.tokens_saved or 1.0 for row, _ in found))
+            cells.append(100 * statistics.fmean(row.agreement for row, _ in found))
+            cells.append(100 * statistics.fmean(accuracy - (row.accuracy or 0.0) for row, accuracy in found))
+        table.append(cells)
+    return {"columns": columns, "rows": table}
+
+
+def _interval(mean: float | None, interval: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if mean is None or interval is None else {"mean": mean, "low": interval[0], "high": interval[1]}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,13 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shuffles", type=int, default=20)
     given = parser.parse_args(arguments)
     files = sorted(given.folder.glob("*.jsonl"))
-    for name, chosen in (("recorded-votes", False), ("recorded-votes-sealed", True)):
-        table = []
-        for file in files:
-            if (given.sealed in file.stem) == chosen:
-                table += rows(file, replayed(file, given.shuffles))
-                print(file.name, flush=True)
-        document = {"columns": COLUMNS, "rows": table}
+    replays: dict[str, list[VotesReplay]] = {"open": [], "sealed": []}
+    tables: dict[str, list[list[Any]]] = {"open": [], "sealed": []}
+    for file in files:
+        which = "sealed" if given.sealed in file.stem else "open"
+        replays[which].append(replayed(file, given.shuffles))
+        tables[which] += rows(file, replays[which][-1])
+        print(file.name, flush=True)
+    documents = {
+        "recorded-votes": {"columns": COLUMNS, "rows": tables["open"]},
+        "recorded-votes-sealed": {"columns": COLUMNS, "rows": tables["sealed"]},
+        "recorded-votes-frontier": frontier(replays),
+    }
+    for name, document in documents.items():
         (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -31,7 +31,7 @@ def test_standings_are_the_counts_after_each_answer(votes: list[list[int]]) -> N
     for row, cast in enumerate(votes):
         for seen in range(1, 13):
             so_far = cast[:seen]
-            counts = sorted(Counter(label for label in so_far if label >= 0).values(), reverse=True) + [0, 0]
+            counts = [*(count for _, count in Counter(label for label in so_far if label >= 0).most_common()), 0, 0]
             winner = VOTES["majority"](np.array(so_far), np.ones(seen)).label
             at = row, seen - 1
             assert [int(np.asarray(part)[at]) for part in (standing.leader, standing.runner_up)] == counts[:2]
@@ -176,7 +176,7 @@ def test_the_command_prints_tables_and_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("", "-: *holds no question|- holds no question"),
+        ("", "- holds no question"),
         ("{}\n", "-: line 1: there is neither"),
         ("[", "line 1 is not"),
     ],
