@@ -15,11 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rollwise.answers import find_stop_rule
 from rollwise.replay import VotesReplay, orders_of, play, read_recorded, summarise_votes
 
-LEVELS = (0.9, 0.95, 0.97, 0.98, 0.99)
-FRONTIER = tuple(f"{kind}({level})" for level in LEVELS for kind in ("likely", "predictive"))
+LEVELS = (0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995)
+CURVES = {kind: tuple(f"{kind}({level})" for level in LEVELS) for kind in ("likely", "predictive")}
+AGREEMENTS = (0.99, 0.995, 0.998, 0.999)
 RULES = ("lossless", "window(5)", "likely(0.95)", "predictive(0.95)", "predictive(0.99)", "first(4)", "first(16)")
 COLUMNS = [
     *({"title": name} for name in ("benchmark", "model", "rule")),
@@ -31,7 +34,7 @@ COLUMNS = [
 
 def replayed(file: Path, shuffles: int) -> VotesReplay:
     """The rules on one file, over that many random orders of each question's answers, as the command replays it."""
-    rules = [find_stop_rule(name) for name in dict.fromkeys((*RULES, *FRONTIER))]
+    rules = [find_stop_rule(name) for name in dict.fromkeys((*RULES, *CURVES["likely"], *CURVES["predictive"]))]
     questions = [read_recorded(json.loads(line)) for line in file.read_text(encoding="utf-8").splitlines() if line]
     played = [play(each, rules, orders_of(each, shuffles, 0, place)) for place, each in enumerate(questions)]
     return summarise_votes(played, rules)
@@ -52,23 +55,29 @@ def rows(file: Path, replay: VotesReplay) -> list[list[Any]]:
     ]
 
 
-def frontier(replays: Mapping[str, Sequence[VotesReplay]]) -> dict[str, Any]:
-    """Savings against agreement for two rules at several confidences: for each set of files the geometric mean of the
-    tokens saved, the mean agreement and the mean accuracy lost, each file counting the same.
+def at_equal_agreement(replays: Mapping[str, Sequence[VotesReplay]]) -> dict[str, Any]:
+    """Tokens saved by both rules at equal agreement, for each set of files.
+
+    A rule's curve goes through its confidences: the mean agreement and the geometric mean of the tokens saved, each
+    file counting the same. Between two confidences the logarithm of the saving is interpolated.
     """
-    names = [name for name in replays for _ in range(3)]
-    titles = [f"{title}, {name}" for title, name in zip(("tokens saved", "agreement", "lost") * 2, names, strict=True)]
-    columns = [{"title": "rule"}, *({"title": title, "digits": 2} for title in titles)]
-    table = []
-    for rule in FRONTIER:
-        cells: list[Any] = [rule]
-        for chosen in replays.values():
-            found = [(next(row for row in each.rules if row.rule == rule), each.accuracy or 0.0) for each in chosen]
-            cells.append(statistics.geometric_mean(row.tokens_saved or 1.0 for row, _ in found))
-            cells.append(100 * statistics.fmean(row.agreement for row, _ in found))
-            cells.append(100 * statistics.fmean(accuracy - (row.accuracy or 0.0) for row, accuracy in found))
-        table.append(cells)
+    columns: list[dict[str, Any]] = [{"title": "agreement", "digits": 1}]
+    table: list[list[float]] = [[100 * agreement] for agreement in AGREEMENTS]
+    for name, chosen in replays.items():
+        titles = [*(f"{kind}, {name}" for kind in CURVES), f"more tokens saved, {name}"]
+        columns += [{"title": title, "digits": 2 if index < 2 else 1} for index, title in enumerate(titles)]
+        curves = [_curve(rules, chosen) for rules in CURVES.values()]
+        for row, agreement in zip(table, AGREEMENTS, strict=True):
+            likely, predictive = (float(np.exp(np.interp(agreement, *curve))) for curve in curves)
+            row += [likely, predictive, 100 * (predictive / likely - 1)]
     return {"columns": columns, "rows": table}
+
+
+def _curve(rules: Sequence[str], replays: Sequence[VotesReplay]) -> tuple[list[float], list[float]]:
+    """(mean agreement, mean log of the tokens saved) at each of the rules, with rising agreement."""
+    found = [[next(row for row in replay.rules if row.rule == rule) for replay in replays] for rule in rules]
+    agreement = [statistics.fmean(row.agreement for row in rows) for rows in found]
+    return agreement, [statistics.fmean(float(np.log(row.tokens_saved or 1)) for row in rows) for rows in found]
 
 
 def _interval(mean: float | None, interval: tuple[float, float] | None) -> dict[str, float] | None:
@@ -80,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, required=True, help="folder of recorded-votes.json and its sealed twin")
     parser.add_argument("--sealed", default="Nemotron", help="part of the names of the models that were kept back")
-    parser.add_argument("--shuffles", type=int, default=20)
+    parser.add_argument("--shuffles", type=int, default=40)
     given = parser.parse_args(arguments)
     files = sorted(given.folder.glob("*.jsonl"))
     replays: dict[str, list[VotesReplay]] = {"open": [], "sealed": []}
@@ -93,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     documents = {
         "recorded-votes": {"columns": COLUMNS, "rows": tables["open"]},
         "recorded-votes-sealed": {"columns": COLUMNS, "rows": tables["sealed"]},
-        "recorded-votes-frontier": frontier(replays),
+        "recorded-votes-equal": at_equal_agreement(replays),
     }
     for name, document in documents.items():
         (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
