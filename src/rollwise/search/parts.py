@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,7 @@ class Parts:
     @property
     def limits(self) -> Limits:
         """The budget, and where a path ends."""
-        config = self.config
-        return Limits(config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate)
+        return Limits(**{each.name: getattr(self.config, each.name) for each in fields(Limits)})
 
     @property
     def votes_by_belief(self) -> bool:
