@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,8 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "recorded-votes-sealed": {"columns": COLUMNS, "rows": tables["sealed"]},
         "recorded-votes-equal": at_equal_agreement(replays),
     }
+    made_by = {
+        "command": [f"python experiments/recorded_stops.py FOLDER --shuffles {given.shuffles} --out docs/results/data"],
+        "models": "answers sampled by others from Qwen3, Phi-4-reasoning and Nemotron-Nano-9B-v2",
+        "ran_on": f"two CPU cores, Python {platform.python_version()}, numpy {np.__version__}",
+    }
     for name, document in documents.items():
-        (given.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps({"made_by": made_by, **document}, indent=1, ensure_ascii=False)
+        (given.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

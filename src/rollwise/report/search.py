@@ -125,7 +125,8 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step" if searched.by_strategy else "first step")
     ends = _ends(searched, solution)
-    bands = [band for column in searched.columns for band in column if (band.round, band.label) in ends.roots]
+    placed = {ends.place(band): band for column in reversed(searched.columns) for band in reversed(column)}
+    bands = [band for place, band in reversed(placed.items()) if place in ends.roots]
     with_states = searched.by_strategy and any(band.states is not None for band in bands)
     if with_states:
         number_column(table, "true states")
@@ -135,7 +136,7 @@ def where_table(searched: Flow, solution: Solution) -> Table:
         number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
     number_column(table, "finished")
     number_column(table, "right", style="green")
-    ranked = sorted(bands, key=lambda band: (-ends.finished[band.round, band.label], -band.paths))
+    ranked = sorted(bands, key=lambda band: (-ends.finished[ends.place(band)], -band.paths))
     for band in ranked[:_SHOWN]:
         states = [str(band.states)] if with_states else []
         table.add_row(_cut(band.name), *states, *ends.cells([band], shown))
@@ -148,16 +149,24 @@ def where_table(searched: Flow, solution: Solution) -> Table:
 
 @dataclass(frozen=True)
 class _Ends:
-    """What became of the paths that descend from each direction of a first step, by its round and its label."""
+    """What became of the paths that descend from each direction of a first step.
 
+    A direction goes by its round and its label, since each round numbers its own. Equal text is the same in any round.
+    """
+
+    by_strategy: bool
     roots: Collection[Hashable]
     alive: Counter[tuple[Hashable, int]]
     finished: Counter[Hashable]
     right: Counter[Hashable]
 
+    def place(self, band: Band) -> Hashable:
+        """What a band goes by."""
+        return (band.round, band.label) if self.by_strategy else band.label
+
     def cells(self, bands: Sequence[Band], steps: Iterable[int]) -> list[str]:
         """Paths alive at each of the steps, finished and right, over these bands; a dot for zero."""
-        labels = [(band.round, band.label) for band in bands]
+        labels = list(map(self.place, bands))
         counts = [sum(self.alive[label, step + 1] for label in labels) for step in steps]
         counts += [sum(ended[label] for label in labels) for ended in (self.finished, self.right)]
         return [str(count or "·") for count in counts]
@@ -167,11 +176,13 @@ def _ends(searched: Flow, solution: Solution) -> _Ends:
     grown = (event for event in solution.events if isinstance(event, Grown))
     began: dict[PathKey, int] = {event.path: event.round for event in grown if len(event.path) == 1}
 
-    def home(root: PathKey) -> tuple[int, Hashable]:
-        return began[root], searched.labels[root]
+    def home(root: PathKey) -> Hashable:
+        label = searched.labels[root]
+        return (began[root], label) if searched.by_strategy else label
 
     rights = zip(solution.finished, solution.rights, strict=True)
     return _Ends(
+        by_strategy=searched.by_strategy,
         roots=set(map(home, began)),
         alive=Counter((home(path[:1]), len(path)) for path in searched.labels),
         finished=Counter(home(path.key[:1]) for path in solution.finished),

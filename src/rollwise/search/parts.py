@@ -186,6 +186,8 @@ def _refuse_unread(config: Config, strategy: Strategy) -> None:
     for name in unread:
         if getattr(config, name) != Config.model_fields[name].default:
             raise InputError(f"{name}: this policy does not read it; leave it out, or give a server's URL as policy")
+    if config.wave is not None and config.constant_width:
+        raise InputError("wave: the paper's constant width takes all rollouts at once; leave out one of the two")
     if config.window != "whole" and "directions" not in strategy.needs:
         raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
     if isinstance(config.directions, str):
