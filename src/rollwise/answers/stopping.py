@@ -166,9 +166,12 @@ def vote_decided(vote: str, labels: IntArray, weights: FloatArray, remaining: in
     `labels` (n,) are the groups of the answers, -1 for none; `weights` and `right` (n,) are those of the voters so far,
     and voters to come rank after them. Weights have to lie in [0, 1]: with any other, nothing is decided before the
     end. What is assumed of the answers to come is that they do not regroup those that are there.
+
+    `believed_majority` is never decided before the end: a belief compares each path with the average of all, so paths
+    to come change the weights of those that are there.
     """
     voters = labels >= 0
-    if not voters.any() or not np.all((weights >= 0) & (weights <= 1)):
+    if vote == BELIEVED or not voters.any() or not np.all((weights >= 0) & (weights <= 1)):
         return False
     if vote == "verified":
         best = verified(labels, weights, right).voter
@@ -176,7 +179,7 @@ def vote_decided(vote: str, labels: IntArray, weights: FloatArray, remaining: in
     if vote == "best_of_n":
         return bool(weights[voters].max() >= 1)
     ones = np.ones(len(labels))
-    first, second = top_two(labels, weights if vote in ("weighted_majority", BELIEVED) else ones)
+    first, second = top_two(labels, weights if vote == "weighted_majority" else ones)
     return bool(lossless(first, second, remaining))
 
 
