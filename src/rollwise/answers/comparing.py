@@ -9,7 +9,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rollwise.answers.evaluation import Numbers, exact
-from rollwise.answers.reading import LONGEST, Node, UnreadableError, items_of, read
+from rollwise.answers.inequalities import FLIPPED, interval
+from rollwise.answers.notation import Node
+from rollwise.answers.reading import LONGEST, UnreadableError, items_of, read
+from rollwise.answers.showing import shown_node
 from rollwise.answers.spelling import text_key, tidy, unwrapped
 from rollwise.answers.units import split_unit
 
@@ -23,10 +26,13 @@ RoundedNumber = tuple[Fraction, Fraction, int]
 """The value of a decimal, the value of 1 in its last place, and its number of significant digits."""
 
 _BARE_CHOICE = re.compile(
-    r"(?:(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?[(\[]?\s*([A-Z])\s*[)\]]?\s*[.):]?", re.I
+    r"(?P<said>(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?(?P<open>[(\[]?)\s*(?P<letter>[A-Z])\s*"
+    r"(?P<close>[)\]]?\s*[.):]?)",
+    re.I,
 )
-_LABELLED = re.compile(r"(?:\(\s*([A-Z])\s*\)\s*[.:]?\s*(?!\()|([A-Z])\s*[.):]\s+)(\S.*)", re.DOTALL)
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+_LABELLED = re.compile(
+    r"(?:\(\s*([A-Z]|[a-j])\s*\)\s*[.:]?\s*(?!\()|([A-Z]|[a-j])\s*[.):]\s+)([^\s,;/&+*^=<>].*)", re.DOTALL
+)
 
 
 class Likeness(IntEnum):
@@ -50,7 +56,8 @@ class Reading:
     """What was understood of an answer.
 
     `node` is the expression without its unit, None if the answer counts as text; `key` is that text; `choice` is the
-    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup.
+    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup. `small`
+    is the letter of `b)`, `(b)` or `b.` as a capital: a choice only beside another choice.
     """
 
     key: str
@@ -59,6 +66,7 @@ class Reading:
     choice: str | None = None
     rest: str | None = None
     text: str = ""
+    small: str | None = None
 
     def __str__(self) -> str:
         if self.choice is not None and (self.node is None or self.rest is not None):
@@ -80,16 +88,17 @@ def reading_of(answer: str) -> Reading:
     tidied = tidy(answer)
     key = text_key(tidied)
     bare = " ".join(unwrapped(tidied).split())
-    choice, rest = _choice(bare)
+    letter, rest = _choice(bare)
+    choice, small = (letter, None) if letter is None or letter.isupper() else (None, letter.upper())
     if rest is not None:
-        return Reading(key, None, None, choice, rest, bare)
+        return Reading(key, None, None, choice, rest, bare, small)
     value, unit = split_unit(tidied)
     for text, its_unit in dict.fromkeys([(value, unit), (tidied, None)]):
         try:
-            return Reading(key, read(text), its_unit, choice, text=bare)
+            return Reading(key, read(text), its_unit, choice, text=bare, small=small)
         except UnreadableError:
             continue
-    return Reading(key, None, None, choice, text=bare)
+    return Reading(key, None, None, choice, text=bare, small=small)
 
 
 def number_reading(value: Fraction) -> Reading:
@@ -98,9 +107,10 @@ def number_reading(value: Fraction) -> Reading:
 
 
 def _choice(bare: str) -> tuple[str | None, str | None]:
+    """The letter of a choice and the text after its label; a small letter counts with a bracket or a full stop."""
     match = _BARE_CHOICE.fullmatch(bare)
-    if match and match.group(1).isupper():
-        return match.group(1), None
+    if match and (match["letter"].isupper() or match["said"] or match["close"].strip()):
+        return match["letter"], None
     match = _LABELLED.fullmatch(bare)
     return (match.group(1) or match.group(2), match.group(3)) if match else (None, None)
 
@@ -112,7 +122,7 @@ def compare(left: Reading, right: Reading, numbers: Numbers | None = None) -> Li
     """
     if left.key == right.key:
         return Likeness.SAME
-    if left.choice is not None and right.choice is not None:
+    if (left.choice or left.small) and (right.choice or right.small):
         return _compare_choices(left, right, numbers)
     for labelled, other in ((left, right), (right, left)):
         if labelled.rest is not None:
@@ -132,13 +142,14 @@ def compare(left: Reading, right: Reading, numbers: Numbers | None = None) -> Li
 
 
 def _compare_choices(left: Reading, right: Reading, numbers: Numbers | None) -> Likeness:
-    if left.choice != right.choice:
+    if (left.choice or left.small) != (right.choice or right.small):
         return Likeness.DIFFERENT
+    likeness = Likeness.SAME if left.choice == right.choice else Likeness.FORGIVEN
     if left.rest is None and right.rest is None:
-        return Likeness.SAME
+        return likeness
     if left.rest is None or right.rest is None:
         return Likeness.FORGIVEN
-    return compare(reading_of(left.rest), reading_of(right.rest), numbers)
+    return min(likeness, compare(reading_of(left.rest), reading_of(right.rest), numbers))
 
 
 def _hundredth(node: Node) -> Node:
@@ -154,14 +165,22 @@ class _Comparison:
     def nodes(self, left: Node, right: Node) -> Likeness:
         if left == right:
             return Likeness.SAME
-        left, right = _interval(left), _interval(right)
+        left, right = interval(left), interval(right)
         kinds = {left[0], right[0]}
+        if kinds & {"relation", "list"} and (pair := _coordinates(left, right)) is not None:
+            return min(self._all(*pair), Likeness.FORGIVEN)
+        if kinds & {"list", "set"} and "relation" in kinds:
+            return self._relations(left, right)
         if "list" in kinds or (kinds == {"set"}):
             return self._unordered(left, right)
         if "relation" in kinds:
             return self._relations(left, right)
         if kinds == {"sequence"}:
-            return self._all(left[2:], right[2:]) if left[1] == right[1] else Likeness.DIFFERENT
+            likeness = self._all(left[2:], right[2:])
+            forgiven = Likeness.FORGIVEN if {left[1], right[1]} == {"()", "<>"} else Likeness.DIFFERENT
+            return likeness if left[1] == right[1] else min(likeness, forgiven)
+        if kinds == {"matrix", "sequence"}:
+            return self._matrix(*((left, right) if left[0] == "matrix" else (right, left)))
         if kinds == {"matrix"} or kinds == {"row"}:
             return self._all(left[1:], right[1:])
         if "set" in kinds and len(left) == len(right) == 2 and not kinds & {"sequence", "matrix"}:
@@ -205,6 +224,18 @@ class _Comparison:
             table = left_over
         return Likeness.DIFFERENT if table else likeness
 
+    def _matrix(self, matrix: Node, sequence: Node) -> Likeness:
+        """A row or a column beside a tuple of its entries, and a matrix beside a list of its rows in brackets."""
+        rows = [row[1:] for row in matrix[1:]]
+        if sequence[1] not in ("()", "<>", "[]"):
+            return Likeness.DIFFERENT
+        if len(rows) == 1 or all(len(row) == 1 for row in rows):
+            return min(self._all(tuple(entry for row in rows for entry in row), sequence[2:]), Likeness.FORGIVEN)
+        if any(item[:2] != ("sequence", "[]") for item in sequence[2:]) or len(rows) != len(sequence) - 2:
+            return Likeness.DIFFERENT
+        likenesses = [self._all(row, item[2:]) for row, item in zip(rows, sequence[2:], strict=True)]
+        return min(Likeness.FORGIVEN, *likenesses)
+
     def _relations(self, left: Node, right: Node) -> Likeness:
         if left[0] != right[0]:
             relation, other = (left, right) if left[0] == "relation" else (right, left)
@@ -214,7 +245,7 @@ class _Comparison:
             likeness = self._all(left[2:], right[2:])
             if likeness is not Likeness.DIFFERENT:
                 return likeness
-        flipped = ("relation", tuple(_FLIPPED.get(sign, sign) for sign in reversed(right[1])), *reversed(right[2:]))
+        flipped = ("relation", tuple(FLIPPED.get(sign, sign) for sign in reversed(right[1])), *reversed(right[2:]))
         if left[1] == flipped[1] and "in" not in flipped[1]:
             likeness = self._all(left[2:], flipped[2:])
             if likeness is not Likeness.DIFFERENT:
@@ -233,7 +264,7 @@ class _Comparison:
             raise UndecidedError
         differences = [("add", side, ("negate", other)) for side, other in (left[2:], right[2:])]
         ratio = self.numbers.ratio(*differences)
-        sign = right[1][0] if ratio >= 0 or right[1][0] in "=!=" else _FLIPPED[right[1][0]]
+        sign = right[1][0] if ratio >= 0 or right[1][0] in "=!=" else FLIPPED[right[1][0]]
         return Likeness.SAME if ratio and left[1][0] == sign else Likeness.DIFFERENT
 
     def _scalars(self, left: Node, right: Node) -> Likeness:
@@ -293,78 +324,3 @@ def _infinite(node: Node) -> bool:
 def _plainly_irrational(node: Node) -> bool:
     """Whether a node is one variable or constant, so that no number equals it."""
     return node[0] in ("symbol", "name", "apply")
-
-
-def _stated(relation: Node) -> Node | None:
-    """What `x = …`, `f(x) = …` or `x ∈ …` states of its left side."""
-    signs, sides = relation[1], relation[2:]
-    if signs in (("=",), ("in",)) and sides[0][0] in ("symbol", "name", "apply"):
-        return _interval(sides[1])
-    if signs == ("=",) and sides[1][0] in ("symbol", "name") and exact(sides[0]) is not None:
-        return sides[0]
-    return None
-
-
-def _interval(node: Node) -> Node:
-    """An inequality of one bare variable as `x in` an interval; any other expression as it is."""
-    if node[0] != "relation" or not set(node[1]) <= {"<", "<=", ">", ">="}:
-        return node
-    signs, sides = node[1], node[2:]
-    if all(sign in (">", ">=") for sign in signs):
-        signs, sides = tuple(_FLIPPED[sign] for sign in reversed(signs)), sides[::-1]
-    if any(sign in (">", ">=") for sign in signs) or len(sides) > 3:
-        return node
-    infinity: Node = ("symbol", "infinity")
-    if len(sides) == 2 and sides[0][0] == "symbol" and sides[1][0] != "symbol":
-        signs, sides = ("<", *signs), (("negate", infinity), *sides)
-    elif len(sides) == 2 and sides[1][0] == "symbol" and sides[0][0] != "symbol":
-        signs, sides = (*signs, "<"), (*sides, infinity)
-    if len(sides) != 3 or sides[1][0] != "symbol":
-        return node
-    brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
-    return ("relation", ("in",), sides[1], ("sequence", brackets, sides[0], sides[2]))
-
-
-def shown_node(node: Node) -> str:
-    """An expression as a person reads it, with brackets around every operation inside another."""
-    kind, parts = node[0], node[1:]
-    if kind == "number":
-        return _shown_number(parts[0], parts[1])
-    if kind in ("symbol", "name"):
-        return str(parts[0]).removeprefix("\\")
-    if kind == "based":
-        return f"{parts[0]}_{parts[1]}"
-    if kind == "relation":
-        sides = [shown_node(side) for side in parts[1:]]
-        return sides[0] + "".join(f" {sign} {side}" for sign, side in zip(parts[0], sides[1:], strict=True))
-    if kind == "sequence":
-        return parts[0][0] + ", ".join(map(shown_node, parts[1:])) + parts[0][1]
-    if kind in ("set", "list", "row", "matrix"):
-        opening, closing = {"set": "{}", "list": ("", ""), "row": "[]", "matrix": "[]"}[kind]
-        return opening + ", ".join(map(shown_node, parts)) + closing
-    if kind in ("call", "apply"):
-        return f"{parts[0]}({', '.join(map(shown_node, parts[1:]))})"
-    if kind == "negate":
-        return f"-{_inner(parts[0])}"
-    if kind == "add" and parts[1][0] == "negate":
-        return f"{shown_node(parts[0])} - {_term(parts[1][1])}"
-    if kind == "add":
-        return f"{shown_node(parts[0])} + {_term(parts[1])}"
-    sign = {"multiply": "*", "divide": "/", "power": "^"}[kind]
-    return f"{_inner(parts[0])}{sign}{_inner(parts[1])}"
-
-
-def _term(node: Node) -> str:
-    return shown_node(node) if node[0] in ("multiply", "divide") else _inner(node)
-
-
-def _inner(node: Node) -> str:
-    text = shown_node(node)
-    return f"({text})" if node[0] in ("add", "multiply", "divide", "negate") else text
-
-
-def _shown_number(value: Fraction, places: int | None) -> str:
-    if places is None or places <= 0:
-        return str(value)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"
