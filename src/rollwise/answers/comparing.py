@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rollwise.answers.evaluation import Numbers, exact
-from rollwise.answers.inequalities import FLIPPED, interval
+from rollwise.answers.relations import FLIPPED, coordinates, interval, stated
 from rollwise.answers.notation import Node
 from rollwise.answers.reading import LONGEST, UnreadableError, items_of, read
 from rollwise.answers.showing import shown_node
@@ -30,9 +30,15 @@ _BARE_CHOICE = re.compile(
     r"(?P<close>[)\]]?\s*[.):]?)",
     re.I,
 )
+_SMALL_WITH_STOP = re.compile(r"[a-j]\.")
+"""Checked before the full stop goes as that of a sentence."""
 _LABELLED = re.compile(
     r"(?:\(\s*([A-Z]|[a-j])\s*\)\s*[.:]?\s*(?!\()|([A-Z]|[a-j])\s*[.):]\s+)([^\s,;/&+*^=<>].*)", re.DOTALL
 )
+
+_REALS: dict[Node, Node] = {
+    ("name", "mathbb R"): ("sequence", "()", ("negate", ("symbol", "infinity")), ("symbol", "infinity"))
+}
 
 
 class Likeness(IntEnum):
@@ -87,8 +93,8 @@ def reading_of(answer: str) -> Reading:
         return Reading(text, None, text=text)
     tidied = tidy(answer)
     key = text_key(tidied)
-    bare = " ".join(unwrapped(tidied).split())
-    letter, rest = _choice(bare)
+    bare = " ".join(re.sub(r"\\both\b", "and", re.sub(r"\\either\b", "or", unwrapped(tidied))).split())
+    letter, rest = _choice(answer.strip() if _SMALL_WITH_STOP.fullmatch(answer.strip()) else bare)
     choice, small = (letter, None) if letter is None or letter.isupper() else (None, letter.upper())
     if rest is not None:
         return Reading(key, None, None, choice, rest, bare, small)
@@ -166,8 +172,9 @@ class _Comparison:
         if left == right:
             return Likeness.SAME
         left, right = interval(left), interval(right)
+        left, right = _REALS.get(left, left), _REALS.get(right, right)
         kinds = {left[0], right[0]}
-        if kinds & {"relation", "list"} and (pair := _coordinates(left, right)) is not None:
+        if kinds & {"relation", "list"} and (pair := coordinates(left, right)) is not None:
             return min(self._all(*pair), Likeness.FORGIVEN)
         if kinds & {"list", "set"} and "relation" in kinds:
             return self._relations(left, right)
@@ -239,8 +246,8 @@ class _Comparison:
     def _relations(self, left: Node, right: Node) -> Likeness:
         if left[0] != right[0]:
             relation, other = (left, right) if left[0] == "relation" else (right, left)
-            stated = _stated(relation)
-            return min(self.nodes(stated, other), Likeness.FORGIVEN) if stated is not None else Likeness.DIFFERENT
+            value = stated(relation)
+            return min(self.nodes(value, other), Likeness.FORGIVEN) if value is not None else Likeness.DIFFERENT
         if left[1] == right[1]:
             likeness = self._all(left[2:], right[2:])
             if likeness is not Likeness.DIFFERENT:

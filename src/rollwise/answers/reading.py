@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from rollwise.answers.inequalities import both, interval
+from rollwise.answers.relations import both, interval
 from rollwise.answers.notation import RELATIONS, Node, Notation, scalar
 from rollwise.answers.tokens import UnreadableError, tokens_of
 
@@ -69,15 +69,15 @@ class _Reader(Notation):
     """Reads tokens from left to right, with one method per level of the grammar."""
 
     def items(self) -> list[Node]:
-        r"""Expressions with commas, `and` (\land) or `or` (\lor) between them; two bounds joined by `and` are one."""
+        r"""Expressions with commas, `and` (\both) or `or` (\either) between them; two bounds joined by `and` are one."""
         found, joints = [self.union()], set()
-        while self.next in (",", ";", r"\land", r"\lor"):
+        while self.next in (",", ";", r"\both", r"\either"):
             joints.add(self.take())
             found.append(self.union())
-        if {r"\land", r"\lor"} <= joints:
+        if {r"\both", r"\either"} <= joints:
             raise UnreadableError("and, and or")
         self.joints = joints
-        return both(found) if r"\land" in joints else found
+        return both(found) if r"\both" in joints else found
 
     def union(self) -> Node:
         parts = [self.relation()]
@@ -89,11 +89,20 @@ class _Reader(Notation):
         return parts[0] if len(parts) == 1 else ("list", *parts)
 
     def relation(self) -> Node:
-        sides, signs = [self.sum()], []
+        sides, signs = [self.ratio()], []
         while self.next in RELATIONS:
             signs.append(RELATIONS[self.take()])
-            sides.append(self.union() if signs[-1] == "in" else self.sum())
+            sides.append(self.union() if signs[-1] == "in" else self.ratio())
         return sides[0] if not signs else ("relation", tuple(signs), *sides)
+
+    def ratio(self) -> Node:
+        """A sum, a ratio such as 3:4, or a time: 05 in 3:05 is a name, so that 3:05 is not 3:5."""
+        parts = [self.sum()]
+        while self.next == ":":
+            self.take()
+            minutes = (self.next or "").isdigit() and len(self.next or "") > 1 and (self.next or "")[0] == "0"
+            parts.append(("name", self.take()) if minutes else scalar(self.sum()))
+        return parts[0] if len(parts) == 1 else ("sequence", ":", scalar(parts[0]), *parts[1:])
 
     def sum(self) -> Node:
         value = self.signed(self.product)
@@ -125,7 +134,7 @@ class _Reader(Notation):
 
     def begins_factor(self) -> bool:
         token = self.next
-        if token is None or token in (r"\cup", r"\cap", r"\rfloor", r"\rceil", r"\rangle", r"\land", r"\lor") or token in RELATIONS:
+        if token is None or token in (r"\cup", r"\cap", r"\rfloor", r"\rceil", r"\rangle", r"\both", r"\either") or token in RELATIONS:
             return False
         if token == "|":
             return self.bars == 0
@@ -226,12 +235,12 @@ class _Reader(Notation):
             raise UnreadableError("a set of other than real numbers")
         self.take()
         found = self.inside(opening)
-        if "," in self.joints and r"\lor" not in self.joints:
+        if "," in self.joints and r"\either" not in self.joints:
             found = both(found)
         spans = [interval(relation) for relation in found]
         if any(span[:3] != ("relation", ("in",), ("symbol", name)) for span in spans):
             raise UnreadableError("a condition that is no interval")
-        if len(spans) > 1 and r"\lor" not in self.joints:
+        if len(spans) > 1 and r"\either" not in self.joints:
             raise UnreadableError("more than one condition")
         return listed([span[3] for span in spans])
 

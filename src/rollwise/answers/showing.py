@@ -19,6 +19,8 @@ def shown_node(node: Node) -> str:
     if kind == "relation":
         sides = [shown_node(side) for side in parts[1:]]
         return sides[0] + "".join(f" {sign} {side}" for sign, side in zip(parts[0], sides[1:], strict=True))
+    if kind == "sequence" and parts[0] == ":":
+        return ":".join(map(shown_node, parts[1:]))
     if kind == "sequence":
         return parts[0][0] + ", ".join(map(shown_node, parts[1:])) + parts[0][1]
     if kind in ("set", "list", "row", "matrix"):
