@@ -9,21 +9,14 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rollwise.answers.evaluation import Numbers, exact
-from rollwise.answers.relations import FLIPPED, coordinates, interval, stated
 from rollwise.answers.notation import Node
-from rollwise.answers.reading import LONGEST, UnreadableError, items_of, read
+from rollwise.answers.reading import LONGEST, items_of, read
+from rollwise.answers.relations import FLIPPED, coordinates, interval, stated
+from rollwise.answers.rounding import FEWEST_DIGITS, decimal_of, rounded, tolerance_of
 from rollwise.answers.showing import shown_node
 from rollwise.answers.spelling import text_key, tidy, unwrapped
+from rollwise.answers.tokens import UnreadableError
 from rollwise.answers.units import split_unit
-
-FEWEST_DIGITS = 5
-"""A rounded decimal with fewer significant digits does not stand for an exact value."""
-FLOAT_DIGITS = 16
-"""A decimal with at least as many significant digits comes from floating point; its last digits may be noise."""
-FLOAT_NOISE = Fraction(1, 10**14)
-
-RoundedNumber = tuple[Fraction, Fraction, int]
-"""The value of a decimal, the value of 1 in its last place, and its number of significant digits."""
 
 _BARE_CHOICE = re.compile(
     r"(?P<said>(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?(?P<open>[(\[]?)\s*(?P<letter>[A-Z])\s*"
@@ -81,7 +74,7 @@ class Reading:
             return f"text {self.text}"
         value = exact(self.node)
         short = value is not None and max(abs(value.numerator), value.denominator) < 10**30
-        shown = str(value) if short and not _decimal(self.node) else shown_node(self.node)
+        shown = str(value) if short and not decimal_of(self.node) else shown_node(self.node)
         return shown if self.unit is None else f"{shown} {self.unit}"
 
 
@@ -278,50 +271,27 @@ class _Comparison:
         if _infinite(left) or _infinite(right):
             return Likeness.DIFFERENT
         a, b = exact(left), exact(right)
-        decimals = _decimal(left), _decimal(right)
+        decimals = decimal_of(left), decimal_of(right)
         if a is not None and b is not None:
-            return Likeness.SAME if a == b else self._rounded(a, b, decimals)
+            return Likeness.SAME if a == b else _forgiven(rounded(a, b, decimals))
         if (a is None) != (b is None) and not any(decimals) and _plainly_irrational(left if a is None else right):
             return Likeness.DIFFERENT
         if self.numbers is None:
             raise UndecidedError
         if self.numbers.same(left, right):
             return Likeness.SAME
-        for decimal, other in zip(decimals, (right, left), strict=True):
-            if decimal is not None and decimal[2] >= FEWEST_DIGITS:
-                value, step, _ = decimal
-                tolerance = max(step / 2, abs(value) * FLOAT_NOISE) if decimal[2] >= FLOAT_DIGITS else step / 2
-                if self.numbers.near(other, value, tolerance):
-                    return Likeness.FORGIVEN
-        return Likeness.DIFFERENT
-
-    def _rounded(
-        self, a: Fraction, b: Fraction, decimals: tuple[RoundedNumber | None, RoundedNumber | None]
-    ) -> Likeness:
-        given = [decimal for decimal in decimals if decimal is not None]
-        if not given or (len(given) == 2 and given[0][1] == given[1][1]):
-            return Likeness.DIFFERENT
-        _, step, digits = max(given, key=lambda decimal: decimal[1])
-        tolerance = step / 2
-        if max(decimal[2] for decimal in given) >= FLOAT_DIGITS:
-            tolerance = max(tolerance if digits >= FEWEST_DIGITS else Fraction(0), abs(a) * FLOAT_NOISE)
-        elif digits < FEWEST_DIGITS:
-            return Likeness.DIFFERENT
-        return Likeness.FORGIVEN if abs(a - b) <= tolerance else Likeness.DIFFERENT
+        return _forgiven(
+            any(
+                decimal is not None
+                and decimal[2] >= FEWEST_DIGITS
+                and self.numbers.near(other, decimal[0], tolerance_of(decimal))
+                for decimal, other in zip(decimals, (right, left), strict=True)
+            )
+        )
 
 
-def _decimal(node: Node) -> RoundedNumber | None:
-    """A node as a decimal, also with a sign or a power of ten; None if it is anything else."""
-    if node[0] == "number" and node[2] is not None:
-        return node[1], Fraction(10) ** -node[2], node[3]
-    if node[0] == "negate":
-        inner = _decimal(node[1])
-        return None if inner is None else (-inner[0], inner[1], inner[2])
-    if node[0] == "multiply":
-        inner, factor = _decimal(node[1]), exact(node[2])
-        if inner is not None and factor and node[2][0] == "power" and exact(node[2][1]) == 10:
-            return inner[0] * factor, inner[1] * factor, inner[2]
-    return None
+def _forgiven(near: bool) -> Likeness:
+    return Likeness.FORGIVEN if near else Likeness.DIFFERENT
 
 
 def _infinite(node: Node) -> bool:

@@ -71,9 +71,11 @@ class Notation(ABC):
 
     @property
     def next(self) -> str | None:
+        """The token at this place; None at the end."""
         return self.tokens[self.place] if self.place < len(self.tokens) else None
 
     def take(self, expected: str | None = None) -> str:
+        """The token at this place; goes on to the next. Raises UnreadableError if it is not `expected`."""
         token = self.next
         if token is None or (expected is not None and token != expected):
             raise UnreadableError(f"expected {expected or 'more'}, not {token}")
@@ -81,6 +83,7 @@ class Notation(ABC):
         return token
 
     def number(self, token: str) -> Node:
+        """A number, also in another base: 101_2."""
         mantissa, _, exponent = token.lower().partition("e")
         if (exponent and abs(int(exponent)) > MOST_ZEROS) or token.endswith("."):
             raise UnreadableError(f"cannot read {token!r}")
@@ -116,6 +119,7 @@ class Notation(ABC):
         return inside[1:-1] if inside.startswith("(") and inside.endswith(")") else inside
 
     def symbol(self, name: str) -> Node:
+        """A variable with its subscript and primes, or an unknown function of one argument."""
         if self.next == "_":
             self.take()
             name = f"{name}_{self.subscript()}"
@@ -128,6 +132,7 @@ class Notation(ABC):
         return ("symbol", name)
 
     def command(self, name: str) -> Node:
+        """What a LaTeX command and its arguments spell."""
         name = SAME_FUNCTIONS.get(name, name)
         if name in FUNCTIONS:
             return self.function(name)
@@ -156,6 +161,7 @@ class Notation(ABC):
         raise UnreadableError(f"cannot read \\{name}")
 
     def name_of_points(self) -> str:
+        """The letters of points, as in an angle ABC."""
         parts = []
         while self.next is not None and (self.next.isalpha() or self.next.startswith("name:")):
             parts.append(self.take().removeprefix("name:"))
@@ -164,6 +170,7 @@ class Notation(ABC):
         return "".join(parts)
 
     def function(self, name: str) -> Node:
+        """A known function with its arguments."""
         if name == "sqrt":
             return self.root()
         self.angles += name in _OF_ANGLES
@@ -172,6 +179,7 @@ class Notation(ABC):
         return value
 
     def called(self, name: str) -> Node:
+        """A function with its base, exponent and arguments."""
         base = None
         if self.next == "_" and name == "log":
             self.take()
@@ -206,6 +214,7 @@ class Notation(ABC):
         return value
 
     def root(self) -> Node:
+        """A root with its degree, 2 if none is given."""
         degree: Node = ("number", Fraction(2), None, None)
         if self.next == "[":
             degree = scalar(self.bracketed())
@@ -218,6 +227,7 @@ class Notation(ABC):
         return ("call", "root", scalar(inner), degree)
 
     def matrix(self, opening: str) -> Node:
+        """The rows of a matrix environment."""
         kind = _ENVIRONMENT.sub("", opening)
         if kind not in ("pmatrix", "bmatrix", "matrix", "smallmatrix", "array"):
             raise UnreadableError(f"cannot read the environment {kind}")

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from rollwise.answers.relations import both, interval
 from rollwise.answers.notation import RELATIONS, Node, Notation, scalar
+from rollwise.answers.relations import both, interval
 from rollwise.answers.tokens import UnreadableError, tokens_of
 
 LONGEST = 2000
@@ -69,7 +69,7 @@ class _Reader(Notation):
     """Reads tokens from left to right, with one method per level of the grammar."""
 
     def items(self) -> list[Node]:
-        r"""Expressions with commas, `and` (\both) or `or` (\either) between them; two bounds joined by `and` are one."""
+        r"""Expressions with commas, `and` (\both) or `or` (\either) between them; two bounds with `and` are one."""
         found, joints = [self.union()], set()
         while self.next in (",", ";", r"\both", r"\either"):
             joints.add(self.take())
@@ -134,7 +134,11 @@ class _Reader(Notation):
 
     def begins_factor(self) -> bool:
         token = self.next
-        if token is None or token in (r"\cup", r"\cap", r"\rfloor", r"\rceil", r"\rangle", r"\both", r"\either") or token in RELATIONS:
+        if (
+            token is None
+            or token in (r"\cup", r"\cap", r"\rfloor", r"\rceil", r"\rangle", r"\both", r"\either")
+            or token in RELATIONS
+        ):
             return False
         if token == "|":
             return self.bars == 0
@@ -225,8 +229,8 @@ class _Reader(Notation):
 
     def begins_condition(self) -> bool:
         r"""Whether a set by a condition follows an opening brace, such as x | x > 3 or x \\in \\mathbb{R} : x > 3."""
-        name, *rest = [*self.tokens[self.place : self.place + 4], "", "", ""]
-        return name.isalpha() and (rest[0] in ("|", ":") or (rest[0] == r"\in" and rest[2] in ("|", ":")))
+        name, sign, _, then = [*self.tokens[self.place : self.place + 4], "", "", "", ""][:4]
+        return name.isalpha() and (sign in ("|", ":") or (sign == r"\in" and then in ("|", ":")))
 
     def condition(self, opening: str) -> Node:
         """The interval, or the list of intervals, of a set that inequalities of one real variable describe."""
@@ -252,4 +256,3 @@ class _Reader(Notation):
         if len(found) != 2 and _CLOSING[opening] != closing:
             raise UnreadableError("brackets that do not match")
         return ("sequence", opening + closing, *found)
-

@@ -61,7 +61,11 @@ def stated(relation: Node) -> Node | None:
     signs, sides = relation[1], relation[2:]
     if signs in (("=",), ("in",)) and sides[0][0] in ("symbol", "name", "apply"):
         return interval(sides[1])
-    if signs == ("=",) and sides[0][:2] == sides[1][:2] == ("sequence", ":") and all(part[0] == "symbol" for part in sides[0][2:]):
+    if (
+        signs == ("=",)
+        and sides[0][:2] == sides[1][:2] == ("sequence", ":")
+        and all(part[0] == "symbol" for part in sides[0][2:])
+    ):
         return sides[1]
     if signs == ("=",) and sides[1][0] in ("symbol", "name") and exact(sides[0]) is not None:
         return sides[0]

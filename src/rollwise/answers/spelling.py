@@ -127,6 +127,7 @@ _SPACED = re.compile(r"(?<![\d.\N{THIN SPACE}])(\d{1,3}(?:,?\N{THIN SPACE}\d{3})
 _REPEATING = re.compile(
     r"(?<![\d.])(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))(?!\s*(?:\d|\\(?:overline|bar|dot)))"
 )
+_EXPONENTS_IN_TEXT = re.compile(r"\\(?:text|textrm|mathrm|operatorname|mbox)\s*\{(?:[^{}]|\^\{-?\d\})*\}")
 _PERIOD = re.compile(r"(?<![\w.,)}^_])(\d*)\.(\d*)\((\d+)\)()(?=\s*(?:$|[,;)\]}]|\\text|[a-z]|\\%))")
 """A repeating decimal such as 0.1(6): no product continues after its bracket."""
 _SPANS = re.compile(r"([\[\]])([^\[\](){}]*,[^\[\](){}]*)([\[\]])")
@@ -134,7 +135,17 @@ _MIXED = re.compile(
     r"(?<![\d.^_{}\w/])(\d+)(?:\s+(\d+)\s*/\s*(\d+)(?![\d.])"
     r"|\s*\\frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(\d)))"
 )
-_FENCES = [("```", "```"), ("`", "`"), ('"', '"'), ("''", "''"), ("**", "**"), ("__", "__"), ("$$", "$$"), (r"\(", r"\)"), (r"\[", r"\]")]
+_FENCES = [
+    ("```", "```"),
+    ("`", "`"),
+    ('"', '"'),
+    ("''", "''"),
+    ("**", "**"),
+    ("__", "__"),
+    ("$$", "$$"),
+    (r"\(", r"\)"),
+    (r"\[", r"\]"),
+]
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _ONE_ARGUMENT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|operatorname|rm|bf)\*?\s*\{([^{}]*)\}"
@@ -148,6 +159,7 @@ def tidy(text: str) -> str:
     text = text.replace("$", " ").replace("&nbsp;", " ")
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
+    text = _EXPONENTS_IN_TEXT.sub(lambda match: re.sub(r"\^\{(-?\d)\}", r"^\1", match.group()), text)
     text = _SPACED.sub(lambda match: re.sub(r"\D", "", match.group()), text).replace("\N{THIN SPACE}", " ")
     if not re.search(r"[(\[{]", re.sub(r"\\[a-zA-Z]+\s*\{[^{}]*\}", "", text)):
         text = _THOUSANDS.sub(lambda match: match.group(1) + re.sub(r"\D", "", match.group(2)), text)

@@ -70,12 +70,12 @@ _NO_UNITS = set(
         "alpha beta gamma delta epsilon theta lambda sigma omega "
         "more less fewer greater smaller larger higher lower bigger longer shorter older younger taller faster slower "
         "heavier lighter earlier later ago ahead behind before after extra left remaining remains each apiece total "
-        "altogether together times fold plus minus divided multiplied approximately about roughly nearly almost exactly "
-        "only over under above below positive negative possible impossible undefined unknown wrong "
+        "altogether together times fold plus minus divided multiplied approximately about roughly nearly almost "
+        "exactly only over under above below positive negative possible impossible undefined unknown wrong "
         "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
         "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion "
-        "trillion dozen dozens pairs half halves third thirds fourth fourths quarter quarters fifth fifths sixth sixths "
-        "seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths "
+        "trillion dozen dozens pairs half halves third thirds fourth fourths quarter quarters fifth fifths sixth "
+        "sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths "
         "january february march april may june july august september october november december"
     )
 ) - {"sec", "min"}
@@ -129,7 +129,10 @@ def _are_unit_words(unit: str, gap: bool) -> bool:
     words = re.findall(r"[A-Za-z]+", unit)
     if any(word.lower() in _NO_UNITS for word in words) or all(word in _SPOKEN for word in words):
         return False
-    known = [word == "per" or word in _CANONICAL or word.lower().removesuffix("s") in _CANONICAL or word in _SPOKEN for word in words]
+    known = [
+        word == "per" or word in _CANONICAL or word.lower().removesuffix("s") in _CANONICAL or word in _SPOKEN
+        for word in words
+    ]
     if len(words) == 1 and len(words[0]) == 1:
         return gap and words[0] in "mgsLlh"
     long = [len(word) > 3 for word in words]
@@ -158,7 +161,9 @@ def _canonical(unit: str) -> str:
             parts.append(_singular(word) + (f"^{power}" if power > 1 else ""))
             power = 1
     joined = re.sub(r" ?([/*]) ?", r"\1", " ".join(parts))
-    return re.sub(r"[ *]([^ */^]+)\^-(\d+)", lambda match: f"/{match[1]}{'' if match[2] == '1' else '^' + match[2]}", joined)
+    return re.sub(
+        r"[ *]([^ */^]+)\^-(\d+)", lambda match: f"/{match[1]}{'' if match[2] == '1' else '^' + match[2]}", joined
+    )
 
 
 def _singular(word: str) -> str:
