@@ -13,8 +13,11 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from rollwise.cli.allocate import AllocateOptions
 from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
+from rollwise.cli.doctor import DoctorOptions
+from rollwise.cli.grade import LinesOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
@@ -40,6 +43,10 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise doctor": (DoctorOptions, "The features of servers."),
+    "rollwise allocate": (AllocateOptions, "One allocation, from JSON to JSON."),
+    "rollwise grade": (LinesOptions, "Answers against gold answers."),
+    "rollwise vote": (LinesOptions, "The winner among answers."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
     "rollwise simulate": (
         SimulateOptions,

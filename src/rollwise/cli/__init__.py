@@ -53,14 +53,14 @@ def build_app() -> typer.Typer:
         callback=_options,
     )
     app.command("solve")(command(solve.SolveOptions, solve.solve))
-    app.command("doctor")(doctor.doctor)
-    app.command("allocate")(allocate.allocate)
+    app.command("doctor")(command(doctor.DoctorOptions, doctor.doctor))
+    app.command("allocate")(command(allocate.AllocateOptions, allocate.allocate))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
-    app.command("grade")(grade.grade)
-    app.command("vote")(grade.vote)
+    app.command("grade")(command(grade.LinesOptions, grade.grade))
+    app.command("vote")(command(grade.LinesOptions, grade.vote))
     app.add_typer(world.app, name="world")
     return app
 
