@@ -14,6 +14,7 @@ from pydantic import Field
 from rich.console import Console
 
 import rollwise
+from rollwise.answers import AUTO, check_form
 from rollwise.calibration import (
     Calibration,
     Method,
@@ -61,6 +62,10 @@ class CalibrateOptions(Options):
     world: Annotated[str | None, Shown(START, "the world that the file names")] = Field(
         default=None, description="World of the problems."
     )
+    answer: Annotated[str | None, Shown(START, "as the file says, else auto")] = Field(
+        default=None,
+        description="Where the answer stands in a solution, as for rollwise solve. The rewards dial and worth read it.",
+    )
     out: Annotated[Path, Shown(START)] = Field(default=Path("belief.json"), description="The belief file to write.")
     least: Annotated[int, Shown(_FIT)] = Field(
         default=_DEFAULTS["least"], ge=1, description="Prefixes that a depth needs for a fit of its own."
@@ -95,10 +100,15 @@ def calibrate(given: dict[str, Any]) -> None:
     options = validated(CalibrateOptions, given)
     if options.reward is None and options.world is not None:
         raise InputError("--world is for --reward, which scores the prefixes; give both, or neither")
+    if options.reward is None and options.answer is not None:
+        raise InputError("--answer is for --reward, which scores the prefixes; give both, or neither")
     _check_files(options.prefixes, options.out, options.draw)
     problems = _read(options.prefixes)
     world = options.world if options.world is not None else problems[0][0].world or ""
-    scored = recorded_rewards(problems) if options.reward is None else _scored(problems, options.reward, world)
+    if options.reward is None:
+        scored = recorded_rewards(problems)
+    else:
+        scored = _scored(problems, options.reward, world, _form(options))
     calibration = _fitted(options, scored, world)
     text = json.dumps(calibration.as_dict(), ensure_ascii=False, separators=(",", ":"))
     options.out.write_text(text + "\n", encoding="utf-8")
@@ -133,14 +143,23 @@ def _read(file: Path) -> PrefixesByProblem:
     return problems
 
 
-def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[ScoredPrefixes]:
+def _form(options: CalibrateOptions) -> str:
+    """The form in which answers are read. Raises InputError if it is unknown."""
+    form = options.answer or prefix_source(options.prefixes).get("answer", AUTO)
+    if not isinstance(form, str):
+        raise InputError(f"{options.prefixes} names its form of answers {form!r:.60}; give --answer")
+    check_form(form)
+    return form
+
+
+def _scored(problems: PrefixesByProblem, reward: str, world: str, answer: str) -> list[ScoredPrefixes]:
     """Every prefix with its reward from the model named `reward`; prefixes that the model fails on are left out."""
     if not world:
         raise InputError("the prefixes do not name their world, and a reward model needs it: give --world")
     others = {problem.world for problem, _ in problems} - {world, None}
     if others and others != {find_world(world).name}:
         raise InputError(f"the prefixes are of the world {', '.join(map(str, others))}, not {world}; leave out --world")
-    model = find_reward(reward, world)
+    model = find_reward(reward, world, answer=answer)
     with progress_bars() as show:
         return score_problems(model, problems, lambda done, total: show("problems scored", done, total, ""))
 
@@ -164,6 +183,7 @@ def _source(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: 
     prefixes = [prefix for _, pairs in scored for prefix, _ in pairs]
     command = ["rollwise", "calibrate", "--prefixes", str(options.prefixes)]
     command += [] if options.reward is None else ["--reward", options.reward, "--world", world]
+    command += [] if options.answer is None else ["--answer", options.answer]
     command += ["--out", str(options.out), "--least", str(options.least), "--method", options.method]
     temperature = recorded.get("temperature")
     known_temperature = float(temperature) if isinstance(temperature, int | float) else None
