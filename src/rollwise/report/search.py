@@ -15,7 +15,8 @@ from rollwise.report.sheets import number_column
 from rollwise.search import Allocated, Round, Solution
 
 _SHOWN = 8
-_NAMED, _MOST_STEPS = 7, 10
+_NAMED, _MOST_STEPS = 3, 7
+"""More steps than the first are numbers only, and more than the second are thinned out: names keep room at 80 columns."""
 
 
 def round_line(happened: Round) -> Text:
@@ -123,7 +124,7 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     bands = searched.columns[0] if searched.columns else ()
     with_states = searched.by_strategy and any(band.states is not None for band in bands)
     if with_states:
-        number_column(table, "true states")
+        number_column(table, "true\nstates")
     rounds = len(searched.columns)
     shown = range(0, rounds, -(-rounds // _MOST_STEPS))
     for index in shown:
