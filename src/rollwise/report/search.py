@@ -16,7 +16,7 @@ from rollwise.search import Allocated, Round, Solution
 
 _SHOWN = 8
 _NAMED, _MOST_STEPS = 3, 7
-"""More steps than the first are numbers only, and more than the second are thinned out: names keep room at 80 columns."""
+"""More steps than the first are numbers only; more than the second are thinned out. Names keep room at 80 columns."""
 
 
 def round_line(happened: Round) -> Text:
