@@ -101,8 +101,8 @@ def train(given: dict[str, Any]) -> None:
     """Train a world's models from scratch: policies, and reward models that learn from the outcomes of completions.
 
     After Ctrl-C, the same command continues. A base policy takes about twenty minutes on one core with bfloat16
-    instructions, all parts of a world about an hour and a half, and about two hours with the small and the large policy.
-    Training uses a GPU if there is one.
+    instructions, all parts of a world about an hour and a half, and about two hours with the small and the large
+    policy. Training uses a GPU if there is one.
     """
     options = validated(TrainOptions, given)
     from rollwise.training import PARTS, Recipe, run_parts, use_threads
