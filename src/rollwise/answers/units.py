@@ -12,7 +12,10 @@ _IN_TEXT = re.compile(
     rf"(?P<value>.*[^\\\s^_*/(,=<>+-])\s*(?P<unit>{_ATOM}(?:\s*[*/]?\s*{_ATOM})*(?:\s*[CFK])?)", re.DOTALL
 )
 _WORD = rf"[A-Za-z]+{_POWER}"
-_PLAIN = re.compile(rf"(?P<value>.*[\d)}}\]])(?P<gap>\s*)(?P<unit>{_WORD}(?:(?:\s*[*/]\s*|\s+){_WORD})*)", re.DOTALL)
+_PLAIN = re.compile(
+    rf"(?P<value>.*(?:[\d)}}\]]|\\pi(?=\s+[A-Za-z]{{2}})))(?P<gap>\s*)(?P<unit>{_WORD}(?:(?:\s*[*/]\s*|\s+){_WORD})*)",
+    re.DOTALL,
+)
 _LEADING = re.compile(
     r"(?P<sign>-?)\s*\\text\{(?P<unit>dollars|[A-Za-z]{2,3}|[£€])\}\s*(?P<value>-?[\d.(\\].*)", re.DOTALL
 )
@@ -60,6 +63,13 @@ _SAME_UNITS = {
     "pascal": "Pa",
     "kilopascal": "kPa",
     "mole": "mol",
+    "cup": "cups",
+    "ton": "tons",
+    "tablespoon": "tbsp",
+    "teaspoon": "tsp",
+    "gallon": "gal",
+    "quart": "qt",
+    "pint": "pt",
 }
 _CANONICAL = {spelling: unit for unit, spellings in _SAME_UNITS.items() for spelling in [unit, *spellings.split()]}
 _SPOKEN = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}

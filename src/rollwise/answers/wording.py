@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _LEAD = re.compile(
-    r"(?:(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\s*:?|[:=])\s*|[=≈]\s*(?!=)|\\approx(?![a-zA-Z])\s*)(?=\S)",
+    r"(?:(?:\\text\s*\{\s*)?(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\s*:?|[:=])\s*(?:\}\s*)?|[=≈]\s*(?!=)|\\approx(?![a-zA-Z])\s*)(?=\S)",
     re.I,
 )
 _NUMBER_WORDS = {
@@ -34,9 +34,11 @@ _NUMBER_WORDS = {
 _WHOLE_TEXTS = [
     (re.compile(r"(?:the\s+set\s+of\s+)?(?:all\s+)?(?:reals|real\s+numbers)", re.I), r"\\mathbb{R}"),
     (re.compile(r"(?:the\s+)?empty\s+set", re.I), r"\\emptyset"),
+    (re.compile(r"(?:positive\s+|\+)?infinity", re.I), r"\\infty"),
+    (re.compile(r"(?:negative\s+|minus\s+|-)\s*infinity", re.I), r"-\\infty"),
     (re.compile(r"(\d+)\s+to\s+(\d+)"), r"\1:\2"),
 ]
-_BASE_WORD = re.compile(r"_\s*\{\s*\\(?:text|mathrm)\s*\{\s*([a-z]+)\s*\}\s*\}")
+_BASE_WORD = re.compile(r"_\s*\{\s*(?:\\(?:text|mathrm)\s*\{)?\s*([a-z]+)\s*\}?\s*\}")
 _LARGE = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _LARGE_WORD = re.compile(rf"(?<=\d)\s*(\\text\s*\{{)?\s*({'|'.join(_LARGE)})(?![a-zA-Z])(\s*\}})?")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s?m\.?", re.I)
