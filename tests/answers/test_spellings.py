@@ -72,8 +72,10 @@ KINDS: dict[str, list[list[str]]] = {
     "bases": [["1010_2", "1010_{\\text{two}}", "1010_{two}", "(1010)_2", "1010 base 2"], ["1010"], ["10"]],
     "binomials and fractions": [["10", "{5 \\choose 2}", "_5C_2", "{}^5C_2"], ["5/2", "{5 \\over 2}"], ["C(5,2)"]],
     "indices and exponents": [["x_{1}^{2}", "x_1^2"], ["x_{12}"], ["\\sum_{i=1}^{10} i"], ["\\sum_{i=1}^{9} i"]],
-    "units": [["9.8 m/s^2", "9.8\\ \\mathrm{m\\,s^{-2}}", "9.8 m s⁻²"], ["1 km/h", "1 km per hour"], ["9.8 m/s"], ["2/3 cup", "2/3 cups"],
-        ["16\\pi\\text{ in}^2", "16π square inches"]],
+    "units": [
+        ["9.8 m/s^2", "9.8\\ \\mathrm{m\\,s^{-2}}", "9.8 m s⁻²"], ["9.8 m/s"],
+        ["1 km/h", "1 km per hour"], ["2/3 cup", "2/3 cups"], ["16\\pi\\text{ in}^2", "16π square inches"],
+    ],
     "colours and lines": [["12", "\\underline{12}", "\\textcolor{red}{12}", "{\\color{blue}12}"], ["21"]],
     "remainders": [["5 \\pmod 7", "5 (mod 7)", "5 \\bmod 7"], ["5 \\pmod 8"], ["5"]],
 }  # fmt: skip

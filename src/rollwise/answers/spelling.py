@@ -6,13 +6,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from rollwise.answers.wording import in_figures, without_lead
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a list with spaces between them."""
-    return text.split()
-
+from rollwise.answers.wording import in_figures, without_lead, words_of
 
 SHORT_WORDS = words_of("am an as at be by do go he if in is it me my no of oh on or so to up us we")
 """Words of two letters; other two small letters are a product of variables."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rollwise.answers.spelling import SHORT_WORDS, words_of
+from rollwise.answers.spelling import SHORT_WORDS
+from rollwise.answers.wording import words_of
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+(?![\w.]))?)"

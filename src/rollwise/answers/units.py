@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rollwise.answers.spelling import unwrapped, words_of
+from rollwise.answers.spelling import unwrapped
+from rollwise.answers.wording import words_of
 
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _ATOM = rf"\\(?:text|textrm|textbf|mathrm|mbox|operatorname|rm)\s*\{{[A-Za-z%$°/.,^0-9 ()-]*\}}{_POWER}"

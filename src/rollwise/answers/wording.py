@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import re
 
+
+def words_of(text: str) -> list[str]:
+    """The words of a list with spaces between them."""
+    return text.split()
+
+
 _LEAD = re.compile(
     r"(?:(?:\\text\s*\{\s*)?(?:so\s+)?(?:the\s+)?(?:final\s+|correct\s+)?answer\s*(?:is\s*:?|[:=])\s*(?:\}\s*)?|[=≈]\s*(?!=)|\\approx(?![a-zA-Z])\s*)(?=\S)",
     re.I,
 )
-_NUMBER_WORDS = {
-    word: number
-    for number, word in enumerate(
-        [
-            *(
-                "zero",
-                "one",
-                "two",
-                "three",
-                "four",
-                "five",
-                "six",
-                "seven",
-                "eight",
-                "nine",
-                "ten",
-                "eleven",
-                "twelve",
-            ),
-            *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
-        ]
-    )
-}
+_NUMBERS = words_of(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_NUMBER_WORDS = {word: number for number, word in enumerate(_NUMBERS)}
 _WHOLE_TEXTS = [
     (re.compile(r"(?:the\s+set\s+of\s+)?(?:all\s+)?(?:reals|real\s+numbers)", re.I), r"\\mathbb{R}"),
     (re.compile(r"(?:the\s+)?empty\s+set", re.I), r"\\emptyset"),
