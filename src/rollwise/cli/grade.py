@@ -36,7 +36,7 @@ def grade(given: dict[str, Any]) -> None:
 
     * `rollwise grade - < answers.jsonl | grep '"right": false'`
     """
-    for number, record in _records(validated(LinesOptions, given).file):
+    for number, record in json_records(validated(LinesOptions, given).file):
         answer, gold = _text(record, "answer", number, optional=True), _text(record, "gold", number)
         grader = record.get("grader") or "mathematics"
         if not isinstance(grader, str) or grader not in GRADERS:
@@ -58,7 +58,7 @@ def vote(given: dict[str, Any]) -> None:
     * `rollwise vote answers.jsonl`
     """
     answers, weights = [], []
-    for number, record in _records(validated(LinesOptions, given).file):
+    for number, record in json_records(validated(LinesOptions, given).file):
         answers.append(_text(record, "answer", number, optional=True))
         weights.append(_weight(record, number))
     ballots = count_ballots(answers, weights)
@@ -73,7 +73,7 @@ def vote(given: dict[str, Any]) -> None:
     _print(document(result))
 
 
-def _records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line number and the object of every line that is not empty. Raises InputError at a bad line."""
     if file == "-":
         yield from _records_in(sys.stdin.buffer)
