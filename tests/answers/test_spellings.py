@@ -77,6 +77,9 @@ KINDS: dict[str, list[list[str]]] = {
         ["1 km/h", "1 km per hour"], ["2/3 cup", "2/3 cups"], ["16\\pi\\text{ in}^2", "16π square inches"],
     ],
     "colours and lines": [["12", "\\underline{12}", "\\textcolor{red}{12}", "{\\color{blue}12}"], ["21"]],
+    "choices": [
+        ["B", "(B)", "b)", "(b)", "b.", "\\text{(b)}", "option b"], ["C", "c)", "(C)"], ["(D) 12", "d) 12"], ["x"],
+    ],
     "remainders": [["5 \\pmod 7", "5 (mod 7)", "5 \\bmod 7"], ["5 \\pmod 8"], ["5"]],
 }  # fmt: skip
 PAIRS_SAME = [
@@ -88,7 +91,7 @@ PAIRS_DIFFERENT = [
     for first, second in itertools.combinations(groups, 2)
     for left, right in itertools.product(first, second)
 ]
-POOL = sorted({text for groups in KINDS.values() for each in groups for text in each})
+POOL = sorted({text for groups in KINDS.values() for each in groups for text in each} | {"b", "no", "n o", "o n"})
 
 
 @pytest.mark.parametrize(("kind", "gold", "answer"), PAIRS_SAME)
@@ -114,12 +117,21 @@ def test_grading_is_symmetric_and_everything_equals_itself(pair: list[str]) -> N
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(sorted(KINDS)))
 def test_no_order_changes_the_groups(data: st.DataObject, kind: str) -> None:
-    near = [text for each in KINDS[kind] for text in each]
+    near = [text for each in KINDS[kind] for text in each] + ["b", "no", "n o", "o n"]
     answers = data.draw(st.lists(st.sampled_from(near) | st.sampled_from(POOL), max_size=10))
     order = data.draw(st.permutations(range(len(answers))))
     labels = group(answers, seconds=PATIENCE)
     shuffled = group([answers[index] for index in order], seconds=PATIENCE)
     assert (labels[order][:, None] == labels[order]).tolist() == (shuffled[:, None] == shuffled).tolist()
+
+
+@pytest.mark.parametrize("answers", [["b", "b.", "B"], ["no", "n o", "o n"], ["3:45", "3:45 pm", "3:45 PM"]])
+def test_every_order_gives_the_same_groups(answers: list[str]) -> None:
+    found = set()
+    for order in itertools.permutations(answers):
+        labels = dict(zip(order, group(order).tolist(), strict=True))
+        found.add(frozenset(frozenset(text for text in answers if labels[text] == label) for label in labels.values()))
+    assert len(found) == 1
 
 
 def test_what_is_forgiven_joins_a_group_only_if_all_of_it_is_alike() -> None:
@@ -191,7 +203,8 @@ def test_the_grader_for_choices_takes_small_letters() -> None:
         ("3 to 4", "3:4"),
         ("5 p.m.", "5:00 pm"),
         ("x>2 and x>3", "text x>2 and x>3"),
-        ("b)", "text b)"),
+        ("b)", "choice b"),
+        ("(b)", "b"),
         ("\\int_0^1 x\\,dx", "text \\int_0^1 x dx"),
     ],
 )

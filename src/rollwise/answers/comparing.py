@@ -70,6 +70,8 @@ class Reading:
     def __str__(self) -> str:
         if self.choice is not None and (self.node is None or self.rest is not None):
             return f"choice {self.choice}"
+        if self.small is not None and self.node is None:
+            return f"choice {self.small.lower()}"
         if self.node is None:
             return f"text {self.text}"
         value = exact(self.node)
