@@ -85,7 +85,7 @@ def _row(name: str, field: FieldInfo) -> str:
     flag = "the argument" if shown(field).argument else f"`{flag_of(name, field)}`"
     default = default_text(field)
     takes = TYPES.get(value_type(field), "text") + (", repeatable" if shown(field).repeatable else "")
-    cells: list[Any] = [flag, f"`{name}`", takes, default, field.description]
+    cells: list[Any] = [flag, f"`{name}`", takes, default, (field.description or "").replace("[", "\\[")]
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 
