@@ -31,7 +31,8 @@ KINDS: dict[str, list[list[str]]] = {
         ["(3,\\infty)", "\\{x \\mid x > 3\\}", "\\{x : x>3\\}", "{y | y > 3}", "\\{x\\in\\mathbb{R}: 3<x\\}", "x > 3"],
         ["[3,\\infty)", "\\{x \\mid x \\ge 3\\}"],
         ["(2,3)", "\\{x \\mid 2<x<3\\}", "\\{x \\mid x>2 \\text{ and } x<3\\}", "x>2 and x<3", "]2,3["],
-        ["(-\\infty,2)\\cup(3,\\infty)", "\\{x \\mid x<2 \\text{ or } x>3\\}", "x<2 or x>3", "(-inf,2) U (3,inf)"],
+        ["x<2 and x>3", "(-\\infty,2)\\cup(3,\\infty)", "\\{x \\mid x<2 \\text{ or } x>3\\}",
+         "x<2 or x>3", "(-inf,2) U (3,inf)"],
         ["\\{x \\in \\mathbb{Z} \\mid x > 3\\}"],
         ["x>2 and x>3"],
         ["x>2 or x>3"],
@@ -47,7 +48,7 @@ KINDS: dict[str, list[list[str]]] = {
     "points": [["(3,5)", "x=3, y=5", "(x,y)=(3,5)", "y=5 and x=3"], ["(5,3)", "x=5, y=3"]],
     "words that change a number": [
         ["5"], ["5 more"], ["5 less"], ["5 left"], ["5 times"], ["5 each"], ["5 squared"], ["5 halves"], ["5 dozen"],
-        ["5 million", "5\\text{ million}", "5*10^6"], ["5 fewer"], ["5 am"], ["4 July", "July 4", "July 4th"], ["4"],
+        ["5 million", "5\\text{ million}", "5*10^6"], ["5 fewer"], ["5 am"], ["4 July", "July 4", "4th of July"], ["4"],
         ["3 hundred twenty"], ["300"],
     ],
     "words for a value": [
