@@ -19,6 +19,9 @@ from rollwise.cli.calibrate import CalibrateOptions
 from rollwise.cli.doctor import DoctorOptions
 from rollwise.cli.grade import LinesOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
+from rollwise.cli.replay import RoundsOptions
+from rollwise.cli.replay_votes import VotesOptions
+from rollwise.cli.report import ReportOptions
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
@@ -47,7 +50,13 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     "rollwise allocate": (AllocateOptions, "One allocation, from JSON to JSON."),
     "rollwise grade": (LinesOptions, "Answers against gold answers."),
     "rollwise vote": (LinesOptions, "The winner among answers."),
+    "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
+    "rollwise replay votes": (VotesOptions, "Stop rules on answers that were sampled elsewhere."),
+    "rollwise replay rounds": (
+        RoundsOptions,
+        "Other allocators at the recorded rounds of a bench. `rollwise replay RUN` is short for it.",
+    ),
     "rollwise simulate": (
         SimulateOptions,
         "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "
