@@ -13,8 +13,11 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from rollwise.cli.allocate import AllocateOptions
 from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
+from rollwise.cli.doctor import DoctorOptions
+from rollwise.cli.grade import LinesOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
 from rollwise.cli.replay import RoundsOptions
 from rollwise.cli.replay_votes import VotesOptions
@@ -43,6 +46,10 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise doctor": (DoctorOptions, "The features of servers."),
+    "rollwise allocate": (AllocateOptions, "One allocation, from JSON to JSON."),
+    "rollwise grade": (LinesOptions, "Answers against gold answers."),
+    "rollwise vote": (LinesOptions, "The winner among answers."),
     "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
     "rollwise replay votes": (VotesOptions, "Stop rules on answers that were sampled elsewhere."),
@@ -87,7 +94,7 @@ def _row(name: str, field: FieldInfo) -> str:
     flag = "the argument" if shown(field).argument else f"`{flag_of(name, field)}`"
     default = default_text(field)
     takes = TYPES.get(value_type(field), "text") + (", repeatable" if shown(field).repeatable else "")
-    cells: list[Any] = [flag, f"`{name}`", takes, default, field.description]
+    cells: list[Any] = [flag, f"`{name}`", takes, default, (field.description or "").replace("[", "\\[")]
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

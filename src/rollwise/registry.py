@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rollwise.allocation import STRATEGIES, NoOptions, Strategy
+from rollwise.answers import BOXED
 from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, RewardModel, World, completed
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
@@ -203,21 +204,26 @@ _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<
 _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 
 
-@functools.cache
-def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
+def find_reward(name: str, world: str, dtype: str | None = None, answer: str = BOXED) -> RewardModel:
     """The reward model of a name.
 
     "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "dial(SIZE,SHARED)"
     is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
     "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
-    family does not show), your own function or reward model by `file.py:name`, or a package's.
+    family does not show), your own function or reward model by `file.py:name`, or a package's. `answer` is the form in
+    which a dial reads answers.
     """
+    if (match := _DIAL.fullmatch(name)) is not None:
+        return _dial(match, world, answer)
+    return _loaded_reward(name, world, dtype)
+
+
+@functools.cache
+def _loaded_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     if name == "confidence":
         from rollwise.rewards import Confidence
 
         return Confidence()
-    if (match := _DIAL.fullmatch(name)) is not None:
-        return _dial(match, world)
     if (match := _SERVED.fullmatch(name)) is not None:
         return _served_reward(match["family"], match["url"])
     if (own := _own_part("reward", name)) is not None:
@@ -225,14 +231,14 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     return _local_reward(name, world, dtype)
 
 
-def _dial(match: re.Match[str], world: str) -> RewardModel:
+def _dial(match: re.Match[str], world: str, answer: str) -> RewardModel:
     from rollwise.rewards import DialReward
 
     problems = find_problems(world)
     if not isinstance(problems, World):
         raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
     noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
-    return DialReward(problems, *noise, truth="course" if match["kind"] == "dial" else "worth")
+    return DialReward(problems, *noise, truth="course" if match["kind"] == "dial" else "worth", answer=answer)
 
 
 def _served_reward(name: str, urls: str) -> RewardModel:

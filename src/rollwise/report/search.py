@@ -16,7 +16,8 @@ from rollwise.report.sheets import number_column
 from rollwise.search import Allocated, Grown, Round, Solution
 
 _SHOWN = 8
-_NAMED, _MOST_STEPS = 7, 10
+_NAMED, _MOST_STEPS = 3, 7
+"""More steps than the first are numbers only; more than the second are thinned out. Names keep room at 80 columns."""
 
 
 def round_line(happened: Round) -> Text:
@@ -121,7 +122,8 @@ def where_table(searched: Flow, solution: Solution) -> Table:
 
     Directions are those that the strategy used. For a strategy that reads none, equal text of the first step stands in.
     """
-    title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
+    rounds = max(map(len, searched.labels), default=1)
+    title = "where the rollouts went" + (", step by step" if rounds > _NAMED else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step" if searched.by_strategy else "first step")
     ends = _ends(searched, solution)
@@ -129,8 +131,7 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     bands = [band for place, band in reversed(placed.items()) if place in ends.roots]
     with_states = searched.by_strategy and any(band.states is not None for band in bands)
     if with_states:
-        number_column(table, "true states")
-    rounds = max(map(len, searched.labels), default=1)
+        number_column(table, "true\nstates")
     shown = range(0, rounds, -(-rounds // _MOST_STEPS))
     for index in shown:
         number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")

@@ -230,7 +230,7 @@ def _policy(config: Config) -> Policy:
 def _reward(config: Config) -> RewardModel:
     if not isinstance(config.reward, str):
         return completed(config.reward, RewardModel)
-    return find_reward(config.reward, config.world or "", config.dtype)
+    return find_reward(config.reward, config.world or "", config.dtype, config.answer)
 
 
 def _finder(config: Config, strategy: Strategy, policy: Policy) -> DirectionFinder | None:
