@@ -1,28 +1,44 @@
 """What people look at: tables and pictures of a search, a bench, a belief and a simulation."""
 
+from rollwise.report.account import Account, Fate, Node, Stage, Told, account_of, fold_account, told_by
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
 from rollwise.report.flow import Flow, fold_flow
 from rollwise.report.pictures import search_svg
+from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
+from rollwise.report.words import LANGUAGES, catalogue, sentence
 
 __all__ = [
+    "LANGUAGES",
+    "Account",
+    "Fate",
     "Flow",
+    "Node",
+    "Reason",
+    "Stage",
+    "Told",
+    "account_of",
     "belief_notes",
     "belief_sheets",
     "belief_svg",
+    "catalogue",
     "explanation",
+    "fold_account",
     "fold_flow",
     "ledger_table",
+    "reason_of",
     "round_line",
     "search_svg",
+    "sentence",
     "sheet_markdown",
     "sheet_tables",
     "simulation_sheets",
     "simulation_svg",
     "summary_notes",
     "summary_sheets",
+    "told_by",
     "verdict_text",
     "where_table",
 ]
