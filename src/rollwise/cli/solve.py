@@ -23,6 +23,7 @@ from rollwise.report import (
     ledger_table,
     reason_of,
     round_line,
+    search_html,
     search_svg,
     sentence,
     verdict_text,
@@ -49,8 +50,11 @@ class SolveOptions(Config):
     draw: Annotated[Path | None, Shown(OUTPUT)] = Field(
         default=None, description="Write a picture of the search to this SVG file."
     )
+    html: Annotated[Path | None, Shown(OUTPUT)] = Field(
+        default=None, description="Write the search as a page to this HTML file; it opens without a network."
+    )
     language: Annotated[Literal["en", "ja"], Shown(OUTPUT)] = Field(
-        default="en", description="Language of explanations: en or ja."
+        default="en", description="Language of explanations and of the page: en or ja."
     )
     as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
         default=False, description="Print the result as JSON and nothing else."
@@ -74,8 +78,9 @@ def solve(given: dict[str, Any]) -> None:
     options = validated(SolveOptions, settings(given, "options"))
     if options.question is not None and options.level is not None:
         raise InputError("--level is for a question that is drawn; leave out --level or the question")
-    if options.draw is not None:
-        check_writable(options.draw, "--draw")
+    for file, flag in ((options.draw, "--draw"), (options.html, "--html")):
+        if file is not None:
+            check_writable(file, flag)
     runner = Runner(options)
     for evidence in ("directions", "belief"):
         if evidence in given:
@@ -89,6 +94,8 @@ def solve(given: dict[str, Any]) -> None:
         solution = _solve_aloud(runner, problem, console, chosen=options.strategy != "auto")
         account = account_of(solution, runner.parts) if options.explain else None
         _show(solution, _flow(solution, runner), console, account, options.language)
+    if options.html is not None:
+        options.html.write_text(search_html(account_of(solution, runner.parts), options.language), encoding="utf-8")
     if options.draw is not None:
         title = f"{problem.question}  {runner.parts.strategy.name}, N = {options.budget}"
         options.draw.write_text(search_svg(_flow(solution, runner), title), encoding="utf-8")

@@ -3,6 +3,7 @@
 from rollwise.report.account import Account, Fate, Node, Stage, Told, account_of, fold_account, told_by
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
 from rollwise.report.flow import Flow, fold_flow
+from rollwise.report.page import asset, html_page, search_data, search_html
 from rollwise.report.pictures import search_svg
 from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.regrets import simulation_sheets, simulation_svg
@@ -20,6 +21,7 @@ __all__ = [
     "Stage",
     "Told",
     "account_of",
+    "asset",
     "belief_notes",
     "belief_sheets",
     "belief_svg",
@@ -27,9 +29,12 @@ __all__ = [
     "explanation",
     "fold_account",
     "fold_flow",
+    "html_page",
     "ledger_table",
     "reason_of",
     "round_line",
+    "search_data",
+    "search_html",
     "search_svg",
     "sentence",
     "sheet_markdown",
