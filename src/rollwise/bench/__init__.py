@@ -5,18 +5,25 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
+    from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, Recorded
     from rollwise.bench.grid import Grid
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
     from rollwise.bench.store import Outcome
     from rollwise.bench.summary import Difference, Measure, Row, Summary
 
 __all__ = [
+    "OUTCOMES",
     "Bench",
+    "Browser",
     "Difference",
+    "Filter",
     "Found",
     "Grid",
+    "Listed",
     "Measure",
     "Outcome",
+    "Pair",
+    "Recorded",
     "Row",
     "Summary",
     "begin",
@@ -30,6 +37,12 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "OUTCOMES": "browse",
+        "Browser": "browse",
+        "Filter": "browse",
+        "Listed": "browse",
+        "Pair": "browse",
+        "Recorded": "browse",
         "Grid": "grid",
         "Bench": "run",
         "begin": "run",

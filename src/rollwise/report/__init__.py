@@ -3,11 +3,11 @@
 from rollwise.report.account import Account, Fate, Node, Stage, Told, account_of, fold_account, told_by
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
 from rollwise.report.flow import Flow, fold_flow
-from rollwise.report.page import asset, html_page, search_data, search_html
 from rollwise.report.pictures import search_svg
 from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
+from rollwise.report.search_page import asset, html_page, search_data, search_html
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
 from rollwise.report.words import LANGUAGES, catalogue, sentence
 

@@ -4,6 +4,7 @@ window.rollwise = window.rollwise || {};
 (() => {
   const { COLOURS } = rollwise;
   const MOST_ROWS = 12;
+  let made = 0;
 
   /* An element with attributes and children; text is never read as markup. */
   const h = (tag, attributes, ...children) => {
@@ -56,14 +57,14 @@ window.rollwise = window.rollwise || {};
         h("button", { type: "button", "aria-label": words.back, title: words.back, onclick: () => this.move(-1) }, "‹"),
         this.steps,
         h("button", { type: "button", "aria-label": words.forward, title: words.forward, onclick: () => this.move(1) }, "›"));
-      this.treeBox = h("div", { class: "tree", tabindex: 0, role: "region", "aria-label": words.tree_label, "aria-describedby": "tree-help" });
+      this.treeBox = h("div", { class: "tree", tabindex: 0, role: "region", "aria-label": words.tree_label, "aria-describedby": (this.helpId = `help-${++made}`) });
       this.path = h("aside", { class: "path", "aria-live": "polite", "aria-label": words.path });
       this.about = h("div", { class: "about" });
       const asked = `${data.strategy} · ${words.budget} ${data.budget}`;
       this.holder.replaceChildren(h("div", { class: "search" },
         h("header", { class: "head" }, h("p", { class: "eyebrow" }, asked), h("h1", {}, rich(data.question)), this.verdict()),
         this.bar,
-        h("div", { class: "split" }, h("div", { class: "left" }, this.treeBox, h("p", { class: "help", id: "tree-help" }, words.tree_help)), this.path),
+        h("div", { class: "split" }, h("div", { class: "left" }, this.treeBox, h("p", { class: "help", id: this.helpId }, words.tree_help)), this.path),
         this.about));
       this.buildSteps();
       this.tree = new rollwise.Tree(this.treeBox, data, words, (node) => this.show(this.data.nodes.stage[node], node));

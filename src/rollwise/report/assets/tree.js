@@ -237,7 +237,7 @@ window.rollwise = window.rollwise || {};
         path += line(x[stages[parent[node]]], y[parent[node]], x[stages[node]], y[node]);
       }
       this.trace.setAttribute("d", path);
-      this.ring.setAttribute("r", picked < 0 ? 0 : Math.max(7, row));
+      this.ring.setAttribute("r", picked < 0 ? 0 : 8);
       if (picked < 0) return;
       this.ring.setAttribute("cx", x[stages[picked]]);
       this.ring.setAttribute("cy", y[picked]);

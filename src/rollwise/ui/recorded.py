@@ -1,0 +1,77 @@
+"""Recorded searches as accounts, and a run's summary, both kept for the next who asks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from rollwise.allocation import STRATEGIES
+from rollwise.bench import Browser, Recorded, read
+from rollwise.report import Account, fold_account, search_html, told_by
+from rollwise.search import Config, read_events, validated
+
+_KEPT = 32
+
+
+def account_of_recorded(recorded: Recorded) -> Account:
+    """The account of a recorded search.
+
+    If its strategy is a file of the user's own, that file is not run: the sentences then leave out what would have
+    changed.
+    """
+    config = validated(Config, recorded.config)
+    strategy = STRATEGIES.get(config.strategy) if isinstance(config.strategy, str) else None
+    allocate = None if strategy is None else strategy.bind(config.options)
+    rights = {
+        tuple(map(int, record["path"].split("."))): bool(record["right"])
+        for record in recorded.events
+        if record.get("event") == "finished" and "right" in record
+    }
+    told = told_by(config, recorded.problem.question, allocate, rights or None)
+    return fold_account(read_events(recorded.events, recorded.problem.id, recorded.seed), told)
+
+
+def export(out: Path, identity: int, language: str = "en") -> str:
+    """A recorded search of the bench in `out` as one HTML file. Raises InputError if it is not there."""
+    browser = Browser(out)
+    try:
+        return search_html(account_of_recorded(browser.search(identity)), language)
+    finally:
+        browser.close()
+
+
+class Run:
+    """The bench in a folder, finished or under way."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.browser = out, Browser(out)
+        self._accounts: OrderedDict[int, Account] = OrderedDict()
+        self._lock = threading.Lock()
+        self._summary: tuple[int, dict[str, Any]] = (-1, {})
+
+    def close(self) -> None:
+        """Close the connections to the store."""
+        self.browser.close()
+
+    def account(self, identity: int) -> Account:
+        """The account of a recorded search; the last ones stay at hand. Raises InputError if it is not there."""
+        with self._lock:
+            if identity in self._accounts:
+                self._accounts.move_to_end(identity)
+                return self._accounts[identity]
+        account = account_of_recorded(self.browser.search(identity))
+        with self._lock:
+            self._accounts[identity] = account
+            while len(self._accounts) > _KEPT:
+                self._accounts.popitem(last=False)
+        return account
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of the results so far as plain values; it is computed again only if there are more."""
+        results, _ = self.browser.counts()
+        with self._lock:
+            if self._summary[0] != results:
+                self._summary = results, read(self.out).summary.as_dict() if results else {"rows": [], "by_level": []}
+            return self._summary[1]
