@@ -10,24 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from large_search import large_search
+from shown_searches import HOSTILE, hostile_account, large_search
 from typer.testing import CliRunner
 
-from rollwise.allocation import STRATEGIES
 from rollwise.cli import build_app
-from rollwise.core import Problem, Step, Stop, key_text
-from rollwise.report import Told, fold_account, search_data, search_html
+from rollwise.core import key_text
+from rollwise.report import search_data, search_html
 from rollwise.report.mathematics import pieces
-from rollwise.search import Growth, Limits, Search
-
-HOSTILE = [
-    "</script><script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    r"$\text{</script><script>alert(1)</script>}$",
-    r"\(\href{javascript:alert(1)}{x}\)",
-    "<!--<script>",
-    "\u2028\u2029\x00 & \" ' `",
-]
 
 
 class Page(HTMLParser):
@@ -55,12 +44,7 @@ class Page(HTMLParser):
 
 
 def hostile_page() -> Page:
-    search = Search(Problem("x", HOSTILE[0]), STRATEGIES["rebase"].bind(), Limits(len(HOSTILE), 2))
-    while not search.done:
-        for path in search.ask():
-            text = HOSTILE[path.key[0]]
-            search.tell(path.key, Growth(Step(text, 1, Stop.END if search.round else Stop.STEP), 0.5))
-    return Page(search_html(fold_account(search.events, Told(HOSTILE[0], "<b>own</b>", len(HOSTILE)))))
+    return Page(search_html(hostile_account()))
 
 
 def test_hostile_text_stays_text() -> None:

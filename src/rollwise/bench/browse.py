@@ -7,13 +7,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, literal, select
 from sqlalchemy.orm import aliased
 
 from rollwise.bench.run import RESULTS_FILE
 from rollwise.bench.store import CellRow, EventsRow, Experiment, ProblemRow, ResultRow, Store
 from rollwise.core import Problem
 from rollwise.errors import InputError
+from rollwise.numerics import wilson_interval
+
+
+def _measured(share: float, questions: int) -> dict[str, Any]:
+    """A share of the questions as a measure of a summary, with its Wilson interval."""
+    low, high = wilson_interval(share * questions, questions)
+    return {"mean": share, "low": low, "high": high, "difference": None}
+
 
 OUTCOMES = ("both", "one", "other", "neither")
 """Which of two strategies was right."""
@@ -101,6 +109,33 @@ class Browser:
     def counts(self) -> tuple[int, int]:
         """The number of stored results, and how many of them are errors."""
         return self._store.counts(self.experiment.id)
+
+    def quick(self, by_level: bool) -> list[dict[str, Any]]:
+        """The accuracy and the coverage of each strategy and budget with their intervals, at once from the database.
+
+        The rows have the form of those of a summary, which also has what takes long: bootstraps and differences.
+        """
+        level = ProblemRow.level if by_level else literal(None)
+        figures = (
+            *(func.count(), func.count(ResultRow.problem_id.distinct()), func.count(ResultRow.error)),
+            *(func.avg(ResultRow.right), func.avg(ResultRow.covered), func.avg(ResultRow.flops)),
+            *(func.avg(ResultRow.rounds), func.avg(ResultRow.seconds)),
+        )
+        query = (
+            select(CellRow.label, CellRow.budget, level, *figures)
+            .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
+            .where(CellRow.experiment_id == self.experiment.id)
+            .group_by(CellRow.label, CellRow.budget, *([level] if by_level else []))
+            .order_by(*([level] if by_level else []), func.min(CellRow.id))
+        )
+        names = ("strategy", "budget", "level", "results", "questions", "errors")
+        rows = []
+        for row in self._store.rows(query):
+            shares, means = dict(zip(("accuracy", "coverage"), row[6:8], strict=True)), row[8:]
+            measures = {name: _measured(share, row[4]) for name, share in shares.items()}
+            figures_of = dict(zip(("flops", "rounds", "seconds"), means, strict=True))
+            rows.append(dict(zip(names, row[:6], strict=True)) | figures_of | {"measures": measures, "tokens": {}})
+        return rows
 
     def page(self, wanted: Filter, offset: int = 0, limit: int = 50) -> tuple[int, list[Listed]]:
         """How many searches pass the filter, and `limit` of them from `offset` on, the oldest first."""

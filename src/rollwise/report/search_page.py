@@ -80,10 +80,13 @@ def _bytes_of(similarity: FloatArray) -> str:
     return base64.b64encode(np.round((similarity + 1) * 127.5).clip(0, 255).astype(np.uint8).tobytes()).decode()
 
 
-def search_html(account: Account, language: str = "en") -> str:
-    """A search as one HTML file, with its styles, scripts and data inside. It asks for nothing from anywhere."""
+def search_html(account: Account, language: str = "en", why: bool = True) -> str:
+    """A search as one HTML file, with its styles, scripts and data inside. It asks for nothing from anywhere.
+
+    Without `why` it has no sentences, which for a search of 10,000 paths take half a minute.
+    """
     words = catalogue(language)["page"]
-    data = {"language": language, "words": words, "search": search_data(account, language)}
+    data = {"language": language, "words": words, "search": search_data(account, language, why)}
     scripts = [asset("tree.js"), asset("search.js"), "rollwise.open();"]
     return html_page(f"{account.question} · rollwise", language, scripts, data)
 

@@ -50,6 +50,7 @@ class Run:
         self._accounts: OrderedDict[int, Account] = OrderedDict()
         self._lock = threading.Lock()
         self._summary: tuple[int, dict[str, Any]] = (-1, {})
+        self._computing: threading.Thread | None = None
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -68,10 +69,31 @@ class Run:
                 self._accounts.popitem(last=False)
         return account
 
-    def summary(self) -> dict[str, Any]:
-        """The summary of the results so far as plain values; it is computed again only if there are more."""
+    def summary(self, patience: float = 2.0) -> dict[str, Any]:
+        """The summary of the results so far as plain values, computed once for each number of results.
+
+        If it takes longer than `patience` seconds, the figures that the database gives at once come first, marked as
+        `pending`; the others follow when they are asked for again.
+        """
         results, _ = self.browser.counts()
+        if not results:
+            return {"rows": [], "by_level": [], "pending": False}
         with self._lock:
-            if self._summary[0] != results:
-                self._summary = results, read(self.out).summary.as_dict() if results else {"rows": [], "by_level": []}
-            return self._summary[1]
+            if self._summary[0] == results:
+                return self._summary[1]
+            if self._computing is None or not self._computing.is_alive():
+                self._computing = threading.Thread(target=self._summarise, args=(results,), daemon=True)
+                self._computing.start()
+            computing = self._computing
+        computing.join(patience)
+        with self._lock:
+            if self._summary[0] == results:
+                return self._summary[1]
+        rows, by_level = (self.browser.quick(split) for split in (False, True))
+        baseline = self.browser.experiment.config.get("baseline")
+        return {"rows": rows, "by_level": by_level, "baseline": baseline, "pending": True}
+
+    def _summarise(self, results: int) -> None:
+        found = read(self.out).summary.as_dict() | {"pending": False}
+        with self._lock:
+            self._summary = results, found

@@ -52,13 +52,14 @@ window.rollwise = window.rollwise || {};
 
     build() {
       const { words, data } = this;
+      const named = (label) => (this.options.title ? `${label}: ${this.options.title}` : label); /* landmarks need names of their own */
       this.steps = h("ol", { class: "steps" });
-      this.bar = h("nav", { class: "rounds", "aria-label": words.steps },
+      this.bar = h("nav", { class: "rounds", "aria-label": named(words.steps) },
         h("button", { type: "button", "aria-label": words.back, title: words.back, onclick: () => this.move(-1) }, "‹"),
         this.steps,
         h("button", { type: "button", "aria-label": words.forward, title: words.forward, onclick: () => this.move(1) }, "›"));
-      this.treeBox = h("div", { class: "tree", tabindex: 0, role: "region", "aria-label": words.tree_label, "aria-describedby": (this.helpId = `help-${++made}`) });
-      this.path = h("aside", { class: "path", "aria-live": "polite", "aria-label": words.path });
+      this.treeBox = h("div", { class: "tree", tabindex: 0, role: "region", "aria-label": named(words.tree_label), "aria-describedby": (this.helpId = `help-${++made}`) });
+      this.path = h("aside", { class: "path", "aria-live": "polite", "aria-label": named(words.path) });
       this.about = h("div", { class: "about" });
       const asked = `${data.strategy} · ${words.budget} ${data.budget}`;
       this.holder.replaceChildren(h("div", { class: "search" },
@@ -196,7 +197,7 @@ window.rollwise = window.rollwise || {};
 
     table(heads, rows) {
       const cell = (value, at) => h(at ? "td" : "th", { scope: at ? null : "row" }, typeof value === "number" ? `${value}` : value);
-      return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${heads[0]}` },
+      return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": this.options.title ? `${heads[0]}: ${this.options.title}` : `${heads[0]}` },
         h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
           h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
     }

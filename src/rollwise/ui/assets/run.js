@@ -37,11 +37,12 @@
       const heads = [words.strategy, "N", words.accuracy, words.coverage, words.pass_rate, words.difference, words.tokens, "FLOPs", words.seconds, words.errors];
       const figures = rows.map((row) => {
         const change = row.measures.accuracy && row.measures.accuracy.difference;
-        const tokens = Object.values(row.tokens).reduce((sum, usage) => sum + usage.generated + usage.prefilled, 0);
+        const usages = Object.values(row.tokens);
+        const tokens = usages.length ? Math.round(usages.reduce((sum, usage) => sum + usage.generated + usage.prefilled, 0)).toLocaleString("en") : "–";
         return [h("a", { href: `#/searches?strategy=${encodeURIComponent(row.strategy)}&budget=${row.budget}` }, row.strategy), row.budget,
           within(row.measures.accuracy), within(row.measures.coverage), within(row.measures.pass_rate),
           change ? `${change.mean >= 0 ? "+" : ""}${fixed(100 * change.mean, 1)} (${fixed(100 * change.low, 1)} – ${fixed(100 * change.high, 1)})` : "–",
-          Math.round(tokens).toLocaleString("en"), row.flops ? row.flops.toExponential(1) : "–", fixed(row.seconds, 2), row.errors];
+          tokens, row.flops ? row.flops.toExponential(1) : "–", fixed(row.seconds, 2), row.errors];
       });
       const planned = summary.planned || run.results;
       holder.replaceChildren(h("p", { class: "eyebrow" }, `${run.world} · ${run.begun.replace("T", " ").slice(0, 16)}`),
@@ -50,8 +51,8 @@
         run.results < planned ? h("div", { class: "progress", role: "progressbar", "aria-label": words.results, "aria-valuenow": run.results, "aria-valuemin": 0, "aria-valuemax": planned }, h("i", { style: `width:${(100 * run.results / planned).toFixed(1)}%` })) : null ?? "",
         h("div", { class: "fields" }, levels.length > 1 ? select(words.level, "level", [["", words.all], ...levels.map((one) => [one, one])], level, (value) => app.go(`#/run?level=${value}`)) : ""),
         rows.length ? h("div", { class: "cards" }, chart("accuracy"), chart("coverage")) : h("p", { class: "help" }, words.nothing_yet),
-        rows.length ? h("section", { class: "panel" }, h("h2", {}, words.figures), h("p", { class: "help" }, words.figures_help.replace("{baseline}", summary.baseline)), table(words.figures, heads, figures)) : "");
-      return run.results < planned;
+        rows.length ? h("section", { class: "panel" }, h("h2", {}, words.figures), h("p", { class: "help" }, summary.pending ? words.pending : words.figures_help.replace("{baseline}", summary.baseline)), table(words.figures, heads, figures)) : "");
+      return run.results < planned || summary.pending;
     };
     if (await draw()) app.every(4000, draw);
   };
@@ -111,7 +112,7 @@
   views.beside = async (holder, app) => {
     const halves = [h("div", { class: "half" }), h("div", { class: "half" })];
     holder.replaceChildren(h("p", { class: "help" }, app.words.beside_help), h("div", { class: "two" }, halves));
-    const shown = await Promise.all(halves.map((half, at) => open(half, app, app.path[at + 1])));
+    const shown = await Promise.all(halves.map((half, at) => open(half, app, app.path[at + 1], { title: `${app.words.search} ${app.path[at + 1]}` })));
     app.keys = { key: (event) => { shown.forEach((view) => view.key(event)); } };
   };
 
@@ -136,8 +137,8 @@
         select("N", "budget", about.run.budgets.map((count) => [count, count]), budget, (value) => go({ budget: value }))),
       h("div", { class: "totals", role: "group", "aria-label": words.outcome }, Object.entries(labels).map(([name, label]) =>
         h("button", { type: "button", "aria-pressed": String(only === name), onclick: () => go({ only: only === name ? "" : name }) }, `${label}: ${totals[name]}`))),
-      h("section", { class: "panel" }, table(words.compare, [words.question, words.level, words.seed, one, other, ""], pairs.map((pair) => [
+      h("section", { class: "panel" }, table(words.compare, [words.question, words.level, words.seed, one, other, words.side_by_side], pairs.map((pair) => [
         h("div", { class: "question" }, pair.question), pair.level ?? "–", pair.seed, link(pair.one, pair.one_right), link(pair.other, pair.other_right),
-        recorded ? h("a", { href: `#/beside/${pair.one}/${pair.other}` }, words.side_by_side) : ""]), [one, other]), pager(app, total, offset, "compare")));
+        recorded ? h("a", { href: `#/beside/${pair.one}/${pair.other}` }, words.open) : "–"]), [one, other]), pager(app, total, offset, "compare")));
   };
 })();
