@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 from shown_searches import HOSTILE, hostile_account, large_search
 from small_bench import small_bench
 
@@ -55,8 +55,9 @@ class Watched:
     """A page that remembers errors and every address that was asked for."""
 
     def __init__(self, browser: Browser, width: int, scheme: str = "light") -> None:
-        dark = "dark" if scheme == "dark" else "light"
-        self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=dark)
+        self.page: Page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+        )
         self.asked: list[str] = []
         self.errors: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -148,7 +149,12 @@ def test_hostile_text_does_not_run(browser: Browser, tmp_path: Path) -> None:
     out = tmp_path / "hostile.html"
     out.write_text(search_html(hostile_account()), encoding="utf-8")
     watched = Watched(browser, 1280)
-    watched.page.on("dialog", lambda dialog: watched.errors.append("a dialog opened") or dialog.dismiss())
+
+    def opened(dialog: Dialog) -> None:
+        watched.errors.append("a dialog opened")
+        dialog.dismiss()
+
+    watched.page.on("dialog", opened)
     page = watched.open(out.as_uri(), ".tree svg")
     assert not watched.errors
     assert HOSTILE[0] in page.locator("h1").inner_text()

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rollwise.core import Problem
 from rollwise.errors import InputError, RollwiseError
 from rollwise.report import Account, account_of, fold_account, told_by
-from rollwise.search import Config, Event, Round, Runner, run_to_end
+from rollwise.search import Config, Event, Limits, Round, Runner, run_to_end
 
 _KEPT = 24
 
@@ -26,7 +26,7 @@ class Asked(BaseModel):
 
     question: Annotated[str, Field(max_length=4000)] = ""
     strategy: Annotated[str, Field(max_length=40)] = "dora"
-    budget: Annotated[int, Field(ge=1, le=256)] = 32
+    budget: Annotated[int, Field(ge=1, le=256)] = Limits.budget
     seed: Annotated[int, Field(ge=0, le=10**9)] = 0
     level: Annotated[int, Field(ge=0, le=100)] = 5
 

@@ -158,7 +158,7 @@ window.rollwise = window.rollwise || {};
       const group = nodes.direction[picked] === null ? null : data.stages[at].groups[nodes.direction[picked]];
       const facts = [
         [words.score, fixed(nodes.score[picked], 3)],
-        nodes.chance[picked] === null ? null : [words.chance, `${percent(nodes.chance[picked])} (κ ${fixed(nodes.worth[picked], 1)})`],
+        nodes.chance[picked] === null ? null : [words.chance, `${percent(nodes.chance[picked])} (κ ${nodes.worth[picked] === null ? "–" : nodes.worth[picked].toPrecision(2)})`],
         group === null ? null : [words.direction, h("span", {}, this.chip(picked), group.words)],
         nodes.uniqueness[picked] === null ? null : [words.uniqueness, fixed(nodes.uniqueness[picked], 3)],
         nodes.share[picked] === null ? null : [words.share, percent(nodes.share[picked])],

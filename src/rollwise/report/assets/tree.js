@@ -129,11 +129,10 @@ window.rollwise = window.rollwise || {};
       this.place = layOut(this.data, this.blocks, this.drawn);
       const { width, height } = this.place;
       const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": this.words.tree_label });
-      const lines = shape("g", {}, svg), names = shape("g", {}, svg);
-      this.layers = this.data.stages.map((_, at) => [this.drawStage(lines, at), this.nameBlocks(names, at)]);
       const above = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "above", "aria-hidden": "true" });
       this.trace = shape("path", { class: "trace", d: "" }, above);
       this.ring = shape("circle", { class: "ring", r: 0, cx: 0, cy: 0 }, above);
+      this.layers = this.data.stages.map((_, at) => [this.drawStage(svg, at), this.nameBlocks(above, at)]);
       svg.addEventListener("click", (event) => { const node = this.nearest(event); if (node >= 0) this.onPick(node); });
       svg.addEventListener("pointermove", (event) => this.point(this.nearest(event), event));
       svg.addEventListener("pointerleave", () => this.point(-1));
@@ -150,7 +149,7 @@ window.rollwise = window.rollwise || {};
       const { x, y, row, placed, step } = this.place;
       const layer = shape("g", { class: "stage" }, svg);
       const label = shape("text", { class: "axis", x: x[at], y: 14, "text-anchor": at ? "middle" : "start" }, layer);
-      if (step > 40 || at % 5 === 4 || !at) label.textContent = step > 70 ? `${this.words.step} ${at + 1}` : `${at + 1}`;
+      if (step > 40 || at % 5 === 4 || !at) label.textContent = step > 96 ? `${this.words.step} ${at + 1}` : `${at + 1}`;
       const lines = new Bundles(layer), dots = new Bundles(layer);
       for (const block of placed[at]) {
         for (const node of block.nodes) {
@@ -180,12 +179,15 @@ window.rollwise = window.rollwise || {};
       const groups = this.data.stages[at].groups;
       const layer = shape("g", { class: "stage" }, names);
       if (step < 96 || at === x.length - 1) return layer;
-      for (const { name, top, bottom, nodes } of placed[at]) {
+      const given = ({ name }) => (typeof name === "number" ? groups[name].count : 0);
+      const taken = [];
+      for (const block of [...placed[at]].sort((a, b) => given(b) - given(a) || b.nodes.length - a.nodes.length)) {
+        const { name, top, bottom } = block, middle = (top + bottom) / 2 + 3.5;
+        if ((typeof name === "number" && !given(block)) || taken.some((other) => Math.abs(other - middle) < 13)) continue;
+        taken.push(middle);
         const words = typeof name === "number" ? groups[name].words : this.words[`fate_${name}`];
-        const large = nodes.length > 1 || bottom - top > 11;
-        if (!large || (typeof name === "number" && !groups[name].count)) continue;
         const most = Math.floor((step - 20) / 6.2);
-        const text = shape("text", { class: "name", x: x[at] + 10, y: (top + bottom) / 2 + 3.5 }, layer);
+        const text = shape("text", { class: "name", x: x[at] + 12, y: middle }, layer);
         text.textContent = words.length > most ? `${words.slice(0, most - 1)}…` : words;
       }
       return layer;
