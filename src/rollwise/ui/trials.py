@@ -19,6 +19,9 @@ from rollwise.search import Config, Event, Limits, Round, Runner, run_to_end
 _KEPT = 24
 
 
+Rollouts = Annotated[int, Field(ge=1, le=256)]
+
+
 class Asked(BaseModel):
     """What a visitor asks for. Without a question, `level` and `seed` draw one of the world."""
 
@@ -26,7 +29,7 @@ class Asked(BaseModel):
 
     question: Annotated[str, Field(max_length=4000)] = ""
     strategy: Annotated[str, Field(max_length=40)] = "dora"
-    budget: Annotated[int, Field(ge=1, le=256)] = Limits.budget
+    budget: Rollouts = Limits.budget
     seed: Annotated[int, Field(ge=0, le=10**9)] = 0
     level: Annotated[int, Field(ge=0, le=100)] = 5
 
