@@ -28,9 +28,11 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "rewards",
     "registry",
     "search",
+    "data",
     "simulation",
     "training",
     "bench",
+    "replay",
     "report",
     "ui",
     "model_server",
@@ -38,7 +40,15 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "cli",
 ]
 FREE_OF_IO = [
-    *("numerics", "core", "allocation", "directions.kernel", "answers.arithmetic", "answers.voting"),
+    *(
+        "numerics",
+        "core",
+        "allocation",
+        "directions.kernel",
+        "answers.arithmetic",
+        "answers.voting",
+        "answers.stopping",
+    ),
     *(
         "calibration.observations",
         "calibration.estimators",

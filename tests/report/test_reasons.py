@@ -14,12 +14,26 @@ from typer.testing import CliRunner
 import rollwise
 from rollwise.allocation import STRATEGIES
 from rollwise.cli import build_app
-from rollwise.core import Candidates, Directions, PathKey, key_text
+from rollwise.core import Candidates, Directions, PathKey, Problem, Step, Stop, key_text
 from rollwise.errors import InputError
-from rollwise.report import Account, Fate, Told, catalogue, fold_account, reason_of, sentence
-from rollwise.report.account import counts_of_others
+from rollwise.report import Account, Fate, Told, account_of, catalogue, fold_account, reason_of, sentence
+from rollwise.report.folding import counts_of_others
 from rollwise.report.words import LANGUAGES, said
-from rollwise.search import Allocated, Event, Failed, Grown, Solution, event_records, read_events
+from rollwise.search import (
+    Allocated,
+    Config,
+    Event,
+    Failed,
+    Grown,
+    Growth,
+    Limits,
+    Runner,
+    Search,
+    Solution,
+    event_records,
+    read_events,
+    run_to_end,
+)
 
 SEED, BUDGET = 3, 16
 
@@ -333,3 +347,28 @@ def test_solve_says_the_sentences_in_the_language_asked_for() -> None:
     assert "rollouts and this path" in " ".join(aloud.stdout.split())
     shown = json.loads(CliRunner().invoke(build_app(), [*words, "--json", "--language", "ja"]).stdout)
     assert any("この方向は8本のロールアウトのうち" in text for text in shown["reasons"].values())
+
+
+def test_a_search_that_was_stopped_says_so() -> None:
+    search = Search(Problem("x", "?"), STRATEGIES["rebase"].bind(), Limits(3, 4))
+    first, second, _ = search.ask()
+    search.tell(first.key, Growth(Step("a step", 1, Stop.STEP), 0.5))
+    search.tell(second.key, Growth(Step(r"\boxed{4}", 1, Stop.END), 0.5))
+    search.stop("the vote is decided")
+    records = json.loads(json.dumps(event_records(search.events, {})))
+    for events in (search.events, read_events(records)):
+        folded = account(events, "rebase")
+        assert "the vote is decided" in sentence(reason_of(folded, folded.nodes[first.key]))
+        assert folded.stages[-1].stopped == "the vote is decided"
+
+
+@pytest.mark.parametrize("vote", ["verified", "weighted_majority", "majority"])
+def test_the_ballots_are_those_of_the_vote(vote: str) -> None:
+    runner = Runner(Config.of(strategy="rebase", budget=8, seed=SEED, vote=vote))
+    solution = run_to_end(runner.solve(runner.parts.problems.problem(4, 0)))
+    shown = account_of(solution, runner.parts).ballots
+    assert [(ballot.answer, ballot.paths, ballot.right) for ballot in shown] == [
+        (ballot.answer, ballot.paths, ballot.right) for ballot in sorted(solution.ballots, key=lambda one: -one.weight)
+    ] or vote == "majority"
+    if vote == "majority":
+        assert [ballot.weight for ballot in shown] == [ballot.paths for ballot in shown]

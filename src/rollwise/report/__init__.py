@@ -1,8 +1,9 @@
 """What people look at: tables and pictures of a search, a bench, a belief and a simulation."""
 
-from rollwise.report.account import Account, Fate, Node, Stage, Told, account_of, fold_account, told_by
+from rollwise.report.account import Account, Fate, Node, Stage, Told
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
 from rollwise.report.flow import Flow, fold_flow
+from rollwise.report.folding import account_of, fold_account, told_by
 from rollwise.report.pictures import search_svg
 from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.regrets import simulation_sheets, simulation_svg

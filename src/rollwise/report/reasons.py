@@ -75,11 +75,10 @@ def reason_of(account: Account, node: Node) -> Reason:
         return Reason(("failed",), {"reason": node.reason or ""})
     if node.fate is Fate.FINISHED:
         return _finished(node)
-    allocated = account.stages[_position(account, node.round)].allocated
-    if node.place is None or node.direction is None or allocated is None:
-        return Reason(("left",), {})
-    group = account.stages[_position(account, node.round)].groups[node.direction]
-    case = _Case(account, node, node.place, allocated, group)
+    stage = account.stages[_position(account, node.round)]
+    if node.place is None or node.direction is None or stage.allocated is None:
+        return Reason(("left",), {}) if stage.stopped is None else Reason(("stopped",), {"reason": stage.stopped})
+    case = _Case(account, node, node.place, stage.allocated, stage.groups[node.direction])
     return _RULES.get(account.strategy, _of_own_strategy)(case)
 
 

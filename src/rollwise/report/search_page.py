@@ -66,6 +66,7 @@ def _stage_data(stage: Stage) -> dict[str, Any]:
         "grown": stage.grown,
         "finished": stage.finished,
         "failed": stage.failed,
+        "stopped": stage.stopped,
         "width": None if stage.allocated is None else stage.allocated.width,
         "effective": _plain(stage.effective),
         "groups": [{name: _plain(value) for name, value in vars(group).items()} for group in stage.groups],

@@ -21,7 +21,7 @@ from rollwise.core import (
     key_text,
 )
 from rollwise.errors import InputError
-from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span
+from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span, Stopped
 
 
 def event_records(events: Iterable[Event], rights: Mapping[PathKey, bool]) -> list[dict[str, Any]]:
@@ -52,6 +52,8 @@ def _fields(event: Event) -> dict[str, Any]:
             return {"path": key_text(path), "reason": reason, **_when(spans)}
         case Finished(path=path, stop=stop):
             return {"path": key_text(path), "stop": stop.value}
+        case Stopped(reason=reason, saved=saved):
+            return {"reason": reason, "saved": saved}
         case Allocated(width=width, candidates=candidates, allocation=allocation):
             return {
                 "width": width,
@@ -108,6 +110,8 @@ def _read(record: Mapping[str, Any], question: str | None, seed: int) -> Event:
     spans = {str(name): (float(began), float(ended)) for name, (began, ended) in record.get("spans", {}).items()}
     if kind == "allocated":
         return Allocated(at, int(record["width"]), _candidates(record, question, seed), _allocation(record))
+    if kind == "stopped":
+        return Stopped(at, str(record["reason"]), int(record["saved"]))
     path = _key(record["path"])
     if kind == "grown":
         step = Step(

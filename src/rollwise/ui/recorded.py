@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rollwise.allocation import STRATEGIES
+from rollwise.answers import GRADER_NAMES, find_grader
 from rollwise.bench import Browser, Recorded, read
 from rollwise.report import Account, fold_account, search_html, told_by
 from rollwise.search import Config, read_events, validated
@@ -30,6 +32,8 @@ def account_of_recorded(recorded: Recorded) -> Account:
         if record.get("event") == "finished" and "right" in record
     }
     told = told_by(config, recorded.problem.question, allocate, rights or None)
+    if config.grader in GRADER_NAMES:
+        told = replace(told, group=find_grader(config.grader).group)
     return fold_account(read_events(recorded.events, recorded.problem.id, recorded.seed), told)
 
 

@@ -129,7 +129,8 @@ class Trials:
 
         def on_round(happened: Round) -> None:
             found: list[Event] = [*happened.grown, *happened.failed, *happened.finished]
-            trial.events += [*found, *([happened.allocated] if happened.allocated else [])]
+            ended = (happened.allocated, happened.stopped)
+            trial.events += [*found, *(event for event in ended if event is not None)]
             trial.rounds += 1
             if trial.stopped:
                 raise _StoppedError

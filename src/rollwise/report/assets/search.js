@@ -74,12 +74,11 @@ window.rollwise = window.rollwise || {};
 
     verdict() {
       const { words, data } = this;
-      const right = new Set(data.nodes.answer.filter((_, node) => data.nodes.right[node]));
       const known = data.nodes.right.some((one) => one !== null);
       const shown = data.ballots.slice(0, 4).map((ballot) =>
-        h("li", { class: known && right.has(ballot.answer) ? "right" : "" },
+        h("li", { class: known && ballot.right ? "right" : "" },
           h("b", {}, rich([["text", ballot.answer]])), ` ${words.paths} ${ballot.paths}`,
-          known ? ` · ${right.has(ballot.answer) ? words.right : words.wrong}` : ""));
+          known ? ` · ${ballot.right ? words.right : words.wrong}` : ""));
       return shown.length ? h("ul", { class: "ballots", "aria-label": words.answers }, shown) : null;
     }
 
@@ -180,12 +179,13 @@ window.rollwise = window.rollwise || {};
     tellStage() {
       const { words, data, stage } = this;
       const now = data.stages[stage];
-      if (!now || !now.groups.length) { this.about.replaceChildren(this.votes()); return; }
+      const stopped = now && now.stopped ? h("p", { class: "help wide" }, `${words.stopped_here} ${now.stopped}`) : "";
+      if (!now || !now.groups.length) { this.about.replaceChildren(stopped, this.votes()); return; }
       this.members = new Map();
       data.nodes.stage.forEach((at, node) => {
         if (at === stage && data.nodes.place[node] !== null) this.members.set(data.nodes.place[node], node);
       });
-      this.about.replaceChildren(this.directions(now), this.matrix(now), this.list(now));
+      this.about.replaceChildren(stopped, this.directions(now), this.matrix(now), this.list(now));
     }
 
     votes() {
