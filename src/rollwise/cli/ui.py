@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +70,7 @@ def ui(given: dict[str, Any]) -> None:
     app = dashboard(options.run, fields, language=options.language)
     with listen(options.host, options.port) as listener:
         typer.echo(f"dashboard at http://{options.host}:{listener.getsockname()[1]}/\nCtrl-C stops it")
+        sys.stdout.flush()
         if options.host not in ("127.0.0.1", "localhost", "::1"):
             typer.echo(f"anyone who reaches {options.host} can look and start searches", err=True)
         serve(app, listener, options.host)

@@ -4,7 +4,7 @@ window.rollwise = window.rollwise || {};
 (() => {
   const SVG = "http://www.w3.org/2000/svg";
   const COLOURS = 8; /* directions with a colour of their own; the rest are grey */
-  const TOP = 30, BOTTOM = 12, LEFT = 16, RIGHT = 26;
+  const TOP = 30, BOTTOM = 12, LEFT = 16, RIGHT = 38;
 
   const shape = (name, attributes, parent) => {
     const element = document.createElementNS(SVG, name);
@@ -76,7 +76,7 @@ window.rollwise = window.rollwise || {};
     const room = Math.max(0, width - LEFT - RIGHT);
     const step = Math.max(34, Math.min(230, room / Math.max(1, blocks.length - 1)));
     const x = blocks.map((_, at) => LEFT + at * step);
-    return { x, y, row, step, placed, width: LEFT + RIGHT + step * Math.max(0, blocks.length - 1), height: height + TOP + BOTTOM };
+    return { x, y, row, step, placed, width: Math.max(110, LEFT + RIGHT + step * Math.max(0, blocks.length - 1)), height: height + TOP + BOTTOM };
   };
 
   const thickness = (count, row) => (count ? Math.min(row * 1.4, 0.9 + 1.15 * Math.sqrt(count)) : 0.9);
