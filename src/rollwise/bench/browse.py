@@ -11,7 +11,8 @@ from sqlalchemy import case, func, literal, select
 from sqlalchemy.orm import aliased
 
 from rollwise.bench.run import RESULTS_FILE
-from rollwise.bench.store import CellRow, EventsRow, Experiment, ProblemRow, ResultRow, Store
+from rollwise.bench.store import Experiment, Store
+from rollwise.bench.tables import CellRow, EventsRow, ProblemRow, ResultRow
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.numerics import wilson_interval
@@ -63,7 +64,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedSearch:
     """A recorded search: its place in the bench, the config of its cell, its problem, answer and events."""
 
     id: int
@@ -169,7 +170,7 @@ class Browser:
             query = query.where(ProblemRow.question.contains(wanted.text, autoescape=True))
         return query
 
-    def search(self, identity: int) -> Recorded:
+    def search(self, identity: int) -> RecordedSearch:
         """A recorded search. Raises InputError if there is none of this number, or if its events were not kept."""
         query = (
             select(ResultRow.answer, ResultRow.right, CellRow.label, CellRow.budget, CellRow.seed, CellRow.config)
@@ -188,7 +189,7 @@ class Browser:
                 f"search {identity} was run without its events; run the bench with --events to look into searches"
             )
         problem = Problem(name, question, gold, world, level)
-        return Recorded(identity, answer, right, label, budget, seed, dict(config), problem, list(events))
+        return RecordedSearch(identity, answer, right, label, budget, seed, dict(config), problem, list(events))
 
     def pairs(
         self, one: str, other: str, budget: int, only: str | None = None, offset: int = 0, limit: int = 50

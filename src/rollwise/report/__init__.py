@@ -2,6 +2,10 @@
 
 from rollwise.report.account import Account, Fate, Node, Stage, Told
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
+from rollwise.report.bench_page import Part
+from rollwise.report.bench_pictures import pictures_of
+from rollwise.report.bench_report import write_report
+from rollwise.report.bench_tables import tables_of
 from rollwise.report.flow import Flow, fold_flow
 from rollwise.report.folding import account_of, fold_account, told_by
 from rollwise.report.pictures import search_svg
@@ -18,6 +22,7 @@ __all__ = [
     "Fate",
     "Flow",
     "Node",
+    "Part",
     "Reason",
     "Stage",
     "Told",
@@ -32,6 +37,7 @@ __all__ = [
     "fold_flow",
     "html_page",
     "ledger_table",
+    "pictures_of",
     "reason_of",
     "round_line",
     "search_data",
@@ -44,7 +50,9 @@ __all__ = [
     "simulation_svg",
     "summary_notes",
     "summary_sheets",
+    "tables_of",
     "told_by",
     "verdict_text",
     "where_table",
+    "write_report",
 ]

@@ -1,4 +1,4 @@
-"""Recorded searches as accounts, and a run's summary, both kept for the next who asks."""
+"""RecordedSearch searches as accounts, and a run's summary, both kept for the next who asks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from rollwise.allocation import STRATEGIES
 from rollwise.answers import GRADER_NAMES, find_grader
-from rollwise.bench import Browser, Recorded, read
+from rollwise.bench import Browser, RecordedSearch, read
 from rollwise.report import Account, fold_account, search_html, told_by
 from rollwise.search import Config, read_events, validated
 
 _KEPT = 32
 
 
-def account_of_recorded(recorded: Recorded) -> Account:
+def account_of_recorded(recorded: RecordedSearch) -> Account:
     """The account of a recorded search.
 
     If its strategy is a file of the user's own, that file is not run: the sentences then leave out what would have
