@@ -51,6 +51,7 @@ def main(run: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shoot(browser, pages["en"], "search.png", ".tree svg", "ArrowLeft")
         shoot(browser, pages["en"], "search-dark.png", ".tree svg", "ArrowLeft ArrowLeft", dark=True)
+        shoot(browser, pages["ja"], "search-ja.png", ".tree svg", "ArrowLeft")
         shoot(browser, pages["ja"], "search-ja-phone.png", ".tree svg", "ArrowLeft ArrowLeft", phone=True)
         shoot(browser, f"{url}/#/run", "run.png", ".chart")
         shoot(browser, f"{url}/#/beside/34/35", "beside.png", ".half:nth-child(2) .tree svg", "ArrowLeft")
