@@ -372,3 +372,22 @@ def test_the_ballots_are_those_of_the_vote(vote: str) -> None:
     ] or vote == "majority"
     if vote == "majority":
         assert [ballot.weight for ballot in shown] == [ballot.paths for ballot in shown]
+
+
+def test_what_would_have_changed_is_left_out_if_the_evidence_was_not_recorded() -> None:
+    solution = searched("dora")
+    records = json.loads(json.dumps(event_records(solution.events, {})))
+    for record in records:
+        record.pop("similarity", None)
+    events = read_events(records, solution.problem.id, SEED)
+    folded, texts = account(events, "dora"), told(events, "dora")
+    for stage, event in zip(folded.stages, allocations(events), strict=False):
+        same = np.array_equal(STRATEGIES["dora"].bind()(event.candidates, event.width).counts, event.allocation.counts)
+        assert stage.repeatable == same
+        for path in event.candidates.paths:
+            assert same or "would have got" not in texts[path]
+    foreign = fold_account(
+        solution.events, Told("?", "dora", BUDGET, STRATEGIES["dora"].bind({"reward_temperature": 9}))
+    )
+    assert not foreign.stages[0].repeatable
+    assert "would have" not in sentence(reason_of(foreign, next(iter(foreign.nodes.values()))))

@@ -73,7 +73,8 @@ class Stage:
     `groups` are its directions, the largest first; `others` the counts (k,) of other strategies on the same candidates;
     `order` (k,) lists the candidates with those of one direction side by side; `similarity` (k, k) is known if the
     directions are soft. `allocated` is None if nothing was handed out. `stopped` says why the search ended here, if it
-    ended before its budget was spent.
+    ended before its budget was spent. `repeatable` says whether the strategy hands out the same counts again; only
+    then is it told what would have changed them.
     """
 
     index: int
@@ -86,6 +87,7 @@ class Stage:
     similarity: FloatArray | None = None
     allocated: Allocated | None = None
     stopped: str | None = None
+    repeatable: bool = False
 
     @property
     def effective(self) -> float | None:

@@ -15,7 +15,7 @@ from rollwise.allocation import STRATEGIES
 from rollwise.answers import BELIEVED, group, read_answers
 from rollwise.core import Allocator, IntArray, Path, PathKey, Step, Stop
 from rollwise.directions import contiguous_order
-from rollwise.errors import InputError
+from rollwise.errors import InputError, RollwiseError
 from rollwise.report.account import Account, Fate, Group, Node, Stage, Told
 from rollwise.search import (
     STEP_AGGREGATES,
@@ -67,7 +67,8 @@ def fold_account(events: Sequence[Event], told: Told, compare: Collection[str] =
     for happened in folded:
         labels = direction_labels(happened)
         nodes |= _nodes_of(happened, paths, labels, told.aggregate)
-        stages.append(_stage(happened, paths, labels, compare))
+        stage = _stage(happened, paths, labels, compare)
+        stages.append(replace(stage, repeatable=_repeatable(stage, told.allocate)))
     ended = [key for key, node in nodes.items() if node.fate is Fate.FINISHED]
     answered, ballots = _voted(ended, paths, nodes, told)
     return Account(
@@ -182,6 +183,17 @@ def _stage(happened: Round, paths: Mapping[PathKey, Path], labels: IntArray | No
         allocated=allocated,
         stopped=stopped,
     )
+
+
+def _repeatable(stage: Stage, allocate: Allocator | None) -> bool:
+    """Whether the strategy hands out the recorded counts again: not if evidence is missing or options changed."""
+    if allocate is None or stage.allocated is None:
+        return False
+    try:
+        again = allocate(stage.allocated.candidates, stage.allocated.width)
+    except RollwiseError:
+        return False
+    return bool(np.array_equal(again.counts, stage.allocated.allocation.counts))
 
 
 def _group(label: int, labels: IntArray, allocated: Allocated, paths: Mapping[PathKey, Path]) -> Group:

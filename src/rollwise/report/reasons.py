@@ -33,6 +33,7 @@ class _Case:
     place: int
     allocated: Allocated
     group: Group
+    repeatable: bool
 
     @property
     def candidates(self) -> Candidates:
@@ -64,7 +65,7 @@ class _Case:
 
     def again(self, candidates: Candidates) -> int | None:
         """What this candidate gets if the width is handed out among other `candidates`; None if that is not known."""
-        if self.account.allocate is None:
+        if self.account.allocate is None or not self.repeatable:
             return None
         return int(self.account.allocate(candidates, self.allocated.width).counts[self.place])
 
@@ -78,7 +79,7 @@ def reason_of(account: Account, node: Node) -> Reason:
     stage = account.stages[_position(account, node.round)]
     if node.place is None or node.direction is None or stage.allocated is None:
         return Reason(("left",), {}) if stage.stopped is None else Reason(("stopped",), {"reason": stage.stopped})
-    case = _Case(account, node, node.place, stage.allocated, stage.groups[node.direction])
+    case = _Case(account, node, node.place, stage.allocated, stage.groups[node.direction], stage.repeatable)
     return _RULES.get(account.strategy, _of_own_strategy)(case)
 
 
