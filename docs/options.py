@@ -25,6 +25,7 @@ from rollwise.cli.report import ReportOptions
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
+from rollwise.cli.ui import UiOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
 from rollwise.search import Options
 
@@ -62,6 +63,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "
         "simulated world; one of them may be a list, like `--noise 0,0.1,0.2`.",
     ),
+    "rollwise ui": (UiOptions, "Searches in a browser: where every rollout went, and why."),
     "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),
     "rollwise world problem": (ProblemOptions, "Questions of a world, one per line."),
     "rollwise world train": (TrainOptions, "A world's models, trained from scratch."),

@@ -34,6 +34,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "bench",
     "replay",
     "report",
+    "ui",
     "model_server",
     "testing",
     "cli",

@@ -40,7 +40,20 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, replay, report, serve, simulate, solve, world
+    from rollwise.cli import (
+        allocate,
+        bench,
+        calibrate,
+        doctor,
+        grade,
+        replay,
+        report,
+        serve,
+        simulate,
+        solve,
+        ui,
+        world,
+    )
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -60,6 +73,7 @@ def build_app() -> typer.Typer:
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
+    app.command("ui")(command(ui.UiOptions, ui.ui))
     app.command("grade")(command(grade.LinesOptions, grade.grade))
     app.command("vote")(command(grade.LinesOptions, grade.vote))
     app.add_typer(replay.app(), name="replay")
