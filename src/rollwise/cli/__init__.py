@@ -40,7 +40,7 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, grade, models, serve, simulate, solve, world
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -61,6 +61,7 @@ def build_app() -> typer.Typer:
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("grade")(grade.grade)
     app.command("vote")(grade.vote)
+    app.add_typer(models.app, name="models")
     app.add_typer(world.app, name="world")
     return app
 
