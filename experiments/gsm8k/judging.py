@@ -26,7 +26,7 @@ LONGEST = 400
 """The most tokens of a solution. The longest of the training data has about 400."""
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """The time that was given to a part is over. What was written stays."""
 
 
@@ -42,13 +42,13 @@ def sampling(temperature: float, seed: int) -> Sampling:
 
 
 def within(minutes: float | None, report: Callable[[int, int], None]) -> Callable[[int, int], None]:
-    """A progress report that raises OutOfTime once the minutes are over."""
+    """A progress report that raises OutOfTimeError once the minutes are over."""
     deadline = time.monotonic() + 60 * minutes if minutes else None
 
     def tell(done: int, total: int) -> None:
         report(done, total)
         if deadline is not None and time.monotonic() > deadline and done < total:
-            raise OutOfTime(f"{done} of {total} questions in {minutes:g} minutes")
+            raise OutOfTimeError(f"{done} of {total} questions in {minutes:g} minutes")
 
     return tell
 
@@ -80,7 +80,7 @@ def complete(
             within(minutes, report),
             name,
         )
-    except OutOfTime as over:
+    except OutOfTimeError as over:
         print(f"stopped after {over}; the same command goes on")
     held = [prefix for _, prefixes in load_prefixes(file) for prefix in prefixes]
     return {
@@ -150,7 +150,7 @@ def evaluate_policy(
             file,
             within(minutes, report),
         )
-    except OutOfTime as over:
+    except OutOfTimeError as over:
         print(f"stopped after {over}; the same command goes on")
     asked = {line["id"] for line in lines}
     sampled = [(problem, rollouts) for problem, rollouts in load_rollouts(file) if problem.id in asked]

@@ -83,10 +83,13 @@ def plan(lengths: Sequence[int], batch_tokens: int, epochs: float, seed: int) ->
     for epoch in range(math.ceil(epochs)):
         rng = keyed_generator("order", seed, epoch)
         noisy = [(length + rng.random() * 8, index) for index, length in enumerate(lengths)]
-        batches: list[list[int]] = [[]]
+        batches: list[list[int]] = []
+        longest = 0
         for _, index in sorted(noisy):
-            if batches[-1] and (len(batches[-1]) + 1) * lengths[index] > batch_tokens:
+            longest = max(longest, lengths[index])
+            if not batches or (len(batches[-1]) + 1) * longest > batch_tokens:
                 batches.append([])
+                longest = lengths[index]
             batches[-1].append(index)
         order = rng.permutation(len(batches))
         share = min(1.0, epochs - epoch)
@@ -189,12 +192,11 @@ def shrink(base: Path, tuned: Path, rank: int, folder: Path) -> dict[str, float]
     for name, module in model.get_base_model().named_modules():
         if not hasattr(module, "lora_A"):
             continue
-        change = targets[name].weight - originals[name].weight
-        left, values, right = torch.linalg.svd(change.float(), full_matrices=False)
-        scale = module.scaling["default"]
-        root = values[:rank].sqrt()
-        module.lora_A["default"].weight.data.copy_(root[:, None] * right[:rank])
-        module.lora_B["default"].weight.data.copy_(left[:, :rank] * root / scale)
+        change = (targets[name].weight - originals[name].weight).detach()
+        left, values, right = torch.linalg.svd(change, full_matrices=False)
+        root, most = values[:rank].sqrt(), min(rank, len(values))
+        module.lora_A["default"].weight.data[:most] = root[:, None] * right[:rank]
+        module.lora_B["default"].weight.data[:, :most] = left[:, :rank] * root / module.scaling["default"]
         whole += float((values**2).sum())
         held += float((values[:rank] ** 2).sum())
     save_adapter(model, folder)

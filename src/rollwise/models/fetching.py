@@ -120,5 +120,5 @@ def check_digest(file: Path, expected: str) -> None:
     if digest.hexdigest() != expected:
         raise InputError(
             f"{file.name} has the SHA-256 digest {digest.hexdigest()[:16]}… and not {expected[:16]}…: it is not the "
-            "file that rollwise knows, so it is not used; download it again, or give the folder of a model that you trust"
+            "file that rollwise knows, so it is not used; download it again, or give the folder of a model"
         )

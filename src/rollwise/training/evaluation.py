@@ -97,8 +97,8 @@ def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
     """The figures of "all" prefixes, of each "level L" and of each "depth D".
 
     Each holds the number of prefixes, their mean worth, the share of valid prefixes, the AUC against validity and
-    against the outcome of completions (among all prefixes, and `within` questions), and the calibration error against worth before and after calibration. A figure
-    that the data do not determine is None.
+    against the outcome of completions (among all prefixes, and within a question), and the calibration error against
+    worth before and after calibration. A figure that the data do not determine is None.
     """
     after = calibrated(judged)
     groups = {"all": np.ones(len(judged.level), dtype=bool)}
