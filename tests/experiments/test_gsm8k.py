@@ -34,8 +34,8 @@ def rows(count: int) -> list[dict[str, str]]:
         total = first * second
         made.append(
             {
-                "question": f"A shop has {first} bags of {'pqrs'[index % 4] * (1 + index)}s with {second} nuts in each. "
-                "It sells half of the nuts. How many nuts were sold?",
+                "question": f"A shop has {first} bags of {'pqrs'[index % 4] * (1 + index)}s with {second} nuts in each."
+                " It sells half of the nuts. How many nuts were sold?",
                 "answer": f"It has {first}*{second} = <<{first}*{second}={total}>>{total} nuts.\n"
                 f"It sold {total}/2 = <<{total}/2={total / 2:g}>>{total / 2:g} nuts.\n#### {total / 2:g}",
             }
@@ -212,7 +212,7 @@ def recipe(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> An
 
 
 @pytest.fixture
-def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Path]:
+def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     files = (
         write(tmp_path / "train.jsonl", rows(40)),
         write(tmp_path / "test.jsonl", [{"question": "1?", "answer": ""}]),
@@ -221,7 +221,7 @@ def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Path]:
         capsys, tmp_path / "run", "data", "--data", str(files[0]), "--test", str(files[1]), "--copies", "1"
     )
     assert status == 0
-    yield tmp_path / "run"
+    return tmp_path / "run"
 
 
 def test_the_recipe_runs_from_the_rows_to_the_figures(

@@ -36,6 +36,7 @@ def convert(file: Path, folder: Path | None = None, facts: Mapping[str, Any] | N
     if not can_convert():
         raise MissingExtraError(f"a GGUF file in this process ({file.name})", EXTRA)
     print(f"converting {file.name} to safetensors, once, into {target}", file=sys.stderr)
+    _check_vocabulary(file)
     unfinished = target.with_name(f"{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -45,6 +46,27 @@ def convert(file: Path, folder: Path | None = None, facts: Mapping[str, Any] | N
     )
     unfinished.rename(target)
     return target
+
+
+def _field(file: Path, name: str) -> Any:
+    """A field of a GGUF file's metadata; None if it has none, or is no GGUF file."""
+    from gguf import GGUFReader
+
+    try:
+        field = GGUFReader(file).fields.get(name)
+    except Exception:  # a file that is cut off fails anywhere; loading it says why
+        return None
+    return None if field is None else field.contents()
+
+
+def _check_vocabulary(file: Path) -> None:
+    """Raise InputError for a vocabulary of a kind that transformers would read as another one."""
+    kind = _field(file, "tokenizer.ggml.model")
+    if kind not in (None, "gpt2", "llama"):
+        raise InputError(
+            f"{file} has a vocabulary of the kind {kind!r}, which cannot be converted: serve it with `llama-server -m "
+            f"{file} --port 8080` and give http://127.0.0.1:8080 (docs/servers.md)"
+        )
 
 
 def _write(file: Path, folder: Path) -> None:
@@ -82,11 +104,9 @@ def split_as_the_file_says(tokenizer: Any, file: Path) -> None:
     transformers takes the rule of GPT-2 for every Llama. SmolLM's rule keeps each digit apart first. A rule that is not
     known here is told on standard error.
     """
-    from gguf import GGUFReader
     from tokenizers import pre_tokenizers
 
-    field = GGUFReader(file).fields.get("tokenizer.ggml.pre")
-    rule = "default" if field is None else field.contents()
+    rule = _field(file, "tokenizer.ggml.pre") or "default"
     splitter = tokenizer.backend_tokenizer.pre_tokenizer
     if type(splitter).__name__ != "ByteLevel" or rule in ("default", "gpt-2"):
         return
