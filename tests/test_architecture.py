@@ -29,16 +29,26 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "rewards",
     "registry",
     "search",
+    "data",
     "simulation",
     "training",
     "bench",
+    "replay",
     "report",
     "model_server",
     "testing",
     "cli",
 ]
 FREE_OF_IO = [
-    *("numerics", "core", "allocation", "directions.kernel", "answers.arithmetic", "answers.voting"),
+    *(
+        "numerics",
+        "core",
+        "allocation",
+        "directions.kernel",
+        "answers.arithmetic",
+        "answers.voting",
+        "answers.stopping",
+    ),
     *(
         "calibration.observations",
         "calibration.estimators",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from prepare import prepare, read_part
 from tuning import METHODS, Tuning
 
 from rollwise.cli.progress import Show, progress_bars
+from rollwise.data import read_questions, rows_of
 from rollwise.errors import InputError, RollwiseError
 from rollwise.models import model_folder
 from rollwise.training import use_threads
@@ -32,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=float, help="stop sampling after so many minutes and keep what there is")
     made.add_argument("--seed", type=int, default=0)
     data = made.add_argument_group("data")
-    data.add_argument("--data", type=Path, help="GSM8K's training questions; for evaluate: questions to be asked")
-    data.add_argument("--test", type=Path, help="GSM8K's test questions, which the training data must not overlap")
+    data.add_argument("--data", help="GSM8K's training questions; for evaluate: the questions to be asked")
+    data.add_argument("--test", help="GSM8K's test questions, which the training data must not overlap")
     data.add_argument("--copies", type=int, default=2, help="copies of a question with other numbers (default: 2)")
     train = made.add_argument_group("policy and reward")
     train.add_argument("--base", default="smollm2", help="model to start from (default: smollm2)")
@@ -90,7 +91,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
 
     if given.part == "data":
         return prepare(
-            _rows(given.data, "--data"), _questions(given.test), given.out / "data", given.copies, given.seed, tell
+            _rows(given.data, "--data"), _texts(given.test), given.out / "data", given.copies, given.seed, tell
         )
     options = {"method": given.method, "rank": given.rank, "epochs": given.epochs, "batch_tokens": given.batch_tokens}
     tuning = Tuning(**options, learning_rate=given.learning_rate, seed=given.seed)
@@ -107,7 +108,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     lines, policy = _lines(given)[: given.questions], _model(_policy(given))
     if given.part == "completions":
         return judging.complete(policy, lines, completed, given.paths, given.completions, tell, **sizes)
-    source = given.data.stem if given.data else given.part_of or _default_part(given.part)
+    source = Path(given.data).stem if given.data else given.part_of or _default_part(given.part)
     name = f"rollouts-{policy.name}-{judging.digest_of(policy / 'model.safetensors')[:8]}-{source}"
     rollouts = given.out / f"{name}-{given.samples}-{given.seed}.jsonl"
     facts = {"policy": judging.evaluate_policy(policy, lines, rollouts, given.samples, tell, **sizes)}
@@ -115,6 +116,10 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     if (given.out / "reward").is_dir() and held_out.is_file():
         facts["reward"] = judging.evaluate_reward(given.out / "reward", held_out, lambda *about: show(*about, ""))
     return facts
+
+
+def _texts(source: str | None) -> list[str]:
+    return [str(row.get("question", "")) for row in _rows(source, "--test")]
 
 
 def _default_part(part: str) -> str:
@@ -136,33 +141,19 @@ def _base(name: str) -> Path:
 
 
 def _lines(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """The questions to be sampled: of a part, or of --data in GSM8K's form."""
+    """The questions to be sampled: of a part, or of --data."""
     if given.data is None:
         return read_part(given.out / "data", given.part_of or _default_part(given.part))
-    rows = _rows(given.data, "--data")
     return [
-        {"id": f"{given.data.stem}-{place}", "question": row["question"], "answer": gold(row), "level": None}
-        for place, row in enumerate(rows)
+        {"id": f"{Path(given.data).stem}-{problem.id}", "question": problem.question, "answer": problem.answer}
+        for problem in read_questions(given.data).problems
     ]
 
 
-def gold(row: dict[str, Any]) -> str:
-    """The gold answer of a row of GSM8K, without commas between digits."""
-    return str(row["answer"]).partition("####")[2].strip().replace(",", "")
-
-
-def _questions(file: Path | None) -> list[str]:
-    return [str(row["question"]) for row in _rows(file, "--test")]
-
-
-def _rows(file: Path | None, option: str) -> list[dict[str, Any]]:
-    if file is None:
-        raise InputError(f"give {option} FILE, a file of GSM8K with a question and an answer in each line")
-    try:
-        with file.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{option}: cannot read {file}: {error}") from None
+def _rows(source: str | None, option: str) -> list[Mapping[str, Any]]:
+    if source is None:
+        raise InputError(f"give {option}: a file of GSM8K, with a question and an answer in each row")
+    return [row.fields for row in rows_of(source)]
 
 
 if __name__ == "__main__":

@@ -321,8 +321,8 @@ def test_a_part_without_what_it_needs_says_what_to_run(tmp_path: Path, capsys: p
     for arguments, wanted in [
         (["policy", "--base", str(tmp_path)], "run the part policy first"),
         (["completions"], "recipe.py data"),
-        (["data"], "give --data FILE"),
-        (["data", "--data", "nowhere.jsonl"], "cannot read nowhere.jsonl"),
+        (["data"], "give --data: a file"),
+        (["data", "--data", "nowhere.jsonl"], "there is no file nowhere.jsonl"),
     ]:
         told, status = recipe(capsys, tmp_path / "run", *arguments)
         assert status == 2
