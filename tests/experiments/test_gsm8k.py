@@ -317,6 +317,24 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(
     assert all(np.array_equal(whole[name].float(), again[name].float()) for name in whole)
 
 
+def test_the_run_for_a_gpu_packs_what_it_made(
+    data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module("judging"), "LONGEST", 80)
+    monkeypatch.setattr(module("engine_rates"), "TOKENS", 8)
+    files = ["--data", str(tmp_path / "train.jsonl"), "--test", str(tmp_path / "short.jsonl")]
+    write(tmp_path / "short.jsonl", [{"question": "How many nuts are 2 + 3 nuts?", "answer": "#### 5"}])
+    sizes = ["--batch-tokens", "1024", "--rank", "2", "--rows", "8", "--scale", "0.002"]
+    folders = ["--base", str(base), "--out", str(data), "--ship", str(tmp_path / "ship")]
+    assert module("on_gpu").main([*files, *sizes, *folders]) == 0
+    names = {file.name for file in (tmp_path / "ship").iterdir()}
+    adapters = {"policy-adapter.tar", "policy-early-adapter.tar", "reward-adapter.tar"}
+    assert names == {*adapters, "samples.tar.gz", "figures.json"}
+    figures = json.loads((tmp_path / "ship" / "figures.json").read_text())
+    assert figures["engine.json"]["local engine"]["tokens"] > 0
+    assert set(figures["seconds"]) == {"data", *module("on_gpu").BUDGETS}
+
+
 def test_a_part_without_what_it_needs_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, wanted in [
         (["policy", "--base", str(tmp_path)], "run the part policy first"),

@@ -249,7 +249,7 @@ def hub(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     folder = saved(tmp_path / "repository", "LlamaForCausalLM", tokenizer)
     (folder / "modeling.py").write_text("raise SystemExit('remote code')")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    handler = type("Hub", (_Hub,), {"folder": folder, "asked": []})
+    handler: Any = type("Hub", (_Hub,), {"folder": folder, "asked": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", handler.asked

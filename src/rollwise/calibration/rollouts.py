@@ -51,14 +51,16 @@ async def grow_to_end(
     session = policy.open(problem, sampling)
     active = list(starts)
     done: list[Path] = []
-    while active:
-        outcomes = zip(active, await session.extend(active), strict=True)
-        grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
-        over = {path.key for path in grown if path.ended or len(path.steps) >= longest}
-        done += [path for path in grown if path.key in over]
-        active = [path.copy(0) for path in grown if path.key not in over]
-        session.retain([path.key[:-1] for path in active])
-    await session.close()
+    try:
+        while active:
+            outcomes = zip(active, await session.extend(active), strict=True)
+            grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
+            over = {path.key for path in grown if path.ended or len(path.steps) >= longest}
+            done += [path for path in grown if path.key in over]
+            active = [path.copy(0) for path in grown if path.key not in over]
+            session.retain([path.key[:-1] for path in active])
+    finally:
+        await session.close()
     return sorted(done, key=lambda path: path.key)
 
 
