@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
+from rollwise.cli.models import GetOptions, ListOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
@@ -47,6 +48,8 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "simulated world; one of them may be a list, like `--noise 0,0.1,0.2`.",
     ),
     "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),
+    "rollwise models get": (GetOptions, "A model, fetched and checked."),
+    "rollwise models list": (ListOptions, "The models that can be fetched by a short name."),
     "rollwise world problem": (ProblemOptions, "Questions of a world, one per line."),
     "rollwise world train": (TrainOptions, "A world's models, trained from scratch."),
     "rollwise world rollouts": (RolloutsOptions, "Completed prefixes of sampled solutions, as a file."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from rollwise.answers import evaluate
@@ -58,7 +59,7 @@ def sums_of(step: str) -> Iterator[tuple[str, str]]:
             yield expression, right[1]
 
 
-class Gsm8k(FreeText, CheckedProblems):
+class Gsm8k(CheckedProblems):
     """Questions of GSM8K, or others like them. The answer is compared as mathematics.
 
     A step is valid unless a sum in it is wrong. Nothing else is checked, so valid does not mean right. The state is the
@@ -66,6 +67,9 @@ class Gsm8k(FreeText, CheckedProblems):
     """
 
     name = "gsm8k"
+    levels: Sequence[int] = ()
+    separator = FreeText.separator
+    checkable = False
     curriculum = Curriculum(
         stages=(),
         reward_kinds={},
@@ -75,6 +79,25 @@ class Gsm8k(FreeText, CheckedProblems):
         label="whether every sum so far is right",
         held_out="and no test question, was seen",
     )
+
+    def __init__(self) -> None:
+        self.text = FreeText()
+
+    def problem(self, level: int, seed: int, split: str = "test") -> Problem:
+        """Raises InputError: this world draws no questions."""
+        return self.text.problem(level, seed, split)
+
+    def parse(self, question: str) -> Problem:
+        """The question with the instruction to box its answer. Raises InputError if the question is empty."""
+        return replace(self.text.parse(question), world=self.name)
+
+    def remark(self, problem: Problem) -> str | None:
+        """None: nothing is known about any question."""
+        return None
+
+    def is_right(self, problem: Problem, answer: str) -> bool:
+        """Whether the answer is the same mathematics as the gold answer."""
+        return self.text.is_right(problem, answer)
 
     def step_is_valid(self, problem: Problem, steps: Sequence[str]) -> bool:
         """Whether no sum in the steps is wrong."""
