@@ -17,6 +17,9 @@ from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
 from rollwise.cli.models import GetOptions, ListOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
+from rollwise.cli.replay import RoundsOptions
+from rollwise.cli.replay_votes import VotesOptions
+from rollwise.cli.report import ReportOptions
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
@@ -41,7 +44,13 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
+    "rollwise replay votes": (VotesOptions, "Stop rules on answers that were sampled elsewhere."),
+    "rollwise replay rounds": (
+        RoundsOptions,
+        "Other allocators at the recorded rounds of a bench. `rollwise replay RUN` is short for it.",
+    ),
     "rollwise simulate": (
         SimulateOptions,
         "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rollwise.core import PathKey
 from rollwise.report.flow import Band, Flow
 from rollwise.report.sheets import number_column
-from rollwise.search import Allocated, Round, Solution
+from rollwise.search import Allocated, Grown, Round, Solution
 
 _SHOWN = 8
 _NAMED, _MOST_STEPS = 7, 10
@@ -123,18 +124,19 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step" if searched.by_strategy else "first step")
-    bands = searched.columns[0] if searched.columns else ()
+    ends = _ends(searched, solution)
+    placed = {ends.place(band): band for column in reversed(searched.columns) for band in reversed(column)}
+    bands = [band for place, band in reversed(placed.items()) if place in ends.roots]
     with_states = searched.by_strategy and any(band.states is not None for band in bands)
     if with_states:
         number_column(table, "true states")
-    rounds = len(searched.columns)
+    rounds = max(map(len, searched.labels), default=1)
     shown = range(0, rounds, -(-rounds // _MOST_STEPS))
     for index in shown:
         number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
     number_column(table, "finished")
     number_column(table, "right", style="green")
-    ends = _ends(searched, solution)
-    ranked = sorted(bands, key=lambda band: (-ends.finished[band.label], -band.paths))
+    ranked = sorted(bands, key=lambda band: (-ends.finished[ends.place(band)], -band.paths))
     for band in ranked[:_SHOWN]:
         states = [str(band.states)] if with_states else []
         table.add_row(_cut(band.name), *states, *ends.cells([band], shown))
@@ -147,24 +149,41 @@ def where_table(searched: Flow, solution: Solution) -> Table:
 
 @dataclass(frozen=True)
 class _Ends:
-    """What became of the paths that descend from each direction of the first step."""
+    """What became of the paths that descend from each direction of a first step.
 
+    A direction goes by its round and its label, since each round numbers its own. Equal text is the same in any round.
+    """
+
+    by_strategy: bool
+    roots: Collection[Hashable]
     alive: Counter[tuple[Hashable, int]]
     finished: Counter[Hashable]
     right: Counter[Hashable]
 
+    def place(self, band: Band) -> Hashable:
+        """What a band goes by."""
+        return (band.round, band.label) if self.by_strategy else band.label
+
     def cells(self, bands: Sequence[Band], steps: Iterable[int]) -> list[str]:
         """Paths alive at each of the steps, finished and right, over these bands; a dot for zero."""
-        labels = [band.label for band in bands]
+        labels = list(map(self.place, bands))
         counts = [sum(self.alive[label, step + 1] for label in labels) for step in steps]
         counts += [sum(ended[label] for label in labels) for ended in (self.finished, self.right)]
         return [str(count or "·") for count in counts]
 
 
 def _ends(searched: Flow, solution: Solution) -> _Ends:
-    home = searched.labels.get
+    grown = (event for event in solution.events if isinstance(event, Grown))
+    began: dict[PathKey, int] = {event.path: event.round for event in grown if len(event.path) == 1}
+
+    def home(root: PathKey) -> Hashable:
+        label = searched.labels[root]
+        return (began[root], label) if searched.by_strategy else label
+
     rights = zip(solution.finished, solution.rights, strict=True)
     return _Ends(
+        by_strategy=searched.by_strategy,
+        roots=set(map(home, began)),
         alive=Counter((home(path[:1]), len(path)) for path in searched.labels),
         finished=Counter(home(path.key[:1]) for path in solution.finished),
         right=Counter(home(path.key[:1]) for path, right in rights if right),

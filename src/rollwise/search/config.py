@@ -110,6 +110,12 @@ class Config(Options):
         "vote's winner; likely(0.95) or predictive(0.95), once that is unlikely. Paths that were not grown count "
         "neither for coverage nor for support, so a bench spends all unless --set stop_early=lossless.",
     )
+    wave: Annotated[int | None, Shown(ALLOCATION, "all at once")] = Field(
+        default=None,
+        ge=1,
+        description="Spend the budget in parts of this many rollouts, and begin the next only if the vote is not "
+        "decided. Each part is a search of its own; all finished paths vote. With stop_early it saves most.",
+    )
     answer: Annotated[str, Shown(ALLOCATION)] = Field(
         default="auto",
         description="Where the answer stands in a solution: boxed, gsm8k (after ####), answer-is, bold, last-number, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,7 @@ class Parts:
     @property
     def limits(self) -> Limits:
         """The budget, and where a path ends."""
-        config = self.config
-        return Limits(config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate)
+        return Limits(**{each.name: getattr(self.config, each.name) for each in fields(Limits)})
 
     @property
     def votes_by_belief(self) -> bool:
@@ -205,6 +204,8 @@ def _refuse_unread(config: Config, strategy: Strategy) -> None:
     for name in unread:
         if getattr(config, name) != Config.model_fields[name].default:
             raise InputError(f"{name}: this policy does not read it; leave it out, or give a server's URL as policy")
+    if config.wave is not None and config.constant_width:
+        raise InputError("wave: the paper's constant width takes all rollouts at once; leave out one of the two")
     if config.window != "whole" and "directions" not in strategy.needs:
         raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
     if isinstance(config.directions, str):
