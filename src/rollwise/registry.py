@@ -280,7 +280,11 @@ def model_folder(name: str, world: str, part: str) -> Path:
     The name of a model on the hub, a GGUF file and a name of `rollwise models list` stand for folders of the cache.
     Raises InputError if there is none.
     """
-    if (found := found_model(name)) is not None:
+    try:
+        found = found_model(name)
+    except InputError as error:
+        raise (InputError(f"{error}: {_serving(name, part)}") if name.endswith(".gguf") else error) from None
+    if found is not None:
         return found
     _refuse_gguf(name, part)
     if name in FAMILY[part] and world not in WORLDS:
@@ -318,11 +322,13 @@ def _refuse_gguf(name: str, part: str) -> None:
         here = f"give that file itself as --{part}"
     else:
         return
+    raise InputError(f"{file} is a GGUF file: {here}, or serve it: {_serving(file, part)}")
+
+
+def _serving(file: str, part: str) -> str:
+    """How to serve a GGUF file as a policy or a reward model."""
     given = "http://127.0.0.1:8080" if part == "policy" else "family@http://127.0.0.1:8080"
-    raise InputError(
-        f"{file} is a GGUF file: {here}, or run `llama-server -m {file} --port 8080` and give --{part} {given} "
-        "(docs/servers.md)"
-    )
+    return f"run `llama-server -m {file} --port 8080` and give --{part} {given} (docs/servers.md)"
 
 
 def says_concentration(reward: Any, world: str) -> bool:

@@ -64,8 +64,7 @@ def _check_vocabulary(file: Path) -> None:
     kind = _field(file, "tokenizer.ggml.model")
     if kind not in (None, "gpt2", "llama"):
         raise InputError(
-            f"{file} has a vocabulary of the kind {kind!r}, which cannot be converted: serve it with `llama-server -m "
-            f"{file} --port 8080` and give http://127.0.0.1:8080 (docs/servers.md)"
+            f"{file} is a GGUF file with a vocabulary of the kind {kind!r}, which cannot be converted: serve it instead"
         )
 
 
@@ -82,8 +81,7 @@ def _write(file: Path, folder: Path) -> None:
     except Exception as error:  # a file that is cut off or of an unknown architecture fails anywhere
         reason = (str(error).splitlines() or [""])[0][:160]
         raise InputError(
-            f"{file} cannot be converted ({type(error).__name__}: {reason}): serve it with `llama-server -m {file} "
-            "--port 8080` and give http://127.0.0.1:8080 (docs/servers.md)"
+            f"{file} is a GGUF file that cannot be converted ({type(error).__name__}: {reason}): serve it instead"
         ) from None
     model.requires_grad_(False)
     # the weights are plain numbers now; what says otherwise keeps transformers from saving them
