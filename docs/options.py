@@ -18,6 +18,7 @@ from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
 from rollwise.cli.doctor import DoctorOptions
 from rollwise.cli.grade import LinesOptions
+from rollwise.cli.models import GetOptions, ListOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
 from rollwise.cli.replay import RoundsOptions
 from rollwise.cli.replay_votes import VotesOptions
@@ -65,6 +66,8 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
     ),
     "rollwise ui": (UiOptions, "Searches in a browser: where every rollout went, and why."),
     "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),
+    "rollwise models get": (GetOptions, "A model, fetched and checked."),
+    "rollwise models list": (ListOptions, "The models that can be fetched by a short name."),
     "rollwise world problem": (ProblemOptions, "Questions of a world, one per line."),
     "rollwise world train": (TrainOptions, "A world's models, trained from scratch."),
     "rollwise world rollouts": (RolloutsOptions, "Completed prefixes of sampled solutions, as a file."),

@@ -18,6 +18,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "plugins",
     "directions",
     "allocation",
+    "models",
     "names",
     "engines",
     "engines.local",

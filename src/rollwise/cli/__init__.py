@@ -46,6 +46,7 @@ def build_app() -> typer.Typer:
         calibrate,
         doctor,
         grade,
+        models,
         replay,
         report,
         serve,
@@ -76,6 +77,7 @@ def build_app() -> typer.Typer:
     app.command("ui")(command(ui.UiOptions, ui.ui))
     app.command("grade")(command(grade.LinesOptions, grade.grade))
     app.command("vote")(command(grade.LinesOptions, grade.vote))
+    app.add_typer(models.app, name="models")
     app.add_typer(replay.app(), name="replay")
     app.add_typer(world.app, name="world")
     return app
