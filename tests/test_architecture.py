@@ -32,7 +32,9 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "training",
     "bench",
     "report",
+    "openai_format",
     "model_server",
+    "service",
     "testing",
     "cli",
 ]
