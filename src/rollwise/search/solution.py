@@ -61,6 +61,8 @@ class Solution:
     example: str | None = None
     afterwards: tuple[str, ...] = ()
     """The notes that only the search itself could give."""
+    expired: bool = False
+    """Whether a deadline ended the search before its budget was spent."""
 
     @property
     def covered(self) -> bool:
@@ -89,6 +91,7 @@ class Solution:
             "ledger": self.ledger.as_dict(),
             **({"votes": dict(self.votes) if self.judged else dict.fromkeys(self.votes)} if self.votes else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"expired": True} if self.expired else {}),
         }
 
 
