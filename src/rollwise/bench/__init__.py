@@ -7,7 +7,7 @@ from rollwise.lazy import exports
 if TYPE_CHECKING:
     from rollwise.bench.grid import Grid
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
-    from rollwise.bench.store import Outcome
+    from rollwise.bench.store import Outcome, configure_connection
     from rollwise.bench.summary import Difference, Measure, Row, Summary
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Summary",
     "begin",
     "begun",
+    "configure_connection",
     "plain_text",
     "read",
     "resume",
@@ -40,6 +41,7 @@ __getattr__ = exports(
         "read": "run",
         "run_in_jobs": "run",
         "Outcome": "store",
+        "configure_connection": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",

@@ -212,7 +212,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "connect", configure_connection)
         if self._version() == 0:
             self._create()
         if self._version() != SCHEMA:
@@ -347,7 +347,7 @@ class Store:
             return session.scalar(wanted)
 
 
-def _configure(connection: Any, _: Any) -> None:
+def configure_connection(connection: Any, _: Any) -> None:
     """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -40,8 +40,9 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, service, simulate, solve, world
     from rollwise.cli.options import command
+    from rollwise.service import ServiceOptions
 
     app = typer.Typer(
         name="rollwise",
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
+    app.command("serve")(command(ServiceOptions, service.serve))
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("grade")(grade.grade)
     app.command("vote")(grade.vote)

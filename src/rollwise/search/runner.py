@@ -28,9 +28,7 @@ class Runner:
     def __init__(self, config: Config | Parts) -> None:
         self.parts = find_parts(config) if isinstance(config, Config) else config
 
-    async def solve(
-        self, problem: Problem, on_round: OnRound | None = None, deadline: float | None = None
-    ) -> Solution:
+    async def solve(self, problem: Problem, on_round: OnRound | None = None, deadline: float | None = None) -> Solution:
         """Search for an answer. `on_round` gets each round when it has closed.
 
         After `deadline` seconds the search ends and the paths that have finished vote.
