@@ -167,7 +167,7 @@ def closing(asked: Asked, id_: str, answers: Sequence[Answered]) -> str:
 
 
 def sentence(round_: Round, budget: int) -> str:
-    """What happened in a round, for people: how many paths grew and finished, and how many directions are left."""
+    """What happened in a round, for people: how many paths grew and finished, and where the rollouts go on."""
     allocated = round_.allocated
     words = [f"Round {round_.index + 1}: {_paths(len(round_.grown))} grew by a step"]
     if round_.failed:
@@ -178,9 +178,10 @@ def sentence(round_: Round, budget: int) -> str:
         return ", ".join(words) + "; the search is done."
     kept = int((allocated.allocation.counts > 0).sum())
     effective = allocated.allocation.effective_directions
-    directions = "" if effective is None else f" in {effective:.1f} directions"
+    directions = "" if effective is None else f"; they lie in {effective:.1f} directions"
+    goes_on = f"{allocated.width} of {budget} rollouts go on from {_paths(kept)}"
     best = f"the best reward is {float(allocated.candidates.rewards.max()):.2f}"
-    return f"{', '.join(words)}; {allocated.width} of {budget} rollouts go on from {_paths(kept)}{directions}; {best}."
+    return f"{', '.join(words)}{directions}; {goes_on}; {best}."
 
 
 def _paths(count: int) -> str:

@@ -100,4 +100,4 @@ def chosen(stage: Stage, session: str) -> tuple[str, str]:
             return stage.candidate, "full"
         if stage.stage == "canary" and share_of(stage.route, session) < stage.percent:
             return stage.candidate, "canary"
-    return stage.current, stage.stage
+    return stage.current, "full" if stage.candidate is None else stage.stage
