@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, model_validator
 
 from rollwise.allocation import STRATEGIES
-from rollwise.answers import VOTES
+from rollwise.answers import VOTES, find_stop_rule
+from rollwise.errors import InputError
 from rollwise.openai_format import (
     ChatBody,
     CompletionBody,
@@ -48,7 +49,7 @@ class SearchFields(Fields):
     vote: str | None = None
     search: bool = True
     session: Annotated[str, Field(max_length=256)] | None = None
-    stop_early: Any = None
+    stop_early: str | None = None
 
     @model_validator(mode="after")
     def _names_are_known(self) -> SearchFields:
@@ -56,6 +57,11 @@ class SearchFields(Fields):
             raise refusal(f"no strategy is called {self.strategy!r}; there are: {', '.join(STRATEGIES)}", "strategy")
         if self.vote not in (None, "auto", "verified", *VOTES):
             raise refusal(f"no vote is called {self.vote!r}; there are: auto, verified, {', '.join(VOTES)}", "vote")
+        if self.stop_early is not None:
+            try:
+                find_stop_rule(self.stop_early)
+            except InputError as error:
+                raise refusal(str(error), "stop_early") from None
         return self
 
 

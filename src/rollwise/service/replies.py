@@ -49,7 +49,7 @@ class Answered:
     @property
     def saved(self) -> int:
         """Rollouts of the budget that an early stop spared."""
-        return int(getattr(self.solution, "saved", 0) or 0)
+        return self.solution.saved
 
     def as_dict(self) -> dict[str, Any]:
         """The field `rollwise` of a reply."""
@@ -174,6 +174,8 @@ def sentence(round_: Round, budget: int) -> str:
         words.append(f"{len(round_.failed)} failed")
     if round_.finished:
         words.append(f"{len(round_.finished)} finished")
+    if round_.stopped is not None:
+        return f"{', '.join(words)}; the search ends early: {round_.stopped.reason}."
     if allocated is None:
         return ", ".join(words) + "; the search is done."
     kept = int((allocated.allocation.counts > 0).sum())
