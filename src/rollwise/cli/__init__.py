@@ -40,7 +40,7 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, service, simulate, solve, world
+    from rollwise.cli import allocate, audit, bench, calibrate, doctor, grade, serve, service, simulate, solve, world
     from rollwise.cli.options import command
     from rollwise.service import ServiceOptions
 
@@ -60,6 +60,8 @@ def build_app() -> typer.Typer:
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
     app.command("serve")(command(ServiceOptions, service.serve))
+    app.add_typer(audit.audit_app, name="audit")
+    app.add_typer(audit.rollout_app, name="rollout")
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("grade")(grade.grade)
     app.command("vote")(grade.vote)

@@ -68,10 +68,9 @@ class Asked:
         return "messages" if self.kind == "chat" else "prompt"
 
     def problem(self, parsed: Problem) -> Problem:
-        """The problem that the request poses, given the problem of its question alone."""
-        name = parsed.id if not self.turns else f"{parsed.id} {self.target.digest}"
+        """The problem that the request poses, given that of its question alone. Its id is the request's digest."""
         instruction = parsed.instruction if self.kind == "chat" else None
-        return replace(parsed, id=name, turns=self.turns, instruction=instruction)
+        return replace(parsed, id=self.target.digest, turns=self.turns, instruction=instruction)
 
 
 def target_of(settings: Settings, body: Mapping[str, Any], headers: Mapping[str, str]) -> Target:

@@ -1,17 +1,14 @@
-"""Reading the store: searches by id and by page, the audit log and its check, and the replay of a search."""
+"""Reading the store: searches by id and by page, figures of routes, the audit log and its check."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import func, select
 
-from rollwise.core import Allocation, Allocator, Belief, Candidates, Directions, Failure, PathKey, Step, Stop
 from rollwise.errors import InputError
-from rollwise.search import Config, Growth, Limits, Search, event_records, find_parts
 from rollwise.service.records import COLUMNS, digest_of, record_digest
 from rollwise.service.store import GENESIS, Store, entry_hash
 from rollwise.service.tables import ChangeRow, EntryRow, EventsRow, FeedbackRow, SearchRow
@@ -25,7 +22,7 @@ _FILTERS = ("route", "rule", "stage", "purpose", "outcome", "client", "strategy"
 
 
 def search_record(store: Store, id_: str) -> dict[str, Any]:
-    """A search with all that is kept of it, its events and what clients said of it. Raises InputError for no such id."""
+    """A search with all that is kept of it, its events and its feedback. Raises InputError for no such id."""
     with store.session() as session:
         row = session.get(SearchRow, id_)
         if row is None:
@@ -188,95 +185,3 @@ def _search_faults(entry: EntryRow, row: SearchRow | None, events: EventsRow | N
     if events is not None and digest_of(events.events) != row.events_digest:
         faults.append(f"search {row.id}: its events were changed")
     return faults
-
-
-def replay(record: Mapping[str, Any]) -> list[int]:
-    """The rounds in which the replay of a recorded search differs from the record; empty if it gives the same rounds.
-
-    The state machine gets the recorded steps, rewards and evidence, and the strategy computes the counts anew. Raises
-    InputError if the events are erased, or if the strategy cannot be found by its name.
-    """
-    events: Sequence[Mapping[str, Any]] | None = record["events"]
-    if not events:
-        raise InputError(f"the events of search {record['id']} are not kept, so it cannot be replayed")
-    config = Config.of(**_named_fields(record["config"]))
-    parts = find_parts(config)
-    rounds: dict[int, list[Mapping[str, Any]]] = {}
-    for event in events:
-        rounds.setdefault(event["round"], []).append(event)
-    limits = replace(parts.limits, max_tokens=_room(events, parts.limits))
-    allocated = {event["round"]: event for event in events if event["event"] == "allocated"}
-    search: Search
-
-    def allocate(candidates: Candidates, width: int) -> Allocation:
-        evidence = allocated.get(search.round)
-        return parts.allocate(candidates if evidence is None else _with_evidence(candidates, evidence), width)
-
-    problem = replace(parts.parse("Use 3, 4, 5 to make 17") if config.world == "countdown" else parts.parse("?"))
-    search = Search(problem, _as_allocator(allocate), limits, config.seed)
-    for index in sorted(rounds):
-        for event in rounds[index]:
-            if event["event"] in ("grown", "failed"):
-                search.tell(_key(event["path"]), _result(event))
-    return _differing(event_records(search.events, {}), events)
-
-
-def _as_allocator(allocate: Allocator) -> Allocator:
-    return allocate
-
-
-def _named_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recorded config that differ from their defaults."""
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in Config.model_fields.items()}
-    return {
-        name: value
-        for name, value in config.items()
-        if name in defaults and value != defaults[name] and not (isinstance(value, list) and not value)
-    }
-
-
-def _room(events: Sequence[Mapping[str, Any]], limits: Limits) -> int:
-    """The most tokens of a path: those of a path that was cut before its last step, as the model's context was full."""
-    tokens = {event["path"]: event["tokens"] for event in events if event["event"] == "grown"}
-    cut = [event["path"] for event in events if event["event"] == "finished" and event["stop"] == "length"]
-    lengths = []
-    for path in cut:
-        places = path.split(".")
-        if len(places) < limits.max_steps:
-            lengths.append(sum(tokens[".".join(places[: end + 1])] for end in range(len(places))))
-    return min([limits.max_tokens, *lengths])
-
-
-def _with_evidence(candidates: Candidates, event: Mapping[str, Any]) -> Candidates:
-    uniqueness, belief = event["uniqueness"], event["belief"]
-    directions = None if uniqueness is None else Directions(weights=np.array(uniqueness, dtype=np.float64))
-    if belief is None:
-        return replace(candidates, directions=directions)
-    arrays = {name: np.array(belief[name], dtype=np.float64) for name in ("mean", "concentration")}
-    others = {name: belief[name] for name in ("correlation", "size_exponent")}
-    return replace(candidates, directions=directions, belief=Belief(**arrays, **others))
-
-
-def _result(event: Mapping[str, Any]) -> Growth | Failure:
-    if event["event"] == "failed":
-        return Failure(str(event["reason"]))
-    logprob = event["logprob"]
-    step = Step(event["text"], event["tokens"], Stop(event["stop"]), float("nan") if logprob is None else logprob)
-    return Growth(step, event["reward"])
-
-
-def _key(text: str) -> PathKey:
-    return tuple(map(int, text.split(".")))
-
-
-def _differing(replayed: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]]) -> list[int]:
-    """The rounds in which the counts, the paths that finished or those that grew differ."""
-    kept = ("event", "round", "path", "stop", "width", "paths", "counts", "reward", "tokens")
-
-    def of(events: Sequence[Mapping[str, Any]]) -> list[str]:
-        return [repr({name: event[name] for name in kept if name in event}) for event in events]
-
-    ours, theirs = of(replayed), of(recorded)
-    differing = {event["round"] for event, text in zip(recorded, theirs, strict=True) if text not in ours}
-    differing |= {event["round"] for event, text in zip(replayed, ours, strict=True) if text not in theirs}
-    return sorted(differing)

@@ -17,8 +17,8 @@ import scipy
 import rollwise
 from rollwise.search import Config, Event, event_records
 
-_TEXTS = ("text", "reason", "unplaced")
-"""The fields of an event that hold text of a prompt, a solution or a server."""
+_TEXTS = {"grown": ("text", "unplaced"), "failed": ("reason",)}
+"""The fields of events that hold text of a prompt, a solution or a server."""
 _COVERED = ("text", "agrees")
 """Fields that may change after a search is recorded, so its digest does not cover them."""
 
@@ -86,7 +86,8 @@ def plain_events(events: Sequence[Event], keep_text: bool) -> tuple[list[dict[st
 
 
 def _without_texts(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _digested(value) if name in _TEXTS else value for name, value in record.items()}
+    texts = _TEXTS.get(record["event"], ())
+    return {name: _digested(value) if name in texts else value for name, value in record.items()}
 
 
 def _digested(value: Any) -> Any:
