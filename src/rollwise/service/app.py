@@ -18,12 +18,10 @@ from rollwise.openai_format import (
     Fields,
     RequestError,
     add_error_replies,
-    bad_request,
     bearer_token,
     unless_gone,
-    validation_message,
 )
-from rollwise.service.bodies import SearchChat, SearchText, parsed_body
+from rollwise.service.bodies import SearchChat, SearchText, parsed_body, validated_body
 from rollwise.service.clients import client_of
 from rollwise.service.feedback import FeedbackBody, feed_back
 from rollwise.service.service import Service
@@ -168,13 +166,7 @@ async def complete(request: Request) -> Response:
 @router.post("/v1/feedback", openapi_extra=_body_of(FeedbackBody))
 async def feedback(request: Request) -> dict[str, Any]:
     """Whether an answer was right, by the id of its search."""
-    try:
-        body = FeedbackBody.model_validate(parsed_body(await request.body()))
-    except ValueError as error:
-        errors: Callable[[], Any] | None = getattr(error, "errors", None)
-        if errors is None:
-            raise
-        raise bad_request(*validation_message(errors(), {})) from None
+    body = validated_body(FeedbackBody, parsed_body(await request.body()))
     return await feed_back(_service(request), body, await _client(request))
 
 

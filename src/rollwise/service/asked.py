@@ -146,7 +146,8 @@ _HEADER_TYPES: Mapping[str, Any] = {"budget": int, "seed": int, "deadline": floa
 def asked(kind: Kind, target: Target, body: Mapping[str, Any], longest: float) -> Asked:
     """What a request asks for. `longest` is the longest deadline. Raises RequestError, which names the wrong field."""
     fields = target.fields
-    checked = validated_body(SearchChat if kind == "chat" else SearchText, {**body, OURS: None})
+    model: type[SearchChat] | type[SearchText] = SearchChat if kind == "chat" else SearchText
+    checked: SearchChat | SearchText = validated_body(model, {**body, OURS: None})
     if fields.budget is not None and fields.budget > target.route.most_budget:
         raise bad_request(
             f"this route spends up to {target.route.most_budget} rollouts: ask for less", f"{OURS}.budget"

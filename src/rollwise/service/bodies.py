@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -21,6 +21,7 @@ from rollwise.openai_format import (
     validation_message,
 )
 
+Checked = TypeVar("Checked", bound=Fields)
 OURS = "rollwise"
 """The field of a request and of a reply that is about the search."""
 MOST_CHOICES = 16
@@ -141,7 +142,7 @@ def _is_unicode(body: Any) -> bool:
     return True
 
 
-def validated_body(model: type[SearchChat] | type[SearchText], body: Mapping[str, Any]) -> SearchChat | SearchText:
+def validated_body(model: type[Checked], body: Mapping[str, Any]) -> Checked:
     """A checked request. Raises RequestError, which names the field, for the first thing that is wrong."""
     try:
         return model.model_validate(body)

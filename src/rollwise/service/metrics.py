@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rollwise.errors import MissingExtraError
 
 try:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 except ImportError as error:
     raise MissingExtraError("the metrics of a service", "serve") from error
 
@@ -24,6 +24,7 @@ class Metrics:
     """The metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         where = ("route", "rule", "stage")
 

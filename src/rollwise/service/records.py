@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import json
 import platform
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -15,11 +17,14 @@ import pydantic
 import scipy
 
 import rollwise
-from rollwise.search import Config, Event, event_records
+from rollwise.core import Directions
+from rollwise.search import Allocated, Config, Event, event_records
 
 _TEXTS = {"grown": ("text", "unplaced"), "failed": ("reason",)}
 """The fields of events that hold text of a prompt, a solution or a server."""
-_COVERED = ("text", "agrees")
+MOST_SIMILAR = 256
+"""The most candidates whose similarity is kept; that of 256 takes about 250 KB."""
+_UNCOVERED = ("text", "agrees")
 """Fields that may change after a search is recorded, so its digest does not cover them."""
 
 
@@ -79,10 +84,46 @@ def digest_of(value: Any) -> str:
 
 def plain_events(events: Sequence[Event], keep_text: bool) -> tuple[list[dict[str, Any]], str]:
     """Events as plain values, and their digest. Without `keep_text` each text becomes its digest."""
-    records: list[dict[str, Any]] = json.loads(json.dumps(event_records(events, {})))
+    plain = event_records(events, {})
+    for event, record in zip(events, plain, strict=True):
+        if isinstance(event, Allocated):
+            record["evidence"] = packed(event.candidates.directions)
+    records: list[dict[str, Any]] = json.loads(json.dumps(plain))
     if not keep_text:
         records = [_without_texts(record) for record in records]
     return records, digest_of(records)
+
+
+def packed(directions: Directions | None) -> dict[str, Any] | None:
+    """Directions as plain values. A similarity is the upper triangle in float64, compressed; None if there are more than
+    MOST_SIMILAR candidates, whose rounds cannot be replayed.
+    """
+    if directions is None:
+        return None
+    if directions.similarity is None:
+        array = directions.labels if directions.labels is not None else directions.weights
+        assert array is not None
+        return {"labels" if directions.labels is not None else "weights": array.tolist()}
+    count = len(directions.similarity)
+    if count > MOST_SIMILAR:
+        return None
+    upper = directions.similarity[np.triu_indices(count, 1)]
+    return {"size": count, "similarity": base64.b64encode(zlib.compress(upper.tobytes())).decode()}
+
+
+def unpacked(evidence: Mapping[str, Any] | None) -> Directions | None:
+    """The directions that `packed` made plain."""
+    if evidence is None:
+        return None
+    if "labels" in evidence:
+        return Directions(labels=np.array(evidence["labels"], dtype=np.int64))
+    if "weights" in evidence:
+        return Directions(weights=np.array(evidence["weights"], dtype=np.float64))
+    similarity = np.eye(evidence["size"])
+    rows, columns = np.triu_indices(evidence["size"], 1)
+    values = np.frombuffer(zlib.decompress(base64.b64decode(evidence["similarity"])))
+    similarity[rows, columns] = similarity[columns, rows] = values
+    return Directions(similarity=similarity)
 
 
 def _without_texts(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +139,7 @@ def record_digest(values: Mapping[str, Any]) -> str:
     """The digest of a search by its columns. Its texts and events count by their own digests, so a text can be erased
     and the record still be verified.
     """
-    return digest_of({name: values[name] for name in COLUMNS if name not in _COVERED})
+    return digest_of({name: values[name] for name in COLUMNS if name not in _UNCOVERED})
 
 
 def plain_config(config: Config) -> dict[str, Any]:

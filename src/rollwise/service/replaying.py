@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.core import Allocation, Belief, Candidates, Directions, Failure, PathKey, Problem, Step, Stop
+from rollwise.core import Allocation, Belief, Candidates, Failure, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
 from rollwise.search import Config, Growth, Limits, Search, event_records, find_parts
+from rollwise.service.records import unpacked
 
 
 def replay_search(record: Mapping[str, Any]) -> list[int]:
@@ -62,8 +63,7 @@ def _room(events: Sequence[Mapping[str, Any]], limits: Limits) -> int:
 
 
 def _with_evidence(candidates: Candidates, event: Mapping[str, Any]) -> Candidates:
-    uniqueness, belief = event["uniqueness"], event["belief"]
-    directions = None if uniqueness is None else Directions(weights=np.array(uniqueness, dtype=np.float64))
+    belief, directions = event["belief"], unpacked(event["evidence"])
     if belief is None:
         return replace(candidates, directions=directions)
     mean, concentration = (np.array(belief[name], dtype=np.float64) for name in ("mean", "concentration"))
