@@ -58,6 +58,7 @@ class Runner:
         except TimeoutError:
             if not timer.expired():
                 raise
+            search.stop(f"the deadline of {deadline:g} s has come")
         finally:
             await policy.close()
             await reward.close()

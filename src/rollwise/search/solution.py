@@ -72,7 +72,7 @@ class Solution:
     @property
     def saved(self) -> int:
         """How many rollouts were not grown to their end, because the vote was decided before."""
-        return 0 if self.stopped is None else self.stopped.saved
+        return 0 if self.stopped is None or self.expired else self.stopped.saved
 
     @property
     def covered(self) -> bool:

@@ -24,8 +24,8 @@ _TEXTS = {"grown": ("text", "unplaced"), "failed": ("reason",)}
 """The fields of events that hold text of a prompt, a solution or a server."""
 MOST_SIMILAR = 256
 """The most candidates whose similarity is kept; that of 256 takes about 250 KB."""
-_UNCOVERED = ("text", "agrees")
-"""Fields that may change after a search is recorded, so its digest does not cover them."""
+_UNCOVERED = ("text",)
+"""Fields that may be erased after a search is recorded, so its digest does not cover them."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def plain_events(events: Sequence[Event], keep_text: bool) -> tuple[list[dict[st
 
 
 def packed(directions: Directions | None) -> dict[str, Any] | None:
-    """Directions as plain values. A similarity is the upper triangle in float64, compressed; None if there are more than
-    MOST_SIMILAR candidates, whose rounds cannot be replayed.
+    """Directions as plain values: of a similarity the upper triangle in float64, compressed. None if that is of more
+    than MOST_SIMILAR candidates; such a round cannot be replayed.
     """
     if directions is None:
         return None

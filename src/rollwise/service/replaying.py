@@ -10,7 +10,8 @@ import numpy as np
 
 from rollwise.core import Allocation, Belief, Candidates, Failure, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
-from rollwise.search import Config, Growth, Limits, Search, event_records, find_parts
+from rollwise.registry import find_strategy
+from rollwise.search import Growth, Limits, Search, event_records
 from rollwise.service.records import unpacked
 
 
@@ -23,13 +24,15 @@ def replay_search(record: Mapping[str, Any]) -> list[int]:
     events: Sequence[Mapping[str, Any]] | None = record["events"]
     if not events:
         raise InputError(f"the events of search {record['id']} are not kept, so it cannot be replayed")
-    parts = find_parts(Config.of(**_named_fields(record["config"])))
-    limits = replace(parts.limits, max_tokens=_room(events, parts.limits))
+    config = record["config"]
+    bound = find_strategy(config["strategy"]).bind(config["options"])
+    limits = Limits(*(config[name] for name in ("budget", "max_steps", "max_tokens", "constant_width", "aggregate")))
+    limits = replace(limits, max_tokens=_room(events, limits))
     allocated = {event["round"]: event for event in events if event["event"] == "allocated"}
 
     def allocate(candidates: Candidates, width: int) -> Allocation:
         evidence = allocated.get(search.round)
-        return parts.allocate(candidates if evidence is None else _with_evidence(candidates, evidence), width)
+        return bound(candidates if evidence is None else _with_evidence(candidates, evidence), width)
 
     search = Search(Problem(record["question"], ""), allocate, limits, record["seed"])
     for event in events:
@@ -38,16 +41,6 @@ def replay_search(record: Mapping[str, Any]) -> list[int]:
         elif event["event"] == "stopped":
             search.stop(event["reason"])
     return _differing(event_records(search.events, {}), events)
-
-
-def _named_fields(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a recorded config that differ from their defaults."""
-    defaults = {name: field.get_default(call_default_factory=True) for name, field in Config.model_fields.items()}
-    return {
-        name: value
-        for name, value in config.items()
-        if name in defaults and value != defaults[name] and not (isinstance(value, list) and not value)
-    }
 
 
 def _room(events: Sequence[Mapping[str, Any]], limits: Limits) -> int:
@@ -64,6 +57,8 @@ def _room(events: Sequence[Mapping[str, Any]], limits: Limits) -> int:
 
 def _with_evidence(candidates: Candidates, event: Mapping[str, Any]) -> Candidates:
     belief, directions = event["belief"], unpacked(event["evidence"])
+    if directions is None and event["uniqueness"] is not None:
+        raise InputError("the directions of a round with so many candidates are not kept, so it cannot be replayed")
     if belief is None:
         return replace(candidates, directions=directions)
     mean, concentration = (np.array(belief[name], dtype=np.float64) for name in ("mean", "concentration"))

@@ -291,6 +291,7 @@ class Service:
             self._answers(call, request, plans, id_, lambda choice, text: told.put_nowait((choice, text)))
         )
         leaving = asyncio.create_task(gone())
+        next_one: asyncio.Task[tuple[int, str]] | None = None
         try:
             yield opening(request, id_)
             while not work.done() or not told.empty():
@@ -313,10 +314,11 @@ class Service:
         except RequestError as error:
             yield error_events(error)
         finally:
-            for task in (work, leaving):
+            ended = [task for task in (work, leaving, next_one) if task is not None]
+            for task in ended:
                 task.cancel()
-            with contextlib.suppress(BaseException):
-                await asyncio.shield(asyncio.gather(work, leaving, return_exceptions=True))
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*ended, return_exceptions=True)
 
     def _shadow_of_forward(self, call: Call) -> None:
         """Search beside a request that was forwarded, if the stage says so and the request can be searched."""
