@@ -49,7 +49,6 @@ class Upstream(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Upstream
-    protocol_version = "HTTP/1.1"
 
     def log_message(self, *arguments: Any) -> None:
         pass

@@ -65,7 +65,8 @@ class Health:
 
     async def watch(self, after: Callable[[], None]) -> None:
         """Look at all servers for ever; call `after` each time."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
+        fresh = httpx.Limits(max_keepalive_connections=0)  # a kept connection may outlive the server that listens
+        async with httpx.AsyncClient(timeout=_TIMEOUT, limits=fresh, trust_env=False) as client:
             while True:
                 await asyncio.gather(*(self._look(client, url) for url in self.seen))
                 after()
