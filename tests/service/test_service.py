@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from service.serving import HARD, QUESTION, chat, events_of, serving, upstream
+from serving import HARD, QUESTION, chat, events_of, serving, upstream
 
 import rollwise
 from rollwise.core import (
@@ -26,6 +26,7 @@ from rollwise.core import (
     PolicySession,
     Problem,
     RewardModel,
+    RewardSession,
     Sampling,
     Step,
     Stop,
@@ -185,7 +186,7 @@ class SlowSession(PolicySession):
         pass
 
 
-class Fixed(RewardModel):
+class Fixed(RewardModel, RewardSession):
     """Gives every path .5, a path at a time."""
 
     parameters, at_once, usage = 0, 1, Usage()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from service.serving import HARD, QUESTION, chat, serving, upstream
+from serving import HARD, QUESTION, chat, serving, upstream
 
 from rollwise.errors import InputError
 from rollwise.service import (

@@ -34,7 +34,7 @@ def build_app(service: Service) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.staging.reload()
-        service.behind(upkeep(service))
+        service.searches.behind(upkeep(service))
         yield
         await service.close()
 

@@ -20,7 +20,8 @@ from rollwise.service.asked import Asked, asked, target_of
 from rollwise.service.recording import Occasion, new_id
 from rollwise.service.records import plain_config
 from rollwise.service.replies import Answered
-from rollwise.service.service import Plan, Service
+from rollwise.service.searches import Plan
+from rollwise.service.service import Service
 from rollwise.service.settings import Gate, Rule
 from rollwise.service.store import Store
 from rollwise.service.tables import SearchRow
@@ -154,7 +155,7 @@ async def _figures(service: Service, name: str, rule: Rule, question: str, answe
 
     occasion = Occasion(by, rule.name, "golden", "golden")
     try:
-        answered = await service.search_once(
+        answered = await service.searches.run(
             request, Plan(searching, "golden", parts), 0, new_id(), occasion, noted=noted
         )
     except RequestError as error:

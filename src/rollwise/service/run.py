@@ -66,7 +66,7 @@ def make_service(settings: Settings) -> Service:
 def serve(service: Service, listener: socket.socket) -> None:
     """Serve until a signal ends it."""
     try:
-        _server(service).run(sockets=[listener])
+        server_of(service).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:
@@ -79,14 +79,15 @@ def running(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> Itera
     """The URL of a service that runs in a thread of this process until the context ends."""
     service = make_service(settings)
     try:
-        with running_app(_server(service), host, port) as url:
+        with running_app(server_of(service), host, port) as url:
             yield url
     finally:
         service.writer.close()
         service.writer.store.close()
 
 
-def _server(service: Service) -> _Server:
+def server_of(service: Service) -> uvicorn.Server:
+    """The server of a service."""
     config = uvicorn.Config(
         build_app(service), log_level="warning", timeout_graceful_shutdown=2, access_log=False, server_header=False
     )

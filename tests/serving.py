@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.service import Settings, make_service
-from rollwise.service.run import _server
+from rollwise.service.run import server_of
 
 QUESTION = "Use 3, 4, 5 to make 17"
 HARD = "Use 18, 1, 13, 22, 7 to make 132"
@@ -24,9 +24,13 @@ def serving(folder: Path, **fields: Any) -> Iterator[tuple[str, Any]]:
     """The URL of a service with these settings, and the service."""
     from rollwise.openai_format import running_app
 
-    given = {"routes": {"game": {"budget": 4, "strategy": "dora"}}, "store": folder / "store.db", "keep_text": True}
+    given: dict[str, Any] = {
+        "routes": {"game": {"budget": 4, "strategy": "dora"}},
+        "store": folder / "store.db",
+        "keep_text": True,
+    }
     service = make_service(Settings(**(given | {"probe": 0.2} | fields)))
-    with running_app(_server(service)) as url:
+    with running_app(server_of(service)) as url:
         yield url, service
     service.writer.close()
     service.writer.store.close()
