@@ -167,6 +167,9 @@ def test_a_rule_is_introduced_by_its_gate_and_every_step_is_on_record(staged: tu
     assert search_page(store, filters={"purpose": "golden"})[1] == 6
     until(lambda: service.staging.stages["game"].stage == "full")
     assert say(url)["route_rule"] == "dora"
+    metrics = httpx.get(f"{url}/metrics").text
+    assert 'rollwise_forced_advances_total{route="game"} 1.0' in metrics
+    assert 'rollwise_stage_percent{candidate="dora",route="game"} 100.0' in metrics
     revert_route(settings, store, "game", "enough")
     kinds = [change["kind"] for change in changes(store, "game")]
     assert kinds == ["revert", "forced", "advance", "advance"]

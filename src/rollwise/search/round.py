@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rollwise.core import (
     DirectionSession,
@@ -71,7 +71,7 @@ class Grower:
             await scoring.close()
             if finding:
                 await finding.close()
-        _tell(search, waiting, steps, scoring, finding)
+        await _to_its_end(asyncio.to_thread(_tell, search, waiting, steps, scoring, finding))
         parents = {path.key[:-1] for path in search.ask()}
         self.policy.retain(parents)
         self.reward.retain(parents)
@@ -103,6 +103,18 @@ class Grower:
 
 Grown = tuple[Step | Failure, Span]
 """A step or the Failure that took its place, with the start and end of its growth."""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work in a thread, which computes the allocation, so that other questions go on meanwhile. A cancelled
+    caller waits too, since nothing else may touch the search before.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _tell(

@@ -45,6 +45,7 @@ class Staging:
         self.stages = {name: fitting(None, name, route) for name, route in settings.routes.items()}
         self.watches = {name: Watch(route.band.window) for name, route in settings.routes.items()}
         self.shadowed = dict.fromkeys(settings.routes, 0)
+        self._forced: dict[str, int] = {}
         self._revocable: dict[str, set[asyncio.Task[Any]]] = {name: set() for name in settings.routes}
 
     def choose(self, target: Target) -> tuple[Rule, str]:
@@ -132,7 +133,10 @@ class Staging:
 
     async def reload(self) -> None:
         """Read the stages of the store. A route whose stage changed starts a new watch."""
-        stored = await self.writer.call(lambda store: store.stages())
+        stored, forced = await self.writer.call(lambda store: (store.stages(), store.forced()))
+        for name, count in forced.items():
+            self.metrics.forced.labels(name).inc(count - self._forced.get(name, 0))
+        self._forced = forced
         for name, route in self.settings.routes.items():
             self._set(fitting(stored.get(name), name, route))
 

@@ -110,6 +110,12 @@ class Store:
         with self.session() as session:
             return {row.route: _stage(row) for row in session.scalars(select(StageRow))}
 
+    def forced(self) -> dict[str, int]:
+        """How often each route was advanced without a passed gate."""
+        wanted = select(ChangeRow.route, func.count()).where(ChangeRow.kind == "forced").group_by(ChangeRow.route)
+        with self.session() as session:
+            return {route: count for route, count in session.execute(wanted)}
+
     def change(
         self, before: Stage, after: Stage, kind: str, by: str, reason: str, evidence: Mapping[str, Any] | None = None
     ) -> bool:
