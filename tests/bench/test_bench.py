@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
+import command
 import numpy as np
 import pytest
 from beliefs import voting_belief
@@ -201,8 +202,8 @@ def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:
     assert (config.strategy, config.budget, config.seed, config.vote, config.top_p) == ("dora", 8, 1, "majority", 0.9)
     assert cells[Cell("rebase", 4, 0)].vote == "weighted_majority"
     assert grid.baseline == "rebase"
-    assert [problem.level for problem in grid.problems()] == [1, 2, 3, 4, 5] * 2
-    assert len({problem.id for problem in grid.problems()}) == 10
+    assert [problem.level for problem in grid.asked().problems] == [1, 2, 3, 4, 5] * 2
+    assert len({problem.id for problem in grid.asked().problems}) == 10
     assert Grid.of(strategies="dora,temperature").baseline == "dora"
 
 
@@ -286,7 +287,7 @@ def test_jobs_take_the_next_search_each_and_none_twice(tmp_path: FilePath) -> No
 
 
 def test_a_problem_that_raises_stays_in_the_denominator(tmp_path: FilePath) -> None:
-    problems = Grid.of(**SMALL).problems()
+    problems = Grid.of(**SMALL).asked().problems
     run(tmp_path, scripted(broken=problems[1].id))
     found = read(tmp_path).summary
     assert found.results == found.planned == 36
@@ -373,9 +374,9 @@ MODELS = ("--strategies", "rebase,dora", "--budgets", "4", "--limit", "4", "--le
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_ctrl_c_stops_cleanly_and_resume_ends_the_same(jobs: str, tmp_path: FilePath) -> None:
     out = tmp_path / "cut"
-    command = [sys.executable, "-m", "rollwise", "bench", *MODELS, "--jobs", jobs, "--out", str(out)]
+    words = [sys.executable, "-m", "rollwise", "bench", *MODELS, "--jobs", jobs, "--out", str(out)]
     ready = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **ready)  # type: ignore[call-overload]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, **ready)  # type: ignore[call-overload]
     deadline = time.monotonic() + 100
     while not (begun(out) and results(out)) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -431,11 +432,6 @@ def test_jobs_end_with_whoever_began_them(tmp_path: FilePath) -> None:
     assert 0 < before == len(results(out)) < 500
 
 
-def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rollwise", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=100)
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -465,7 +461,7 @@ def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_bench_refuses_bad_input_in_one_line(tmp_path: FilePath, arguments: list[str], says: str) -> None:
-    run = command_line(*arguments, "--out", str(tmp_path / "out"))
+    run = command.rollwise("bench", *arguments, "--out", str(tmp_path / "out"))
     assert run.returncode == 2
     assert says in run.stderr
     assert run.stderr.count("\n") == 1
@@ -476,7 +472,7 @@ def test_bench_names_a_folder_that_cannot_be_made(tmp_path: FilePath) -> None:
     (tmp_path / "taken").write_text("mine")
     few = ("--strategies", "temperature", "--budgets", "1", "--limit", "1", "--levels", "1")
     for out in (str(tmp_path / "taken"), "/proc/x"):
-        run = command_line(*few, "--out", out)
+        run = command.rollwise("bench", *few, "--out", out)
         assert run.returncode == 2
         assert out in run.stderr
         assert run.stderr.count("\n") == 1
@@ -486,10 +482,10 @@ def test_a_bench_in_which_every_search_raised_has_failed(tmp_path: FilePath) -> 
     file = tmp_path / "mine.py"
     file.write_text("def none(candidates, width):\n    return [0] * len(candidates)\n")
     few = ("--budgets", "2", "--limit", "1", "--levels", "1", "--set", "reward=dial(0)")
-    run = command_line("--strategies", f"{file}:none", *few, "--out", str(tmp_path / "out"))
+    run = command.rollwise("bench", "--strategies", f"{file}:none", *few, "--out", str(tmp_path / "out"))
     assert run.returncode == 1
     assert "rollwise: every search raised, the first: AllocationError: strategy 'none' handed out 0" in run.stderr
-    some = command_line("--strategies", f"temperature,{file}:none", *few, "--out", str(tmp_path / "some"))
+    some = command.rollwise("bench", "--strategies", f"temperature,{file}:none", *few, "--out", str(tmp_path / "some"))
     assert some.returncode == 0, some.stderr
 
 
@@ -535,8 +531,8 @@ def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> 
     assert (experiment["budgets"], experiment["limit"]) == ([2], 1)
     assert experiment["search"] == {"reward": "dial(0)", "top_p": 1}
     file.write_text("search = 5\n")
-    assert "search: a table" in command_line("--config", str(file), "--set", "top_p=1").stderr
+    assert "search: a table" in command.rollwise("bench", "--config", str(file), "--set", "top_p=1").stderr
     file.write_text("colour = 1\n")
-    assert "colour" in command_line("--config", str(file), "--out", str(tmp_path / "new")).stderr
+    assert "colour" in command.rollwise("bench", "--config", str(file), "--out", str(tmp_path / "new")).stderr
     file.write_text("colour = \n")
-    assert "is not TOML" in command_line("--config", str(file), "--out", str(tmp_path / "new")).stderr
+    assert "is not TOML" in command.rollwise("bench", "--config", str(file), "--out", str(tmp_path / "new")).stderr

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from rollwise.service import read_settings
 from rollwise.service.metrics import Metrics

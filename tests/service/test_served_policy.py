@@ -12,7 +12,9 @@ import pytest
 from served import QUESTION, TEXTS, Emulator, decode, emulated
 from serving import chat, serving
 
-from rollwise.worlds.free import INSTRUCTION
+from rollwise.worlds import FreeText
+
+INSTRUCTION = FreeText().parse(QUESTION).instruction or ""
 
 
 @pytest.fixture(scope="module")

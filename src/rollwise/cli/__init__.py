@@ -40,7 +40,20 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, audit, bench, calibrate, doctor, grade, serve, service, simulate, solve, world
+    from rollwise.cli import (
+        allocate,
+        audit,
+        bench,
+        calibrate,
+        doctor,
+        grade,
+        replay,
+        serve,
+        service,
+        simulate,
+        solve,
+        world,
+    )
     from rollwise.cli.options import command
     from rollwise.service import ServiceOptions
 
@@ -65,6 +78,7 @@ def build_app() -> typer.Typer:
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("grade")(grade.grade)
     app.command("vote")(grade.vote)
+    app.add_typer(replay.app(), name="replay")
     app.add_typer(world.app, name="world")
     return app
 

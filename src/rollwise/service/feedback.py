@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
-from rollwise.answers import equivalent
+from rollwise.answers import find_grader
 from rollwise.openai_format import Fields, RequestError, bad_request, refusal
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ async def feed_back(service: Service, body: FeedbackBody, client: str) -> dict[s
         assert body.gold is not None
         if found.digested:
             raise bad_request("this service keeps no answers (keep_text), so send 'right' instead of 'gold'", "gold")
-        right = found.answer is not None and await asyncio.to_thread(equivalent, body.gold, found.answer)
+        right = found.answer is not None and await asyncio.to_thread(
+            find_grader(found.grader).right, body.gold, found.answer
+        )
     await service.writer.call(lambda store: store.feed_back(body.id, client, right, body.gold))
     service.metrics.feedback.labels(found.route, found.rule, str(right).lower()).inc()
     return {"id": body.id, "right": right}

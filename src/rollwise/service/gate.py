@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sqlalchemy import select
 
-from rollwise.answers import equivalent
 from rollwise.errors import InputError
 from rollwise.numerics import bootstrap_interval, keyed_generator
 from rollwise.openai_format import RequestError
@@ -164,8 +163,7 @@ async def _figures(service: Service, name: str, rule: Rule, question: str, answe
 
 
 def _is_right(answered: Answered, gold: str, found: str) -> bool:
-    problems = answered.parts.problems
-    return problems.is_right(answered.solution.problem, found) if problems.checkable else equivalent(gold, found)
+    return answered.parts.problems.is_right(replace(answered.solution.problem, answer=gold), found)
 
 
 def _kept(store: Store, request: Asked, rule: str, config: Mapping[str, Any]) -> Figures | None:

@@ -10,7 +10,6 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from rollwise.answers import equivalent
 from rollwise.openai_format import RequestError
 from rollwise.search import Allocated, Parts, Solution
 from rollwise.service.asked import Asked, Target
@@ -206,6 +205,9 @@ def _believed(event: Allocated, parts: Parts) -> Any:
 
 
 def same_answer(one: Answered, other: Answered) -> bool:
-    """Whether two searches give the same mathematics; two that give no answer agree too."""
+    """Whether the route's grader finds two searches' answers the same; two that give no answer agree too."""
     left, right = one.solution.answer, other.solution.answer
-    return left == right if left is None or right is None else equivalent(left, right)
+    if left is None or right is None:
+        return left == right
+    first, second = one.parts.grader.group([left, right])
+    return bool(first == second)

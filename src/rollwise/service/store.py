@@ -41,6 +41,7 @@ class Given:
     rule: str
     answer: str | None
     digested: bool
+    grader: str
 
 
 class Store:
@@ -114,7 +115,8 @@ class Store:
         """How often each route was advanced without a passed gate."""
         wanted = select(ChangeRow.route, func.count()).where(ChangeRow.kind == "forced").group_by(ChangeRow.route)
         with self.session() as session:
-            return {route: count for route, count in session.execute(wanted)}
+            counts: dict[str, int] = dict(session.execute(wanted).all())
+            return counts
 
     def change(
         self, before: Stage, after: Stage, kind: str, by: str, reason: str, evidence: Mapping[str, Any] | None = None
@@ -152,7 +154,7 @@ class Store:
             if row is None or row.client != client:
                 return None
             digested = row.answer is not None and row.answer.startswith("sha256:")
-            return Given(row.route, row.rule, row.answer, digested)
+            return Given(row.route, row.rule, row.answer, digested, str(row.config["grader"]))
 
     def feed_back(self, search_id: str, client: str, right: bool, gold: str | None) -> None:
         """Write what a client says of an answer."""
