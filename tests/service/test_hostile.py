@@ -1,4 +1,4 @@
-"""Thousands of random wrong requests among right ones: no reply of the server's own fault, and the right ones succeed."""
+"""Thousands of random wrong requests among right ones: no reply is the server's fault, and the right ones succeed."""
 
 import asyncio
 import collections

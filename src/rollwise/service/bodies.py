@@ -25,6 +25,8 @@ Checked = TypeVar("Checked", bound=Fields)
 OURS = "rollwise"
 """The field of a request and of a reply that is about the search."""
 MOST_CHOICES = 16
+LARGEST_SEED = 2**53
+"""The largest whole number that every reader of JSON keeps exactly."""
 
 _NOT_SEARCHED: Neutral = {
     "stop_token_ids": ([],),
@@ -46,7 +48,7 @@ class SearchFields(Fields):
     strategy: str | None = None
     budget: Annotated[int, Field(ge=1, strict=True)] | None = None
     deadline: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    seed: Annotated[int, Field(ge=0, strict=True)] | None = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED, strict=True)] | None = None
     vote: str | None = None
     search: bool = True
     session: Annotated[str, Field(max_length=256)] | None = None
@@ -70,7 +72,7 @@ class SearchChat(ChatBody):
     """`POST /v1/chat/completions` of a service."""
 
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
     rollwise: SearchFields = SearchFields()
 
     @classmethod
@@ -91,7 +93,7 @@ class SearchText(CompletionBody):
     """`POST /v1/completions` of a service: one prompt of text."""
 
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] = 1
-    seed: Annotated[int, Field(ge=0)] | None = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
     rollwise: SearchFields = SearchFields()
 
     @classmethod

@@ -20,7 +20,7 @@ _LONGEST_ERROR = 300
 class Occasion:
     """Why a search runs: for whom, by which rule at which stage, and for what: "answer", "shadow" or "golden".
 
-    `beside` is the id of the search that a shadow search runs beside.
+    `beside` is the id of the search that a shadow search runs beside. `trace` is the request's `traceparent`.
     """
 
     client: str
@@ -28,6 +28,7 @@ class Occasion:
     stage: str
     purpose: str = "answer"
     beside: str | None = None
+    trace: str | None = None
 
 
 def new_id() -> str:

@@ -23,6 +23,7 @@ from rollwise.service.service import Service
 from rollwise.service.settings import Settings
 from rollwise.service.staging import Staging
 from rollwise.service.store import Store
+from rollwise.service.tracing import tracer_of_environment
 from rollwise.service.writer import Writer
 
 
@@ -60,7 +61,7 @@ def make_service(settings: Settings) -> Service:
     store = Store(settings.store)
     writer, metrics = Writer(store), Metrics()
     store.note("start", store.process, {"routes": list(settings.routes)})
-    return Service(settings, Staging(settings, writer, metrics), writer, metrics)
+    return Service(settings, Staging(settings, writer, metrics), writer, metrics, tracer_of_environment())
 
 
 def serve(service: Service, listener: socket.socket) -> None:

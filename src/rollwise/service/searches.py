@@ -21,6 +21,7 @@ from rollwise.service.records import Record, now
 from rollwise.service.replies import Answered, sentence
 from rollwise.service.settings import Rule, Settings
 from rollwise.service.staging import Staging, same_answer
+from rollwise.service.tracing import Tracer
 from rollwise.service.writer import Writer
 
 OnSentence = Callable[[int, str], None]
@@ -39,7 +40,10 @@ class Plan:
 class Searches:
     """The searches of a service: each has a slot, is on record and counted, and runs to its end or is cancelled."""
 
-    def __init__(self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics, tracer: Tracer | None = None
+    ) -> None:
+        self.tracer = tracer
         self.settings, self.staging, self.writer, self.metrics = settings, staging, writer, metrics
         self.engines = Engines(settings)
         self.admission = Admission(settings.searches, settings.queue)
@@ -85,15 +89,15 @@ class Searches:
             async with self.admission.slot():
                 solution = await search(parts, request, tell)
             answered = Answered.of(id_, plan.rule.name, plan.stage, parts, solution)
-        except RequestError as error:
-            if error.status >= 500:
+        except Exception as error:
+            if not isinstance(error, RequestError) or error.status >= 500:
                 self.staging.failed(request.target.name, occasion.rule, occasion.purpose)
-                record = record_of(request, occasion, id_, began, parts.config, keep, error=str(error))
-                await self._keep(record, [])
+                told = str(error) if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+                await self._keep(record_of(request, occasion, id_, began, parts.config, keep, error=told), occasion, [])
             raise
         except asyncio.CancelledError:
             record = record_of(request, occasion, id_, began, parts.config, keep, outcome="cancelled")
-            self.behind(self._keep(record, []))
+            self.behind(self._keep(record, occasion, []))
             raise
         known: dict[str, Any] = dict(await asyncio.to_thread(noted, answered)) if noted else {}
         record = await asyncio.to_thread(
@@ -108,13 +112,15 @@ class Searches:
             moved=await self.staging.moved(request.target.name, occasion, solution, self.engines),
         )
         record = replace(record, **known)
-        await self._keep(record, effective_directions(solution))
+        await self._keep(record, occasion, effective_directions(solution))
         self.staging.succeeded(record)
         return answered
 
-    async def _keep(self, record: Record, directions: list[float]) -> None:
+    async def _keep(self, record: Record, occasion: Occasion, directions: list[float]) -> None:
         self.metrics.observe(record, directions)
         await self.writer.record(record)
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.send, record, occasion.trace)
         if self.settings.log:
             print(log_line(record), file=sys.stderr, flush=True)
 

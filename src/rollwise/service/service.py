@@ -7,11 +7,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from rollwise.errors import RollwiseError
 from rollwise.openai_format import RequestError, bad_request
 from rollwise.service.asked import Asked, Kind, Target, asked, target_of
 from rollwise.service.bodies import OURS, parsed_body, unsearchable
@@ -24,6 +26,7 @@ from rollwise.service.replies import DONE, Answered, closing, error_events, open
 from rollwise.service.searches import OnSentence, Plan, Searches
 from rollwise.service.settings import Rule, Settings
 from rollwise.service.staging import Staging
+from rollwise.service.tracing import Tracer
 from rollwise.service.writer import Writer
 
 ROUTES: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
@@ -44,9 +47,11 @@ class Call:
 class Service:
     """Everything that a running service holds."""
 
-    def __init__(self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics, tracer: Tracer | None = None
+    ) -> None:
         self.settings, self.staging, self.writer, self.metrics = settings, staging, writer, metrics
-        self.searches = Searches(settings, staging, writer, metrics)
+        self.searches = Searches(settings, staging, writer, metrics, tracer)
         self.engines, self.admission = self.searches.engines, self.searches.admission
         self.forwarder = Forwarder()
         self.health = Health(settings)
@@ -56,6 +61,8 @@ class Service:
         """End what runs behind the requests, and the connections."""
         await self.searches.close()
         await self.forwarder.close()
+        if self.searches.tracer is not None:
+            await asyncio.to_thread(self.searches.tracer.close)
 
     async def respond(
         self,
@@ -174,10 +181,15 @@ class Service:
                 for choice in range(request.n):
                     its_id = id_ if choice == 0 else f"{id_}-{choice}"
                     work = self.searches.run(
-                        request, plan, choice, its_id, Occasion(call.client, plan.rule.name, plan.stage), on_sentence
+                        request,
+                        plan,
+                        choice,
+                        its_id,
+                        Occasion(call.client, plan.rule.name, plan.stage, trace=call.headers.get("traceparent")),
+                        on_sentence,
                     )
                     tasks.append(group.create_task(work))
-        except* RequestError as errors:
+        except* RollwiseError as errors:
             raise _first(errors) from None
         answers = [task.result() for task in tasks]
         if plan.stage != "pinned":
@@ -229,6 +241,11 @@ class Service:
             self.staging.after(None, request, call.client, self.searches)
 
 
-def _first(errors: BaseExceptionGroup[RequestError]) -> RequestError:
+def _first(errors: BaseExceptionGroup[RollwiseError]) -> RequestError:
+    """The first error of a group. What is no RequestError comes of the store, without which nothing is answered."""
     error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    if isinstance(error, BaseExceptionGroup):
+        return _first(error)
+    if isinstance(error, RequestError):
+        return error
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, f"the search cannot be put on record: {error}", wait=5)
