@@ -112,11 +112,16 @@ def _variant_parts(config: Config, chosen: Mapping[str, Any], raw: bool) -> Part
     return replace(parts, policy=policy)
 
 
-async def search(parts: Parts, asked: Asked, on_round: OnRound | None) -> Solution:
-    """The solution of a request. Raises RequestError: 400 if the question cannot be used, 502 if a model fails."""
+async def search(parts: Parts, asked: Asked, on_round: OnRound | None, seconds: float) -> Solution:
+    """The solution of a request, after at most so many seconds.
+
+    Raises RequestError: 400 if the question cannot be used, 502 if a model fails, 504 if no time is left.
+    """
+    if seconds <= 0:
+        raise RequestError(HTTPStatus.GATEWAY_TIMEOUT, "the deadline came while the request waited: give it more time")
     try:
         problem = asked.problem(parts.parse(asked.question))
-        return await Runner(parts).solve(problem, on_round, asked.deadline)
+        return await Runner(parts).solve(problem, on_round, seconds)
     except InputError as error:
         raise bad_request(str(error), asked.field) from None
     except RollwiseError as error:

@@ -90,6 +90,11 @@ def running(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> Itera
 def server_of(service: Service) -> uvicorn.Server:
     """The server of a service."""
     config = uvicorn.Config(
-        build_app(service), log_level="warning", timeout_graceful_shutdown=2, access_log=False, server_header=False
+        build_app(service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=75,  # longer than clients keep idle connections, so that none is closed as it is used
     )
     return _Server(config, service)

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from rollwise.openai_format import RequestError
@@ -86,14 +87,20 @@ class Searches:
 
         keep = self.settings.keep_text
         try:
+            arrived = asyncio.get_running_loop().time()
             async with self.admission.slot():
-                solution = await search(parts, request, tell)
+                waited = asyncio.get_running_loop().time() - arrived
+                solution = await search(parts, request, tell, request.deadline - waited)
             answered = Answered.of(id_, plan.rule.name, plan.stage, parts, solution)
         except Exception as error:
-            if not isinstance(error, RequestError) or error.status >= 500:
-                self.staging.failed(request.target.name, occasion.rule, occasion.purpose)
+            status = error.status if isinstance(error, RequestError) else HTTPStatus.INTERNAL_SERVER_ERROR
+            if status >= 500:
+                outcome = "deadline" if status == HTTPStatus.GATEWAY_TIMEOUT else "failed"
+                if outcome == "failed":
+                    self.staging.failed(request.target.name, occasion.rule, occasion.purpose)
                 told = str(error) if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
-                await self._keep(record_of(request, occasion, id_, began, parts.config, keep, error=told), occasion, [])
+                record = record_of(request, occasion, id_, began, parts.config, keep, outcome=outcome, error=told)
+                await self._keep(record, occasion, [])
             raise
         except asyncio.CancelledError:
             record = record_of(request, occasion, id_, began, parts.config, keep, outcome="cancelled")

@@ -164,7 +164,7 @@ class Service:
                     return await self.staging.revocable(call.target.name, work)
                 return await work
             except RequestError as error:
-                if place == len(plans) - 1 or error.status < 500:
+                if place == len(plans) - 1 or error.status < 500 or error.status == HTTPStatus.GATEWAY_TIMEOUT:
                     raise
                 self.metrics.rescued.labels(call.target.name).inc()
                 id_ = id_ if place else new_id()
