@@ -26,7 +26,7 @@ def search_record(store: Store, id_: str) -> dict[str, Any]:
     with store.session() as session:
         row = session.get(SearchRow, id_)
         if row is None:
-            raise InputError(f"no search has the id {id_!r}: `rollwise audit export` lists all")
+            raise InputError(f"no search has the id {id_!r}: `rollwise audit list` lists them")
         events = session.get(EventsRow, id_)
         said = session.scalars(select(FeedbackRow).where(FeedbackRow.search_id == id_)).all()
         feedback = [{name: getattr(each, name) for name in ("created", "client", "right", "gold")} for each in said]

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from rollwise.engines.http import addresses, is_url
 from rollwise.errors import InputError
+from rollwise.registry import find_strategy
 from rollwise.search import RUN, SERVER, START, Config, Options, Shown, settled, validated
 
 FORWARD = "forward"
@@ -218,11 +219,22 @@ def read_settings(given: Mapping[str, Any], check_rules: bool = True) -> Setting
     """
     file = given.get("config")
     told = {} if file is None else _read(Path(file))
-    settings = validated(Settings, told | dict(given) | {"keys": _table(told, "keys") | _environment_keys()})
+    routes = {name: _route(name, table) for name, table in _table(told, "routes").items()}
+    tables = {"keys": _table(told, "keys") | _environment_keys()} | ({"routes": routes} if routes else {})
+    settings = validated(Settings, told | dict(given) | tables)
     if check_rules:
         for name, route in settings.routes.items():
             _check_rules(name, route)
     return settings
+
+
+def _route(name: str, table: Any) -> Route:
+    if not isinstance(table, dict):
+        raise InputError(f"routes.{name}: give a table, [routes.{name}]")
+    try:
+        return validated(Route, table)
+    except InputError as error:
+        raise InputError(f"routes.{name}: {str(error).removeprefix(': ')}") from None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -252,6 +264,6 @@ def _check_rules(name: str, route: Route) -> None:
     for rule in route.ladder:
         if rule.search is not None:
             try:
-                settled(route.config(rule))
+                find_strategy(settled(route.config(rule)).strategy)
             except InputError as error:
                 raise InputError(f"routes.{name}, rule {rule.name}: {error}") from None
