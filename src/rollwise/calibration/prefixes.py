@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
 from typing import Any
 
+from rollwise.answers import BOXED
 from rollwise.calibration.rollouts import collect_lines, grow_to_end, load_lines, load_source, sample_solutions
 from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
 from rollwise.errors import InputError
@@ -24,7 +25,8 @@ class Prefix:
 
     `steps` are the texts as generated, and `size` counts the sampled paths that passed through it. Of `completions`
     fresh completions, `right` ended right. `state` is its true direction, `valid` says whether all its steps are valid,
-    and `reachable` whether a right answer can still be reached. A prefix that `ended` is its own single completion.
+    and `reachable` whether a right answer can still be reached; they are None where nothing checks partial solutions. A
+    prefix that `ended` is its own single completion.
     `reward` is its reward from a reward model, or None if no reward model scored it.
     """
 
@@ -32,9 +34,9 @@ class Prefix:
     size: int
     right: int
     completions: int
-    state: str
-    valid: bool
-    reachable: bool
+    state: str | None = None
+    valid: bool | None = None
+    reachable: bool | None = None
     ended: bool = False
     reward: float | None = None
 
@@ -50,19 +52,26 @@ class Prefix:
 
 
 async def complete_prefixes(
-    world: World, policy: Policy, problem: Problem, paths: int, completions: int, sampling: Sampling
+    world: World,
+    policy: Policy,
+    problem: Problem,
+    paths: int,
+    completions: int,
+    sampling: Sampling,
+    answer: str = BOXED,
 ) -> list[Prefix]:
     """The distinct prefixes of `paths` plain samples of a problem, with `completions` completions of each.
 
     A finished prefix is not completed. Completions start from the copies 1, 2, … of their prefix, and the plain samples
-    continue copy 0, so all are independent.
+    continue copy 0, so all are independent. `answer` is the form in which answers are read, see
+    `rollwise.answers.FORMS`.
     """
     solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
     prefixes = [
         Path(path.key[:depth], path.steps[:depth]) for path in solutions for depth in range(1, len(path.steps) + 1)
     ]
-    sizes = Counter(map(_identity, prefixes))
-    distinct = {_identity(prefix): prefix for prefix in reversed(prefixes)}
+    sizes = Counter(map(identity, prefixes))
+    distinct = {identity(prefix): prefix for prefix in reversed(prefixes)}
 
     async def complete(prefix: Path) -> Prefix:
         ends = [prefix]
@@ -72,19 +81,20 @@ async def complete_prefixes(
         steps = whole_steps(prefix.text, world.separator, prefix.ended)
         return Prefix(
             steps=tuple(step.text for step in prefix.steps),
-            size=sizes[_identity(prefix)],
-            right=sum(path.ended and on_course(world, problem, path) for path in ends),
+            size=sizes[identity(prefix)],
+            right=sum(path.ended and on_course(world, problem, path, answer) for path in ends),
             completions=1 if prefix.ended else completions,
             state=repr(world.state(problem, steps)),
             valid=world.step_is_valid(problem, steps),
-            reachable=on_course(world, problem, prefix),
+            reachable=on_course(world, problem, prefix, answer),
             ended=prefix.ended,
         )
 
     return list(await asyncio.gather(*map(complete, distinct.values())))
 
 
-def _identity(path: Path) -> tuple[tuple[str, ...], bool]:
+def identity(path: Path) -> tuple[tuple[str, ...], bool]:
+    """What makes two prefixes of a problem the same: the texts of their steps, and whether they ended."""
     return tuple(step.text for step in path.steps), path.ended
 
 
@@ -98,16 +108,19 @@ def collect_prefixes(
     file: FilePath,
     progress: Callable[[int, int], None],
     name: str = "",
+    answer: str = BOXED,
 ) -> None:
     """Write the completed prefixes of every problem to `file`. A stopped run continues if it is started again.
 
-    `name` is the policy's name. Raises InputError if the file holds prefixes that were made with other settings.
+    `name` is the policy's name, `answer` the form in which answers are read. Raises InputError if the file holds
+    prefixes that were made with other settings.
     """
 
     async def complete(problem: Problem) -> list[Prefix]:
-        return await complete_prefixes(world, policy, problem, paths, completions, sampling)
+        return await complete_prefixes(world, policy, problem, paths, completions, sampling, answer)
 
-    source = {"world": world.name, "policy": name, "paths": paths, "completions": completions, **asdict(sampling)}
+    counts = {"paths": paths, "completions": completions}
+    source = {"world": world.name, "policy": name, "answer": answer, **counts, **asdict(sampling)}
     collect_lines(problems, complete, "prefixes", source, file, progress)
 
 
@@ -122,10 +135,15 @@ def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
         yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]
 
 
+_OPTIONAL = {"reward", "state", "valid", "reachable"}
+
+
 def _check_record(record: Mapping[str, Any], subject: str) -> None:
-    required = {field.name for field in fields(Prefix)} - {"reward"}
-    if set(record) - {"reward"} != required:
-        raise InputError(f"{subject} has to hold exactly {', '.join(sorted(required))}, and may hold reward")
+    required = {field.name for field in fields(Prefix)} - _OPTIONAL
+    if set(record) - _OPTIONAL != required:
+        raise InputError(
+            f"{subject} has to hold exactly {', '.join(sorted(required))}, and may hold {', '.join(sorted(_OPTIONAL))}"
+        )
     if not 0 <= record["right"] <= record["completions"] or record["completions"] < 1:
         raise InputError(f"{subject} needs at least 1 completion, and right counts some of its completions")
     if not _is_reward(record.get("reward")):

@@ -1,7 +1,18 @@
 """One question's search: options, parts, the state machine and its events, and the loop that drives it."""
 
 from rollwise.search.config import Config
-from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Round, Stopped, rounds, unplaced_reasons
+from rollwise.search.events import (
+    Allocated,
+    Event,
+    Failed,
+    Finished,
+    Grown,
+    Round,
+    Stopped,
+    busy_seconds,
+    rounds,
+    unplaced_reasons,
+)
 from rollwise.search.ledger import ROLES, Ledger
 from rollwise.search.machine import STEP_AGGREGATES, Growth, Limits, Search
 from rollwise.search.options import (
@@ -19,7 +30,7 @@ from rollwise.search.options import (
     validated,
 )
 from rollwise.search.parts import Parts, deciding_files, find_parts, settled
-from rollwise.search.records import event_records
+from rollwise.search.records import event_records, read_events
 from rollwise.search.runner import Runner, run_to_end, solve, solve_async
 from rollwise.search.solution import Ballot, Solution
 
@@ -53,9 +64,11 @@ __all__ = [
     "Shown",
     "Solution",
     "Stopped",
+    "busy_seconds",
     "deciding_files",
     "event_records",
     "find_parts",
+    "read_events",
     "rounds",
     "run_to_end",
     "settled",

@@ -90,7 +90,7 @@ def evaluate_models(
     }
     if rewards:
         prefixes = _held_out_prefixes(world, models / BASE, questions, folder, progress)
-        figures["rewards"] = {name: _measure_reward(models / name, prefixes, progress) for name in rewards}
+        figures["rewards"] = {name: measure_reward(models / name, prefixes, progress) for name in rewards}
     return figures
 
 
@@ -129,7 +129,7 @@ def _run_name(world: World, model: FilePath, questions: Questions) -> str:
     return f"{world.name}-{model.name}-{digest}-{questions.split}-{questions.first_seed}-{questions.questions}"
 
 
-def _measure_reward(
+def measure_reward(
     model: FilePath, prefixes: Sequence[tuple[Problem, Sequence[Prefix]]], progress: Progress
 ) -> dict[str, Any]:
     """The figures of unfinished prefixes, and under "finished" those of finished solutions, if there are any."""
@@ -154,7 +154,7 @@ def _judged(rows: Sequence[ScoredPrefix]) -> Judged:
         level=integers(problem.level or 0 for _, problem, *_ in rows),
         depth=integers(prefix.depth for _, _, prefix, _ in rows),
         reward=np.array([value for *_, value in rows], dtype=np.float64),
-        valid=integers(prefix.valid for _, _, prefix, _ in rows),
+        valid=integers(bool(prefix.valid) for _, _, prefix, _ in rows),
         worth=np.array([prefix.worth for _, _, prefix, _ in rows], dtype=np.float64),
         completions=np.array([prefix.completions for _, _, prefix, _ in rows], dtype=np.float64),
     )
