@@ -35,8 +35,10 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "bench",
     "replay",
     "report",
+    "openai_format",
     "ui",
     "model_server",
+    "service",
     "testing",
     "cli",
 ]
