@@ -146,7 +146,15 @@ class Route(Config):
     def config(self, rule: Rule) -> Config:
         """The config of a rule's search. Raises InputError if a field is wrong."""
         own = {name: getattr(self, name) for name in self.model_fields_set if name in Config.model_fields}
-        return Config.of(**own | (rule.search or {}))
+        fields = own | (rule.search or {})
+        served = is_url(fields.get("policy"))
+        return Config.of(**({"concurrency": AT_ONCE} if served else {}) | fields)
+
+
+AT_ONCE = 256
+"""Requests that a route's policy server gets at the same time, unless the route says otherwise: as many sequences as
+vLLM decodes together. A search alone needs fewer, so the default of `rollwise.Config` is lower.
+"""
 
 
 class ServiceOptions(Options):
