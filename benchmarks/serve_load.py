@@ -2,7 +2,7 @@
 
 python benchmarks/serve_load.py                       # benchmarks/waiting_server.py and the service
 python benchmarks/serve_load.py --upstream model      # serve-model, which computes on the same processors
-python benchmarks/serve_load.py --at-once 1,16,64 --searches 64 --budget 8
+python benchmarks/serve_load.py --at-once 1,16,64 --seconds 60 --budget 8
 
 Upstream and service have a process each. For each number of clients it prints searches and generated tokens a second,
 the tokens a second of direct sampling with as many clients, the ratio of the two, the median and the 99th percentile of
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import re
 import subprocess
@@ -21,13 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 
 from rollwise.registry import find_world
-
 
 ROUTES = {
     "model": 'world = "countdown"\nvote = "majority"\n',
@@ -50,32 +51,60 @@ def processor_seconds(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def timed(
-    clients: int, count: int, one: Callable[[httpx.AsyncClient, int], Awaitable[int]]
-) -> tuple[float, int, list[float]]:
-    """Seconds of the whole, tokens generated, and the seconds of each request."""
-    limits, waits, tokens = httpx.Limits(max_connections=None), list[float](), 0
-    slots = asyncio.Semaphore(clients)
+@dataclass(frozen=True)
+class Load:
+    """What a time of constant load gave: generated tokens and ended requests a second, and the seconds of each."""
+
+    tokens: float
+    requests: float
+    waits: list[float]
+
+
+async def loaded(
+    clients: int,
+    seconds: float,
+    warm: float,
+    one: Callable[[httpx.AsyncClient, int], Awaitable[int]],
+    generated: Callable[[httpx.AsyncClient], Awaitable[int]] | None,
+) -> Load:
+    """The figures of so many clients, each of which sends its next request when it has the reply to its last.
+
+    Nothing counts before `warm` seconds have passed. `generated` asks the upstream how many tokens it generated so far;
+    without it, tokens count when their reply comes.
+    """
+    limits, waits, tokens, numbers = httpx.Limits(max_connections=None), list[float](), 0, itertools.count()
+    counting = False
     async with httpx.AsyncClient(timeout=600, limits=limits, trust_env=False) as client:
 
-        async def ask(index: int) -> None:
+        async def ask() -> None:
             nonlocal tokens
-            async with slots:
+            while True:
                 began = time.perf_counter()
-                generated = await one(client, index)
-                tokens += generated
-                waits.append(time.perf_counter() - began)
+                found = await one(client, next(numbers))
+                if counting:
+                    tokens += found
+                    waits.append(time.perf_counter() - began)
 
-        began = time.perf_counter()
-        await asyncio.gather(*(ask(index) for index in range(count)))
-        return time.perf_counter() - began, tokens, waits
+        asking = [asyncio.create_task(ask()) for _ in range(clients)]
+        await asyncio.sleep(warm)
+        counting, began, before = True, time.perf_counter(), await generated(client) if generated else 0
+        done, _ = await asyncio.wait(asking, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        total = await generated(client) - before if generated else tokens
+        passed = time.perf_counter() - began
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        for task in done:
+            task.result()
+        return Load(total / passed, len(waits) / passed, waits)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--upstream", choices=sorted(ROUTES), default="waiting")
     parser.add_argument("--at-once", default="1,16,64")
-    parser.add_argument("--searches", type=int, default=64, help="at most; at least two for each client")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement")
+    parser.add_argument("--warm", type=float, default=11.0, help="seconds of load before it, at least 10")
     parser.add_argument("--budget", type=int, default=8)
     parser.add_argument("--strategy", default="temperature")
     parser.add_argument("--milliseconds", type=float, default=15.0, help="of a token, for the waiting upstream")
@@ -83,7 +112,7 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=0, help="of the route; 0 leaves the default")
     options = parser.parse_args()
     world = find_world("countdown")
-    questions = [world.problem(3, seed).question for seed in range(options.searches)]
+    questions = [world.problem(3, seed).question for seed in range(64)]
     rollwise = [sys.executable, "-m", "rollwise"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -103,37 +132,47 @@ def main() -> None:
         service, url = started([*rollwise, "serve", "service.toml", "--port", "0"], folder)
 
         async def search(client: httpx.AsyncClient, index: int) -> int:
-            body = {"messages": [{"role": "user", "content": questions[index]}], "seed": index}
+            body = {"messages": [{"role": "user", "content": questions[index % 64]}], "seed": index}
             reply = await client.post(f"{url}/v1/chat/completions", json=body)
             reply.raise_for_status()
             return int(reply.json()["usage"]["completion_tokens"])
 
         async def sample(client: httpx.AsyncClient, index: int) -> int:
-            body = {"messages": [{"role": "user", "content": questions[index]}], "seed": index, "n": options.budget}
+            body = {
+                "messages": [{"role": "user", "content": questions[index % 64]}],
+                "seed": index,
+                "n": options.budget,
+            }
             reply = await client.post(f"{policy}/v1/chat/completions", json=body | {"temperature": 0.8})
             reply.raise_for_status()
             return int(reply.json()["usage"]["completion_tokens"])
 
+        async def generated(client: httpx.AsyncClient) -> int:
+            return int((await client.get(f"{policy}/generated")).json()["generated"])
+
+        counter = generated if options.upstream == "waiting" else None
+
+        def measured(clients: int, one: Callable[[httpx.AsyncClient, int], Awaitable[int]]) -> Load:
+            return asyncio.run(loaded(clients, options.seconds, options.warm, one, counter))
+
         try:
-            asyncio.run(timed(2, 4, search))
             print(f"{os.cpu_count()} processors; {options}")
             print(
-                "clients  searches/s  tokens/s  direct tokens/s  ratio  p50 s  p99 s  stall ms  cpu ms/search  busy  load"
+                "clients  searches/s  tokens/s  direct tokens/s  ratio  p50 s  p99 s  stall ms  cpu ms/search  busy"
+                "  load"
             )
             for clients in map(int, options.at_once.split(",")):
-                count = min(options.searches, max(8, 2 * clients))
-                direct_seconds, direct_tokens, _ = asyncio.run(timed(clients, count, sample))
-                time.sleep(11)  # the gauge of stalls starts anew every ten seconds
-                spent = processor_seconds(service)
-                seconds, tokens, waits = asyncio.run(timed(clients, count, search))
-                spent = processor_seconds(service) - spent
+                direct = measured(clients, sample)
+                spent, began = processor_seconds(service), time.perf_counter()
+                found = measured(clients, search)
+                busy = (processor_seconds(service) - spent) / (time.perf_counter() - began)
                 text = httpx.get(f"{url}/metrics").text
                 stall = float(re.search(r"^rollwise_loop_stall_seconds (\S+)", text, re.M)[1])  # type: ignore[index]
-                rate, direct = tokens / seconds, direct_tokens / direct_seconds
                 print(
-                    f"{clients:7d}  {count / seconds:10.2f}  {rate:8.0f}  {direct:15.0f}  {rate / direct:5.2f}  "
-                    f"{np.median(waits):5.2f}  {np.quantile(waits, 0.99):5.2f}  {1000 * stall:8.0f}  "
-                    f"{1000 * spent / count:13.0f}  {spent / seconds:4.2f}  {os.getloadavg()[0]:4.1f}",
+                    f"{clients:7d}  {found.requests:10.2f}  {found.tokens:8.0f}  {direct.tokens:15.0f}  "
+                    f"{found.tokens / direct.tokens:5.2f}  {np.median(found.waits):5.2f}  "
+                    f"{np.quantile(found.waits, 0.99):5.2f}  {1000 * stall:8.0f}  "
+                    f"{1000 * busy / found.requests:13.0f}  {busy:4.2f}  {os.getloadavg()[0]:4.1f}",
                     flush=True,
                 )
         finally:

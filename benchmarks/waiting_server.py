@@ -57,7 +57,7 @@ def continuation(prompt: list[int], seed: int, stops: bool, limit: int) -> tuple
         ids += [WORDS + rng.randrange(5000) for _ in range(rng.randrange(20, 60))]
         done += 1
         last = done >= LEAST_STEPS and rng.random() > MORE
-        ids += encoded(f"\\boxed{{{rng.randrange(4)}}}") + [END] if last else [BREAK]
+        ids += [*encoded(f"\\boxed{{{rng.randrange(4)}}}"), END] if last else [BREAK]
         if len(ids) >= limit:
             return ids[:limit], "length", None
         if last:
@@ -82,7 +82,11 @@ class Waiting:
 
     async def respond(self, body: dict[str, Any], prompt: list[int], chat: bool) -> Response:
         """The reply to a request for one or several completions."""
-        stops, seed, limit = STEP in (body.get("stop") or ()), int(body.get("seed") or 0), body.get("max_tokens") or 2048
+        stops, seed, limit = (
+            STEP in (body.get("stop") or ()),
+            int(body.get("seed") or 0),
+            body.get("max_tokens") or 2048,
+        )
         work = (self.decode(prompt, seed + index, stops, limit) for index in range(body.get("n") or 1))
         choices, total = list[dict[str, Any]](), 0
         for index, (ids, reason, stop) in enumerate(await asyncio.gather(*work)):
@@ -99,7 +103,7 @@ class Waiting:
             choices.append(choice)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": total, "total_tokens": len(prompt) + total}
         usage["prompt_tokens_details"] = {"cached_tokens": 16 * (len(prompt) // 16)}  # type: ignore[assignment]
-        return JSONResponse({"id": "x", "object": "text_completion", "model": "waits", "choices": choices, "usage": usage})
+        return JSONResponse({"id": "x", "object": "text_completion", "choices": choices, "usage": usage})
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/completions`."""
