@@ -111,3 +111,21 @@ def test_a_policy_that_is_away_is_told_and_found_again(tmp_path: FilePath) -> No
         assert int(reply.headers["retry-after"]) >= 1
         assert httpx.get(f"{url}/health").json()["routes"]["math"]["up"] is False
         assert httpx.get(f"{url}/live").status_code == 200
+
+
+def test_a_server_that_is_gone_is_told_at_once(tmp_path: FilePath) -> None:
+    with emulated("vllm") as server:
+        route = {"policy": server.url, "budget": 2, "strategy": "temperature"}
+        with serving(tmp_path, routes={"math": route}, probe=0.1) as (url, _):
+            assert post(url, **chat(QUESTION)).status_code == 200
+            server.shutdown()
+            server.server_close()
+            for _ in range(100):
+                if httpx.get(f"{url}/health").status_code == 503:
+                    break
+                time.sleep(0.05)
+            began = time.perf_counter()
+            reply = post(url, **chat(QUESTION))
+            assert time.perf_counter() - began < 2
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+    assert f"nothing listens at the policy {server.url}" in reply.json()["error"]["message"]

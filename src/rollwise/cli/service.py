@@ -41,11 +41,15 @@ def serve(given: dict[str, Any]) -> None:
 
 def _notice(settings: Settings, url: str) -> str:
     """The address, the routes with their rules, and a request to try."""
+    from rollwise.search import settled
+
     lines = [f"serving at {url}"]
     for name, route in settings.routes.items():
         lines.append(f"  {name}: {' → '.join(rule.name for rule in route.ladder)}")
-    question = "Use 3, 4, 5 to make 17" if "countdown" in settings.routes else "What is 12 × 13?"
-    body = {"model": next(iter(settings.routes)), "messages": [{"role": "user", "content": question}]}
+    name, route = next(iter(settings.routes.items()))
+    world = settled(route.config(route.ladder[-1])).world
+    question = {"text": "What is 12 × 13?", "countdown": "Use 3, 4, 5 to make 17"}.get(str(world), "YOUR QUESTION")
+    body = {"model": name, "messages": [{"role": "user", "content": question}]}
     text = json.dumps(body | {"rollwise": {"budget": 16}}, ensure_ascii=False)
     curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{text}'"
     return "\n".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,7 @@ class Seen:
     """What the latest looks at a server showed."""
 
     up: bool = True
+    listens: bool = True
     misses: int = 0
     reason: str | None = None
     since: float = field(default_factory=time.time)
@@ -37,6 +39,8 @@ class Health:
     settings: Settings
     seen: dict[str, Seen] = field(default_factory=dict)
 
+    _needed: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+
     def __post_init__(self) -> None:
         for name, route in self.settings.routes.items():
             for rule in route.ladder:
@@ -45,16 +49,30 @@ class Health:
 
     def servers(self, name: str, rule_name: str) -> dict[str, str]:
         """The servers that a rule of a route needs: role, with a number if there are several → URL."""
-        route = self.settings.routes[name]
-        rule = route.rule(rule_name)
-        if rule.search is None:
-            return {"upstream": route.forwards_to or ""}
-        return servers_of(route.config(rule))
+        if (name, rule_name) not in self._needed:
+            route = self.settings.routes[name]
+            rule = route.rule(rule_name)
+            forwards = rule.search is None
+            found = {"upstream": route.forwards_to or ""} if forwards else servers_of(route.config(rule))
+            self._needed[name, rule_name] = found
+        return self._needed[name, rule_name]
 
     def down(self, name: str, rule_name: str) -> list[str]:
         """The servers of a rule that are down, as `role URL: reason`."""
         servers = self.servers(name, rule_name).items()
         return [f"{role} {url}: {self.seen[url].reason}" for role, url in servers if not self.seen[url].up]
+
+    def absent(self, name: str, rule_name: str) -> str | None:
+        """What keeps a rule from any search, as `role URL`: nothing listens at its server, or at none of them if the
+        role has several. None if a search is worth a try, which includes a server that is merely slow.
+        """
+        roles: defaultdict[str, list[str]] = defaultdict(list)
+        for role, url in self.servers(name, rule_name).items():
+            roles[role.partition(" ")[0]].append(url)
+        for role, urls in roles.items():
+            if not any(self.seen[url].up or self.seen[url].listens for url in urls):
+                return f"{role} {', '.join(urls)}"
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """The servers by URL with their state."""
@@ -73,17 +91,19 @@ class Health:
                 await asyncio.sleep(self.settings.probe)
 
     async def _look(self, client: httpx.AsyncClient, url: str) -> None:
+        listens = True
         try:
             reply = await client.get(f"{url}/health")
             reason = f"it answers {reply.status_code}" if reply.status_code >= 500 else None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = redacted(f"{type(error).__name__}: {error}".rstrip(": "))
+            listens = not isinstance(error, httpx.ConnectError)
         seen = self.seen[url]
         seen.misses = 0 if reason is None else seen.misses + 1
         up = seen.misses < _MISSES
         if up != seen.up:
             seen.up, seen.since = up, time.time()
-        seen.reason = reason
+        seen.reason, seen.listens = reason, listens
 
 
 def servers_of(config: Config) -> dict[str, str]:

@@ -114,6 +114,7 @@ class Service:
                 plans.append(Plan(each, label, None))
                 continue
             try:
+                self._check_servers(call.target.name, each)
                 parts = await self.engines.parts(call.target.name, each, request)
                 check_question(parts, request)
                 plans.append(Plan(each, label, parts))
@@ -125,6 +126,12 @@ class Service:
             assert failure is not None
             raise failure
         return plans
+
+    def _check_servers(self, name: str, rule: Rule) -> None:
+        """Raise RequestError with status 503 if nothing listens where the rule's searches need a server."""
+        if (absent := self.health.absent(name, rule.name)) is not None:
+            message = f"nothing listens at the {absent}: start it; the service looks every {self.settings.probe:g} s"
+            raise RequestError(HTTPStatus.SERVICE_UNAVAILABLE, message, wait=max(1.0, self.settings.probe))
 
     async def _forwarded(self, call: Call, reason: str) -> Response:
         """A request that no search answers, sent to the upstream and marked. Raises RequestError without upstream."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import sys
 from typing import TYPE_CHECKING
 
 from rollwise.openai_format import RequestError
@@ -41,15 +42,23 @@ async def _measure_stalls(service: Service) -> None:
 
 
 async def _find_parts(service: Service) -> None:
-    """Find the parts of every rule before the first request needs them, and again while a server is missing."""
+    """Find the parts of every rule before the first request needs them, and again while a server is missing. Say on
+    standard error what is missing, and when it is found.
+    """
+    said: dict[tuple[str, str], str] = {}
     while True:
         for name, route in service.settings.routes.items():
             for rule in route.ladder:
                 if rule.search is not None:
                     try:
                         await service.engines.parts(name, rule)
-                    except RequestError:
-                        continue
+                    except RequestError as error:
+                        told = str(error)
+                    else:
+                        told = f"the route {name} can search now" if (name, rule.name) in said else ""
+                    if told and said.get((name, rule.name)) != told:
+                        said[name, rule.name] = told
+                        print(f"rollwise: {told}", file=sys.stderr, flush=True)
         if not service.engines.broken:
             return
         await asyncio.sleep(_FIND)
