@@ -6,8 +6,8 @@ python benchmarks/serve_load.py --at-once 1,16,64 --seconds 60 --budget 8
 
 Upstream and service have a process each. For each number of clients it prints searches and generated tokens a second,
 the tokens a second of direct sampling with as many clients, the ratio of the two, the median and the 99th percentile of
-a reply, the longest stall of the service's event loop, the service's processor time for a search and its share of one
-processor, and the machine's load.
+a reply, the longest stall of the service's event loop, what the loop itself computed in that stall (the rest it waited
+for a processor), the service's processor time for a search and its share of one processor, and the machine's load.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def main() -> None:
         try:
             print(f"{os.cpu_count()} processors; {options}")
             print(
-                "clients  searches/s  tokens/s  direct tokens/s  ratio  p50 s  p99 s  stall ms  cpu ms/search  busy"
-                "  load"
+                "clients  searches/s  tokens/s  direct tokens/s  ratio  p50 s  p99 s  stall ms  own ms"
+                "  cpu ms/search  busy  load"
             )
             for clients in map(int, options.at_once.split(",")):
                 direct = measured(clients, sample)
@@ -167,11 +167,14 @@ def main() -> None:
                 found = measured(clients, search)
                 busy = (processor_seconds(service) - spent) / (time.perf_counter() - began)
                 text = httpx.get(f"{url}/metrics").text
-                stall = float(re.search(r"^rollwise_loop_stall_seconds (\S+)", text, re.M)[1])  # type: ignore[index]
+                stall, own = (
+                    1000 * float(re.search(rf"^rollwise_loop_stall_{name} (\S+)", text, re.M)[1])  # type: ignore[index]
+                    for name in ("seconds", "own_seconds")
+                )
                 print(
                     f"{clients:7d}  {found.requests:10.2f}  {found.tokens:8.0f}  {direct.tokens:15.0f}  "
                     f"{found.tokens / direct.tokens:5.2f}  {np.median(found.waits):5.2f}  "
-                    f"{np.quantile(found.waits, 0.99):5.2f}  {1000 * stall:8.0f}  "
+                    f"{np.quantile(found.waits, 0.99):5.2f}  {stall:8.0f}  {own:6.0f}  "
                     f"{1000 * busy / found.requests:13.0f}  {busy:4.2f}  {os.getloadavg()[0]:4.1f}",
                     flush=True,
                 )

@@ -1,12 +1,18 @@
 """A service on loopback for tests, and servers to put behind it."""
 
+import functools
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from rollwise.service import Settings, make_service
 from rollwise.service.run import server_of
@@ -89,3 +95,12 @@ def events_of(lines: Iterator[str]) -> list[Any]:
     data = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     assert data[-1] == "[DONE]"
     return [json.loads(each) for each in data[:-1]]
+
+
+@functools.cache
+def python_with(package: str) -> str:
+    """An interpreter that has a package; the test is skipped if there is none."""
+    for python in (sys.executable, *filter(None, os.environ.get("ROLLWISE_CLIENTS", "").split(os.pathsep))):
+        if subprocess.run([python, "-c", f"import {package}"], capture_output=True).returncode == 0:
+            return python
+    pytest.skip(f"{package} is not installed")

@@ -177,6 +177,10 @@ def find_policy(
         if rule.ends != (separator,):
             raise InputError("the demonstrator's steps end where the world's do: leave --step-rule out")
         return _demonstrator(world)
+    if re.fullmatch(r"[\w.-]+:\d{1,5}(/\S*)?", name):
+        raise InputError(
+            f"the policy {name} looks like a server's address, which starts with http://: give http://{name}"
+        )
     folder = model_folder(name, world, "policy")
     from rollwise.engines.local import LocalPolicy
 

@@ -4,19 +4,17 @@ A client that is not installed beside rollwise is skipped, unless ROLLWISE_CLIEN
 ROLLWISE_CLIENTS=/path/a/bin/python:/path/b/bin/python pytest tests/service/test_clients.py -m heavy
 """
 
-import functools
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
-from serving import QUESTION, chat, serving
+from serving import QUESTION, chat, python_with, serving
 
 from rollwise.model_server import Choice, load_models, running
 
@@ -79,15 +77,6 @@ filter_list:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(tmp_path_factory.mktemp("clients")) as (url, _):
         yield url
-
-
-@functools.cache
-def python_with(package: str) -> str:
-    """An interpreter that has a package; the test is skipped if there is none."""
-    for python in (sys.executable, *filter(None, os.environ.get("ROLLWISE_CLIENTS", "").split(os.pathsep))):
-        if subprocess.run([python, "-c", f"import {package}"], capture_output=True).returncode == 0:
-            return python
-    pytest.skip(f"{package} is not installed")
 
 
 def run(command: list[str], folder: FilePath) -> str:

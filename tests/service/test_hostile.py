@@ -2,19 +2,23 @@
 
 import asyncio
 import collections
+import hashlib
 import json
 import os
 import random
+import subprocess
 from pathlib import Path as FilePath
 from typing import Any
 
 import httpx
 import pytest
-from serving import QUESTION, chat, serving
+from serving import QUESTION, chat, python_with, serving
 
+from rollwise.service import verified_log
 from rollwise.service.bodies import SearchChat, SearchText
 
 COUNT = int(os.environ.get("ROLLWISE_HOSTILE", "400"))
+KEY = "s3cret-key-of-ann"
 OURS = ["strategy", "budget", "deadline", "seed", "vote", "search", "session", "stop_early", "unknown"]
 FIELDS = [*SearchChat.model_fields, *SearchText.model_fields, *SearchChat.unsupported(), "rollwise", "unknown"]
 VALUES: list[Any] = [
@@ -59,10 +63,12 @@ def headers(rng: random.Random) -> dict[str, str]:
 
 
 @pytest.mark.heavy
-async def test_wrong_requests_do_no_harm(tmp_path: FilePath) -> None:
+async def test_wrong_requests_do_no_harm(tmp_path: FilePath, capfd: pytest.CaptureFixture[str]) -> None:
     rng, statuses = random.Random(0), collections.Counter[int]()
-    with serving(tmp_path) as (url, _):
-        async with httpx.AsyncClient(base_url=url, timeout=120) as client:
+    keys = {"ann": hashlib.sha256(KEY.encode()).hexdigest()}
+    known = {"authorization": f"Bearer {KEY}"}
+    with serving(tmp_path, keys=keys, log=True) as (url, service):
+        async with httpx.AsyncClient(base_url=url, timeout=120, headers=known) as client:
             slots = asyncio.Semaphore(16)
 
             async def wrong(path: str, raw: bytes, own: dict[str, str]) -> None:
@@ -70,6 +76,7 @@ async def test_wrong_requests_do_no_harm(tmp_path: FilePath) -> None:
                     reply = await client.request("GET" if "models" in path else "POST", path, content=raw, headers=own)
                 statuses[reply.status_code] += 1
                 assert reply.status_code < 500, (path, raw, own, reply.text)
+                assert KEY not in reply.text
                 assert reply.status_code < 400 or reply.json()["error"]["message"]
 
             async def right() -> None:
@@ -79,5 +86,26 @@ async def test_wrong_requests_do_no_harm(tmp_path: FilePath) -> None:
 
             work = [wrong(rng.choice(PATHS), body(rng), headers(rng)) for _ in range(COUNT)]
             await asyncio.gather(*work, *(right() for _ in range(COUNT // 20)))
+        assert verified_log(service.writer.store).faults == ()
+    told = capfd.readouterr()
+    assert '"event": "search"' in told.err
+    assert KEY not in told.err + told.out
+    assert not any(KEY.encode() in file.read_bytes() for file in tmp_path.iterdir())
+    with capfd.disabled():
+        print(f"{COUNT} wrong requests by status: {dict(statuses)}")
     assert statuses[400] > COUNT / 3
     assert statuses[200] > COUNT / 50
+
+
+@pytest.mark.heavy
+def test_requests_made_from_the_description_do_no_harm(tmp_path: FilePath) -> None:
+    python = python_with("schemathesis")
+    routes = {"game": {"budget": 2, "most_budget": 4, "strategy": "dora"}}
+    command = ["run", "--checks", "not_a_server_error", "--phases", "coverage,fuzzing"]
+    command += ["--max-examples", str(COUNT // 8)]
+    with serving(tmp_path, routes=routes) as (url, _):
+        cli = [python, "-c", "from schemathesis.cli import schemathesis; schemathesis()", *command, "--no-color"]
+        done = subprocess.run([*cli, f"{url}/openapi.json"], capture_output=True, text=True, timeout=600, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert " passed" in done.stdout
+        assert httpx.post(f"{url}/v1/chat/completions", json=chat(), timeout=60).status_code == 200

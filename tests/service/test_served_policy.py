@@ -12,6 +12,8 @@ import pytest
 from served import QUESTION, TEXTS, Emulator, decode, emulated
 from serving import chat, serving
 
+from rollwise.errors import InputError
+from rollwise.registry import find_policy
 from rollwise.worlds import FreeText
 
 INSTRUCTION = FreeText().parse(QUESTION).instruction or ""
@@ -129,3 +131,8 @@ def test_a_server_that_is_gone_is_told_at_once(tmp_path: FilePath) -> None:
             assert time.perf_counter() - began < 2
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
     assert f"nothing listens at the policy {server.url}" in reply.json()["error"]["message"]
+
+
+def test_an_address_without_its_scheme_is_told_so() -> None:
+    with pytest.raises(InputError, match=r"give http://127\.0\.0\.1:8000"):
+        find_policy("127.0.0.1:8000", "text")

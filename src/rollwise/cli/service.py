@@ -50,8 +50,9 @@ def _notice(settings: Settings, url: str) -> str:
     world = settled(route.config(route.ladder[-1])).world
     question = {"text": "What is 12 × 13?", "countdown": "Use 3, 4, 5 to make 17"}.get(str(world), "YOUR QUESTION")
     body = {"model": name, "messages": [{"role": "user", "content": question}]}
-    text = json.dumps(body | {"rollwise": {"budget": 16}}, ensure_ascii=False)
-    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{text}'"
+    text = json.dumps(body | {"rollwise": {"budget": min(16, route.most_budget)}}, ensure_ascii=False)
+    key = " -H 'authorization: Bearer KEY'" if settings.keys else ""
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json'{key} -d '{text}'"
     return "\n".join(
         [*lines, f"searches, stages and the audit log are in {settings.store}", "", curl, "Ctrl-C stops the service"]
     )

@@ -66,6 +66,7 @@ class Metrics:
         self.waiting = gauge("searches_waiting", "Searches that wait for a slot.")
         self.up = gauge("server_up", "Whether a server behind a route answers.", ("url",))
         self.stall = gauge("loop_stall_seconds", "The longest stall of the event loop since the last look.")
+        self.stall_own = gauge("loop_stall_own_seconds", "Processor time of the loop's thread in that stall.")
 
     def observe(self, record: Record, effective_directions: list[float]) -> None:
         """Count a search that was recorded."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rollwise.openai_format import RequestError
@@ -29,16 +30,19 @@ async def upkeep(service: Service) -> None:
 
 
 async def _measure_stalls(service: Service) -> None:
-    """Set the gauge of stalls: by how much a short sleep was exceeded, the most in ten seconds."""
+    """Set the gauges of stalls: by how much a short sleep was exceeded, the most in ten seconds, and the processor time
+    that the loop's own thread took meanwhile. The rest of a stall is a wait for a processor or for another thread.
+    """
     loop = asyncio.get_running_loop()
-    longest, began = 0.0, loop.time()
+    longest, own, began = 0.0, 0.0, loop.time()
     while True:
-        slept = loop.time()
+        slept, worked = loop.time(), time.thread_time()
         await asyncio.sleep(_TICK)
-        longest = max(longest, loop.time() - slept - _TICK)
+        longest, own = max((longest, own), (loop.time() - slept - _TICK, time.thread_time() - worked))
         service.metrics.stall.set(longest)
+        service.metrics.stall_own.set(own)
         if loop.time() - began > 10:
-            longest, began = 0.0, loop.time()
+            longest, own, began = 0.0, 0.0, loop.time()
 
 
 async def _find_parts(service: Service) -> None:
