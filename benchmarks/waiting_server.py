@@ -1,6 +1,7 @@
 """A model server that waits as a GPU does and computes next to nothing: vLLM's interface, invented words.
 
 python benchmarks/waiting_server.py --milliseconds 15 --rows 256
+python benchmarks/waiting_server.py --bound 8         # what waiting for the longest step of 8 rollouts costs
 
 Each sequence gets a token every so many milliseconds, up to `--rows` sequences at the same time; the others wait, as
 they do in a full batch. A solution has three or more steps of 20 to 60 tokens. After the third step it ends with the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -148,13 +150,33 @@ async def version(_: Request) -> Response:
     return JSONResponse({"version": "0.33.0"})
 
 
+def bound(rollouts: int, searches: int = 400) -> float:
+    """The greatest ratio of tokens a second that a search by steps can have if the upstream is never full: the longest
+    of its rollouts over the sum of the longest steps of its rounds, in means over searches.
+    """
+    whole = by_steps = 0
+    for search in range(searches):
+        paths = []
+        for index in range(rollouts):
+            ids, _, _ = continuation(encoded(f"question {search}"), 1000 * search + index, False, 2048)
+            ends = [0, *(place + 1 for place, token in enumerate(ids) if token == BREAK), len(ids)]
+            paths.append([last - first for first, last in itertools.pairwise(ends)])
+        whole += max(map(sum, paths))
+        by_steps += sum(map(max, itertools.zip_longest(*paths, fillvalue=0)))
+    return whole / by_steps
+
+
 def main() -> None:
     """Serve until a signal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milliseconds", type=float, default=15.0, help="of a token of one sequence")
     parser.add_argument("--rows", type=int, default=256, help="sequences that decode at the same time")
     parser.add_argument("--port", type=int, default=8011)
+    parser.add_argument("--bound", type=int, help="only print the bound for searches of so many rollouts")
     options = parser.parse_args()
+    if options.bound:
+        print(f"{bound(options.bound):.2f}")
+        return
     server = Waiting(options.milliseconds, options.rows)
     posts = {
         "/v1/completions": server.complete,
