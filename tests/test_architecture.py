@@ -13,6 +13,7 @@ SOURCE = Path(rollwise.__file__).parent
 ROOMS = [  # from the ground up: a room imports from rooms before it only, inside functions too
     "errors",
     "lazy",
+    "database",
     "core",
     "numerics",
     "plugins",
@@ -59,6 +60,7 @@ FREE_OF_IO = [
 ]
 HEAVY = [
     *("torch", "transformers", "httpx", "fastapi", "uvicorn", "sqlalchemy", "sentence_transformers"),
+    *("alembic", "psycopg", "ray"),
     *("scipy", "pydantic"),
 ]
 FILES = [file for file in sorted(SOURCE.rglob("*.py")) if file.parent != SOURCE or not file.name.startswith("__")]

@@ -23,8 +23,10 @@ from typer.testing import CliRunner
 
 import rollwise
 from rollwise.allocation.labels import split_variants
+from rollwise.bench.finding import begun
 from rollwise.bench.grid import Cell, Grid, read_variant
-from rollwise.bench.run import RESULTS_FILE, Bench, begin, begun, read, resume, run_in_jobs
+from rollwise.bench.places import RESULTS_FILE
+from rollwise.bench.run import Bench, begin, read, resume, run_in_jobs
 from rollwise.bench.store import Outcome, Result, Store
 from rollwise.cli import build_app
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage

@@ -7,11 +7,13 @@ from rollwise.lazy import exports
 if TYPE_CHECKING:
     from rollwise.bench.comparisons import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
+    from rollwise.bench.finding import begun
     from rollwise.bench.grid import Cell, Grid
     from rollwise.bench.history import Run, join_runs, read_run
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
+    from rollwise.bench.places import Place, Shared, options_of, read_place
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
-    from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, recorded, resume, run_in_jobs
+    from rollwise.bench.run import Bench, Found, begin, plain_text, read, recorded, resume, run_in_jobs
     from rollwise.bench.store import Outcome, Result
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
@@ -31,12 +33,14 @@ __all__ = [
     "Measure",
     "Outcome",
     "PaperCurves",
+    "Place",
     "Prices",
     "Result",
     "RoleCost",
     "Row",
     "Run",
     "Saving",
+    "Shared",
     "Summary",
     "TokenPrices",
     "begin",
@@ -45,9 +49,11 @@ __all__ = [
     "curves_of_model",
     "figures_of",
     "join_runs",
+    "options_of",
     "plain_text",
     "read",
     "read_paper",
+    "read_place",
     "read_prices",
     "read_run",
     "recorded",
@@ -83,7 +89,11 @@ __getattr__ = exports(
         "Comparison": "comparisons",
         "Bench": "run",
         "begin": "run",
-        "begun": "run",
+        "Place": "places",
+        "Shared": "places",
+        "begun": "finding",
+        "options_of": "places",
+        "read_place": "places",
         "resume": "run",
         "Found": "run",
         "plain_text": "run",

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 from typing import Any
 
 import rollwise
+from rollwise.bench.finding import begun, open_store, stored
 from rollwise.bench.grid import Cell, Grid
+from rollwise.bench.places import Place, Shared, other_place
 from rollwise.bench.store import Experiment, Outcome, Result, Store
 from rollwise.bench.summary import Summary, summarise
 from rollwise.core import Problem
@@ -28,7 +29,6 @@ from rollwise.errors import EngineError, InputError
 from rollwise.names import digest_of, digest_of_files
 from rollwise.search import Config, Runner, deciding_files, event_records, settled
 
-RESULTS_FILE = "results.db"
 _LOOK_EVERY = 0.5  # seconds between two looks at what the jobs have stored
 
 
@@ -94,18 +94,20 @@ class Bench:
         return Outcome.of(solution), event_records(solution.events, rights) if self.grid.events else None
 
 
-def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
-    """A new bench in the folder `out`, with the fields of a grid. `make` builds the runner of a config.
+def begin(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
+    """A new bench at `out`, with the fields of a grid. `make` builds the runner of a config.
 
     Raises InputError if the fields cannot be used or `out` already holds a bench.
     """
     if begun(out):
-        raise InputError(f"{out} holds a bench: --resume goes on with it, --report reads it; or give another --out")
+        told = f"{out} holds a bench: --resume goes on with it, --report reads it; or give {other_place(out)}"
+        raise InputError(told)
     grid = Grid.of(**given)
     questions = grid.asked()
     runners = _runners(grid, make)
-    out.mkdir(parents=True, exist_ok=True)
-    store = Store(out / RESULTS_FILE)
+    if not isinstance(out, Shared):
+        out.mkdir(parents=True, exist_ok=True)
+    store = open_store(out)
     experiment = store.begin(
         config=grid.model_dump(mode="json"),
         config_hash=digest_of(json.dumps(grid.deciding(), sort_keys=True).encode()),
@@ -114,16 +116,17 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
         problems=questions.problems,
         sources=_deciding(grid, questions),
         environment=_environment(),
+        name=out.name if isinstance(out, Shared) else None,
     )
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
-def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
-    """The bench that the folder `out` holds, to continue. `given` may change how it is run and read.
+def resume(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
+    """The bench that `out` holds, to continue. `given` may change how it is run and read.
 
     Raises InputError if there is none, or if `given`, the version or a file would lead to other results than before.
     """
-    store, experiment = _stored(out)
+    store, experiment = stored(out)
     grid = Grid.of(**experiment.config | dict(given))
     before = Grid.of(**experiment.config)
     questions = grid.asked()
@@ -133,14 +136,16 @@ def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner]
     differing = [name for name in now | then if now.get(name) != then.get(name)]
     if differing:
         changes = [f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing]
-        raise InputError(f"{out} was begun otherwise: {'; '.join(changes)}; go on as it was, or give another --out")
+        raise InputError(
+            f"{out} was begun otherwise: {'; '.join(changes)}; go on as it was, or give {other_place(out)}"
+        )
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
-def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
+def run_in_jobs(bench: Bench, out: Place, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
     """Run the searches that have no result yet in `bench.grid.jobs` processes.
 
-    Each process opens the folder and takes the next search when it has finished one. `on_results` is called now and
+    Each process opens the store and takes the next search when it has finished one. `on_results` is called now and
     then with the number of results and how many of them are errors. An interrupt ends the processes; only the searches
     in flight are lost. Raises EngineError if a process ends before all is done.
     """
@@ -166,7 +171,7 @@ def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] 
         raise EngineError(f"{len(broken)} of {jobs} jobs ended early (exit status {broken[0]}); go on with --resume")
 
 
-def _run_job(out: Path, given: Mapping[str, Any], jobs: int, taken: Synchronized[int]) -> None:
+def _run_job(out: Place, given: Mapping[str, Any], jobs: int, taken: Synchronized[int]) -> None:
     """One job: it takes its share of the processor and of the searches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the jobs
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # read when torch loads
@@ -196,9 +201,9 @@ class Found:
     summary: Summary
 
 
-def read(out: Path, baseline: str | None = None) -> Found:
-    """What the bench in the folder `out` found so far. Raises InputError if there is none."""
-    store, experiment = _stored(out)
+def read(out: Place, baseline: str | None = None) -> Found:
+    """What the bench at `out` found so far. Raises InputError if there is none."""
+    store, experiment = stored(out)
     grid = Grid.of(**experiment.config | ({"baseline": baseline} if baseline else {}))
     results = store.results(experiment.id)
     planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * store.problem_count(experiment.id)
@@ -208,12 +213,12 @@ def read(out: Path, baseline: str | None = None) -> Found:
     return Found(facts | experiment.environment | experiment.sources, summarise(results, grid.baseline, planned))
 
 
-def recorded(out: Path) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
-    """Every result with the events of its search, as plain values, of the bench in the folder `out`.
+def recorded(out: Place) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
+    """Every result with the events of its search, as plain values, of the bench at `out`.
 
     Results without events are left out. Raises InputError if there is no bench, or if it kept no events.
     """
-    store, experiment = _stored(out)
+    store, experiment = stored(out)
     found = False
     try:
         for result in store.results(experiment.id):
@@ -224,20 +229,7 @@ def recorded(out: Path) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
     finally:
         store.close()
     if not found:
-        raise InputError(f"{out} holds no events: run the bench with --events into another --out")
-
-
-def begun(out: Path) -> bool:
-    """Whether a folder holds a bench."""
-    return (out / RESULTS_FILE).is_file() and Store(out / RESULTS_FILE).latest() is not None
-
-
-def _stored(out: Path) -> tuple[Store, Experiment]:
-    store = Store(out / RESULTS_FILE) if (out / RESULTS_FILE).is_file() else None
-    experiment = store.latest() if store else None
-    if store is None or experiment is None:
-        raise InputError(f"{out} holds no bench; leave out --resume and --report to begin one, or give another --out")
-    return store, experiment
+        raise InputError(f"{out} holds no events: run the bench with --events into {other_place(out)}")
 
 
 def plain_text(value: Any) -> str:
