@@ -14,6 +14,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "errors",
     "lazy",
     "database",
+    "cluster",
     "core",
     "numerics",
     "plugins",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rollwise.bench.places import Place, Shared, options_of, read_place
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, plain_text, read, recorded, resume, run_in_jobs
+    from rollwise.bench.spreading import run_on_cluster
     from rollwise.bench.store import Outcome, Result
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
@@ -59,6 +60,7 @@ __all__ = [
     "recorded",
     "resume",
     "run_in_jobs",
+    "run_on_cluster",
     "verdict",
 ]
 
@@ -100,6 +102,7 @@ __getattr__ = exports(
         "read": "run",
         "recorded": "run",
         "run_in_jobs": "run",
+        "run_on_cluster": "spreading",
         "Outcome": "store",
         "Result": "store",
         "Difference": "summary",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -19,7 +19,7 @@ from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Numbers, Runn
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
 LIMIT = 20
 """Questions of each level of a world."""
-_READING = {"baseline", "in_flight", "jobs"}
+_READING = {"baseline", "in_flight", "jobs", "engine", "ray_address", "ray_workers", "ray_gpus"}
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,22 @@ class Grid(QuestionFile):
     baseline: Annotated[str | None, Shown(QUESTIONS, "rebase, else the first")] = Field(
         default=None, description="The strategy that the others are compared with."
     )
-    in_flight: Annotated[int, Shown(RUN)] = Field(default=4, ge=1, description="Searches at once, in each job.")
+    in_flight: Annotated[int, Shown(RUN)] = Field(
+        default=4, ge=1, description="Searches at once, in each job or Ray worker."
+    )
     jobs: Annotated[int, Shown(RUN)] = Field(
         default=1, ge=1, description="Processes that share the searches, a core each."
     )
+    engine: Annotated[Literal["processes", "ray"], Shown(RUN)] = Field(
+        default="processes", description="What shares the searches: processes on this machine, or a Ray cluster (ray)."
+    )
+    ray_address: Annotated[str | None, Shown(RUN, "RAY_ADDRESS, else this machine")] = Field(
+        default=None, description="Address of the Ray cluster: auto, HOST:PORT."
+    )
+    ray_workers: Annotated[int | None, Shown(RUN, "as many as fit")] = Field(
+        default=None, ge=1, description="Workers on the Ray cluster, a core each."
+    )
+    ray_gpus: Annotated[float, Shown(RUN)] = Field(default=0.0, ge=0, description="GPUs of each worker, such as 0.5.")
     events: Annotated[bool, Shown(RUN)] = Field(default=False, description="Keep the events of every search too.")
 
     @field_validator("strategies", mode="before")
@@ -135,8 +147,18 @@ class Grid(QuestionFile):
         _refuse_grid_fields("search", grid.search)
         if grid.baseline is not None and grid.baseline not in grid.strategies:
             raise InputError(f"baseline: {grid.baseline!r} is not among the strategies: {', '.join(grid.strategies)}")
+        grid._refuse_other_engine()
         baseline = grid.baseline or ("rebase" if "rebase" in grid.strategies else grid.strategies[0])
         return grid.model_copy(update={"baseline": baseline, **grid._chosen_problems()})
+
+    def _refuse_other_engine(self) -> None:
+        """Raise InputError for jobs on a Ray cluster, and for a cluster without the engine that reads it."""
+        if self.engine == "ray" and self.jobs != 1:
+            raise InputError("--jobs are processes on this machine; with --engine ray give --ray-workers instead")
+        if self.engine != "ray":
+            for name in ("ray_address", "ray_workers", "ray_gpus"):
+                if getattr(self, name) != Grid.model_fields[name].default:
+                    raise InputError(f"--{name.replace('_', '-')} is for --engine ray; give that too, or leave it out")
 
     def _chosen_problems(self) -> dict[str, Any]:
         """The fields that choose the problems, with what was left out. Raises InputError if they do not fit."""

@@ -12,7 +12,9 @@ from rollwise.bench.places import Place
 from rollwise.bench.store import Experiment, Result
 from rollwise.core import Problem
 
-_FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"}
+_FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"} | {
+    *("engine", "ray_address", "ray_workers", "ray_gpus")
+}
 """Fields of a grid that may differ between runs that are read as one."""
 
 

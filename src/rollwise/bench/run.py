@@ -79,19 +79,25 @@ class Bench:
 
         async def work() -> None:
             for cell, problem in waiting:
-                outcome, events = await self._attempt(cell, problem)
+                outcome, events = await attempt(self.runners[cell], problem, self.grid.events)
                 self.store.record(self.experiment.id, cell, problem.id, outcome, events)
                 on_result(outcome)
 
         await asyncio.gather(*(work() for _ in range(self.grid.in_flight)))
 
-    async def _attempt(self, cell: Cell, problem: Problem) -> tuple[Outcome, list[dict[str, Any]] | None]:
-        try:
-            solution = await self.runners[cell].solve(problem)
-        except Exception as error:  # any error of a part: the problem stays in the denominator
-            return Outcome(error=f"{type(error).__name__}: {error}"), None
-        rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))
-        return Outcome.of(solution), event_records(solution.events, rights) if self.grid.events else None
+
+Attempt = tuple[Outcome, list[dict[str, Any]] | None]
+"""What came of a search, and its events if they are to be kept."""
+
+
+async def attempt(runner: Runner, problem: Problem, events: bool) -> Attempt:
+    """What came of a search; its events too, if `events`."""
+    try:
+        solution = await runner.solve(problem)
+    except Exception as error:  # any error of a part: the problem stays in the denominator
+        return Outcome(error=f"{type(error).__name__}: {error}"), None
+    rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))
+    return Outcome.of(solution), event_records(solution.events, rights) if events else None
 
 
 def begin(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
@@ -104,7 +110,7 @@ def begin(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner]
         raise InputError(told)
     grid = Grid.of(**given)
     questions = grid.asked()
-    runners = _runners(grid, make)
+    runners = runners_of(grid, make)
     if not isinstance(out, Shared):
         out.mkdir(parents=True, exist_ok=True)
     store = open_store(out)
@@ -114,7 +120,7 @@ def begin(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner]
         version=rollwise.__version__,
         cells={cell: json.loads(settled(config).model_dump_json()) for cell, config in grid.cells().items()},
         problems=questions.problems,
-        sources=_deciding(grid, questions),
+        sources=_digests(grid, questions),
         environment=_environment(),
         name=out.name if isinstance(out, Shared) else None,
     )
@@ -130,16 +136,21 @@ def resume(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner
     grid = Grid.of(**experiment.config | dict(given))
     before = Grid.of(**experiment.config)
     questions = grid.asked()
-    runners = _runners(grid, make)
+    runners = runners_of(grid, make)
     then = before.deciding() | {"version": experiment.version} | experiment.sources
-    now = grid.deciding() | {"version": rollwise.__version__} | _deciding(grid, questions)
-    differing = [name for name in now | then if now.get(name) != then.get(name)]
-    if differing:
-        changes = [f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing]
-        raise InputError(
-            f"{out} was begun otherwise: {'; '.join(changes)}; go on as it was, or give {other_place(out)}"
-        )
+    if changes := changes_of(then, deciding(grid, questions)):
+        told = f"go on as it was, or give {other_place(out)}"
+        raise InputError(f"{out} was begun otherwise: {'; '.join(changes)}; {told}")
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
+
+
+def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between what decided the results and what decides them now, a sentence each."""
+    return [
+        f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}"
+        for name in {**now, **then}
+        if now.get(name) != then.get(name)
+    ]
 
 
 def run_in_jobs(bench: Bench, out: Place, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
@@ -241,15 +252,23 @@ def plain_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _runners(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]:
+def runners_of(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]:
+    """The runner of each cell. Raises InputError for what cannot be used."""
     runners = {cell: make(config) for cell, config in grid.cells().items()}
     grid.refuse_idle(runners)
     return runners
 
 
-def _deciding(grid: Grid, questions: Questions) -> dict[str, str]:
-    """Digests of what decides the results beside rollwise and the configs: the questions of --data, and files."""
-    asked = {} if grid.data is None else {f"data {grid.data}": questions.digest}
+def deciding(grid: Grid, questions: Questions | None) -> dict[str, Any]:
+    """What decides the results: the grid, the version, and digests of files and of the questions of --data.
+
+    Without `questions` their digest is left out.
+    """
+    return grid.deciding() | {"version": rollwise.__version__} | _digests(grid, questions)
+
+
+def _digests(grid: Grid, questions: Questions | None) -> dict[str, str]:
+    asked = {f"data {grid.data}": questions.digest} if grid.data is not None and questions is not None else {}
     return asked | _sources(grid.cells().values())
 
 

@@ -177,7 +177,11 @@ def _run_aloud(running: Bench, place: Place) -> None:
             told(done, raised)
 
         told(done, raised)
-        if running.grid.jobs == 1:
+        if running.grid.engine == "ray":
+            from rollwise.bench import run_on_cluster
+
+            run_on_cluster(running, on_result)
+        elif running.grid.jobs == 1:
             run_to_end(running.run(on_result))
         else:
             run_in_jobs(running, place, told)
