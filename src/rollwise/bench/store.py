@@ -131,6 +131,7 @@ class Store:
     def __init__(self, place: Path | str, instead: str = "give another folder") -> None:
         self._database = Database(place, TABLES, instead)
         self._session = self._database.session
+        self._keys: dict[int, tuple[dict[Cell, int], dict[str, int]]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -199,23 +200,37 @@ class Store:
         events: Sequence[dict[str, Any]] | None = None,
     ) -> bool:
         """Write the outcome of a problem. Returns False if a result is already stored, which then does not change."""
+        cells, problems = self._keys_of(experiment)
+        figures = {name: getattr(outcome, name) for name in _FIGURES}
+        placed = {"cell_id": cells[cell], "problem_id": problems[problem], "created": _now()}
+        written = self._database.insert(ResultRow).values(figures | placed).on_conflict_do_nothing()
         with self._session() as session:
-            values = {name: getattr(outcome, name) for name in _FIGURES} | {
-                "cell_id": session.scalars(_cell_id(experiment, cell)).one(),
-                "problem_id": session.scalars(_problem_id(experiment, problem)).one(),
-                "created": _now(),
-            }
-            written = self._database.insert(ResultRow).values(values).on_conflict_do_nothing().returning(ResultRow.id)
-            result = session.scalar(written)
+            result = session.scalar(written.returning(ResultRow.id))
             if result is None:
                 return False
-            for role, usage in outcome.usage.items():
-                counts = {name: getattr(usage, name) for name in _COUNTS}
-                spent = {"flops": outcome.flops_of.get(role), "seconds": outcome.seconds_of.get(role)}
-                session.add(UsageRow(result_id=result, role=role, **counts, **spent))
+            usages = [
+                {"result_id": result, "role": role, "flops": outcome.flops_of.get(role)}
+                | {"seconds": outcome.seconds_of.get(role)}
+                | {name: getattr(usage, name) for name in _COUNTS}
+                for role, usage in outcome.usage.items()
+            ]
+            if usages:
+                session.execute(self._database.insert(UsageRow).values(usages))
             if events is not None:
                 session.add(EventsRow(result_id=result, events=list(events)))
             return True
+
+    def _keys_of(self, experiment: int) -> tuple[dict[Cell, int], dict[str, int]]:
+        """The keys of an experiment's cells and problems, which never change and are read once."""
+        if experiment not in self._keys:
+            cells = select(CellRow.label, CellRow.budget, CellRow.seed, CellRow.id).filter_by(experiment_id=experiment)
+            problems = select(ProblemRow.name, ProblemRow.id).filter_by(experiment_id=experiment)
+            with self._session() as session:
+                self._keys[experiment] = (
+                    {Cell(label, budget, seed): key for label, budget, seed, key in session.execute(cells)},
+                    dict(session.execute(problems).tuples().all()),
+                )
+        return self._keys[experiment]
 
     def problems(self, experiment: int) -> list[Problem]:
         """The problems of an experiment, in its order, without their instructions."""

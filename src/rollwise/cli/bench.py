@@ -198,6 +198,7 @@ def _write(out: Path, found: Found) -> None:
     from rollwise.bench import plain_text
 
     facts_and_figures = {"experiment": found.facts, **found.summary.as_dict()}
+    out.mkdir(parents=True, exist_ok=True)
     (out / "summary.json").write_text(document(facts_and_figures) + "\n", encoding="utf-8")
     facts = "".join(f"- {name}: {plain_text(value)}\n" for name, value in found.facts.items())
     notes = "".join(f"{note}\n\n" for note in summary_notes(found.summary))

@@ -167,18 +167,20 @@ class _Pool(Generic[Task, Reply]):
             ray.kill(worker)
 
     def _begin_worker(self) -> None:
-        worker = self._begin()
+        worker = self._begin()  # type: ignore[no-untyped-call]  # what Ray makes of a class is not typed
         self._calls[worker.load.remote()] = _Call(worker)
 
     def _hand_out(self) -> bool:
         """Give tasks to workers that may have more. Returns whether any task is left or out."""
-        for worker in sorted(self._free, key=self._free.__getitem__, reverse=True):
-            while self._free[worker]:
-                task, tries = self._next()
-                if task is None:
-                    return any(call.tries for call in self._calls.values())
-                self._free[worker] -= 1
-                self._calls[worker.work.remote(task)] = _Call(worker, task, tries)
+        while self._free:
+            worker = max(self._free, key=self._free.__getitem__)
+            if not self._free[worker]:
+                break
+            task, tries = self._next()
+            if task is None:
+                return any(call.tries for call in self._calls.values())
+            self._free[worker] -= 1
+            self._calls[worker.work.remote(task)] = _Call(worker, task, tries)
         return True
 
     def _next(self) -> tuple[Task | None, int]:
