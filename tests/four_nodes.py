@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 def four_nodes(nodes: int = 4) -> Iterator[Any]:
     """A cluster (`ray.cluster_utils.Cluster`) that this process is connected to. Its first node has no core."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    tests = str(Path(__file__).parent)
+    if tests not in os.environ.get("PYTHONPATH", ""):  # the workers import from here
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), tests]))
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 

@@ -1,17 +1,17 @@
 """Tasks on a local Ray cluster of four nodes, of which some die on the way."""
 
-import asyncio
-import os
-import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from four_nodes import four_nodes
+from squares import squares, unprepared
 
 from rollwise.cluster import Cluster, Lost
 from rollwise.errors import EngineError, InputError
@@ -23,27 +23,6 @@ pytestmark = pytest.mark.heavy
 def nodes() -> Iterator[Any]:
     with four_nodes() as cluster:
         yield cluster
-
-
-def squares(folder: Path, seconds: float) -> Callable[[int], Awaitable[int]]:
-    """A worker that notes its start. It squares numbers, fails on 13, and dies on 666."""
-    (folder / f"worker-{os.getpid()}").touch()
-
-    async def square(number: int) -> int:
-        await asyncio.sleep(seconds)
-        if number == 13:
-            raise ValueError("bad luck")
-        if number == 666:
-            with (folder / "deaths").open("a") as deaths:
-                deaths.write("x")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number**2
-
-    return square
-
-
-def unprepared() -> Callable[[int], Awaitable[int]]:
-    raise InputError("the belief is missing")
 
 
 def do(tasks: Any, prepare: Any, workers: int = 4, at_once: int = 2, then: Any = None) -> list[tuple[int, Any]]:
@@ -71,7 +50,8 @@ def test_few_tasks_are_taken_ahead(nodes: Any, tmp_path: Path) -> None:
 
     def numbers() -> Iterator[int]:
         nonlocal taken
-        for taken in range(1, 61):
+        while taken < 60:
+            taken += 1
             yield 1
 
     ahead = []
@@ -113,10 +93,7 @@ def test_an_interrupt_ends_the_workers(nodes: Any, tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_no_cluster_at_an_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    import subprocess
-    import sys
-
+def test_no_cluster_at_an_address_is_told() -> None:
     code = "from rollwise.cluster import *\nrun_on_ray([1], print, Cluster('127.0.0.1:1'), 1, print)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
     assert "InputError: no Ray cluster answers at 127.0.0.1:1" in run.stderr

@@ -36,6 +36,7 @@ TRIES = 3
 _PATIENCE = 300.0  # seconds without any worker that is ready
 _LOSSES = 3  # deaths per worker with no task done between them, after which the work is given up
 _LOOK_EVERY = 5.0  # seconds
+_LOCAL = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         yield
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    own: dict[str, Any] = {"address": address} if address else {"address": "local", "include_dashboard": False}
+    own: dict[str, Any] = {"address": address} if address else _LOCAL
     try:
         ray.init(**own, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -199,7 +200,7 @@ class _Pool(Generic[Task, Reply]):
         except RayTaskError as error:
             reply = Lost(" ".join(str(error.cause).split()))
         except RayError as error:
-            self._lose(call, type(error).__name__)
+            self._lose(call, f"{type(error).__name__}: {str(error).strip().splitlines()[-1].strip()}")
             return
         if call.task is None:
             if reply is not None:
