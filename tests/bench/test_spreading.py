@@ -17,7 +17,7 @@ from test_bench import results
 
 from rollwise.bench.finding import begun
 from rollwise.bench.grid import Grid
-from rollwise.bench.run import begin, read, resume
+from rollwise.bench.run import begin, read
 from rollwise.bench.store import Outcome
 from rollwise.errors import InputError
 from rollwise.search.runner import run_to_end
@@ -128,6 +128,5 @@ def test_four_workers_wait_for_a_server_four_times_as_fast(nodes: Any, tmp_path:
             run_on_cluster(bench, lambda outcome, first=first: first.append(time.monotonic()))  # type: ignore[misc]
             assert bench.store.counts(1) == (24, 0)
             times[workers] = (len(first) - workers) / (first[-1] - first[workers - 1])
-            resume(tmp_path / str(workers), {}).store.close()
     print(f"searches a second: {times}")
-    assert times[4] > 0.6 * 4 * times[1]
+    assert times[4] > 0.8 * 4 * times[1]

@@ -35,11 +35,18 @@ def run_on_cluster(bench: Bench, on_result: Callable[[Outcome], None] = lambda o
 
     run_on_ray(
         bench.waiting(itertools.count().__next__),
-        partial(_prepare, grid.model_dump(mode="json"), deciding(grid, None)),
+        partial(_prepare, grid.model_dump(mode="json"), _expected(bench)),
         Cluster(grid.ray_address, grid.ray_workers, grid.ray_gpus),
         grid.in_flight,
         take,
     )
+
+
+def _expected(bench: Bench) -> dict[str, Any]:
+    """What decided the results when the bench was begun, apart from the questions, which the workers are sent."""
+    grid, sources = bench.grid, bench.experiment.sources
+    files = {name: digest for name, digest in sources.items() if name != f"data {grid.data}"}
+    return grid.deciding() | {"version": bench.experiment.version} | files
 
 
 def _prepare(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Callable[[Turn], Awaitable[Attempt]]:

@@ -228,7 +228,7 @@ class Store:
             with self._session() as session:
                 self._keys[experiment] = (
                     {Cell(label, budget, seed): key for label, budget, seed, key in session.execute(cells)},
-                    dict(session.execute(problems).tuples().all()),
+                    {name: int(key) for name, key in session.execute(problems)},
                 )
         return self._keys[experiment]
 
