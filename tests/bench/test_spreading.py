@@ -25,8 +25,10 @@ from rollwise.search.runner import run_to_end
 FEW: dict[str, Any] = {"world": "stories", "strategies": "rebase,dora:directions=text", "levels": [2, 3]}
 FEW |= {"search": {"policy": "demonstrator", "reward": "dial(0.5,1)"}, "budgets": [4], "limit": 12, "events": True}
 ON_RAY = {"engine": "ray", "ray_workers": 4, "in_flight": 2}
-WORDS = ("--world", "stories", "--strategies", "rebase", "--levels", "2", "--limit", "200", "--budgets", "4")
-WORDS += ("--policy", "demonstrator", "--reward", "dial(0.5,1)", "--in-flight", "1")
+WORDS = (
+    *("--world", "stories", "--strategies", "rebase", "--levels", "2", "--limit", "200", "--budgets", "4"),
+    *("--policy", "demonstrator", "--reward", "dial(0.5,1)", "--in-flight", "1"),
+)
 
 
 @pytest.mark.parametrize(
