@@ -32,6 +32,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "training",
     "bench",
     "report",
+    "pilot",
     "model_server",
     "testing",
     "cli",

@@ -1,0 +1,47 @@
+"""A small trial before any introduction: what better allocation gains on a user's model and questions, and its cost."""
+
+from typing import TYPE_CHECKING
+
+from rollwise.lazy import exports
+
+if TYPE_CHECKING:
+    from rollwise.pilot.decision import WORTHWHILE, Answer, Decision, answer_of, decide
+    from rollwise.pilot.gain import Gain, paired_gain
+    from rollwise.pilot.power import detectable_gain, power_of, questions_needed
+    from rollwise.pilot.split import split_ids
+    from rollwise.pilot.tuning import Score, choose
+
+__all__ = [
+    "WORTHWHILE",
+    "Answer",
+    "Decision",
+    "Gain",
+    "Score",
+    "answer_of",
+    "choose",
+    "decide",
+    "detectable_gain",
+    "paired_gain",
+    "power_of",
+    "questions_needed",
+    "split_ids",
+]
+
+__getattr__ = exports(
+    __name__,
+    {
+        "WORTHWHILE": "decision",
+        "Answer": "decision",
+        "answer_of": "decision",
+        "Decision": "decision",
+        "decide": "decision",
+        "Gain": "gain",
+        "paired_gain": "gain",
+        "detectable_gain": "power",
+        "power_of": "power",
+        "questions_needed": "power",
+        "split_ids": "split",
+        "Score": "tuning",
+        "choose": "tuning",
+    },
+)
