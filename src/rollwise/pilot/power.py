@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+
 import numpy as np
 from scipy.stats import binom
 from scipy.stats import t as student
