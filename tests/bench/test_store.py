@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ REBASE, DORA = CELLS
 PROBLEMS = [Problem(f"p{index}", f"question {index}", "24", "countdown", index % 2) for index in range(3)]
 USAGE = {"policy": Usage(5, 6, 7, 8), "reward": Usage(0, 1, 2, 3)}
 SOLVED = Outcome(True, True, 3, 7, 1, 2, 0.5, "2 × 3", 4, 1.5e9, 0.25, None, USAGE)
+SPLIT = replace(SOLVED, flops_of={"policy": 1e9, "reward": 5e8}, seconds_of={"policy": 0.2, "reward": 0.125})
 
 
 def begin(store: Store) -> Experiment:
@@ -33,16 +35,18 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert store.latest() == begun
     assert (begun.config, begun.sources, begun.environment) == ({"seeds": 1}, {"mine.py": "12"}, {"cores": 2})
     events = [{"event": "grown", "path": "0", "text": "2 × 3 = 6, left: 4 6"}]
-    assert store.record(begun.id, DORA, "p1", SOLVED, events)
+    assert store.record(begun.id, DORA, "p1", SPLIT, events)
     assert store.record(begun.id, REBASE, "p2", Outcome(error="ValueError: no"))
     store.close()
     again = Store(tmp_path / "results.db")
     assert again.held(begun.id) == {(DORA, "p1"), (REBASE, "p2")}
     first, second = again.results(begun.id)
     assert (first.cell, first.problem, first.level, first.outcome) == (REBASE, "p2", 0, Outcome(error="ValueError: no"))
-    assert (second.cell, second.problem, second.level, second.outcome) == (DORA, "p1", 1, SOLVED)
+    assert (second.cell, second.problem, second.level, second.outcome) == (DORA, "p1", 1, SPLIT)
     assert again.events(begun.id, DORA, "p1") == events
     assert again.events(begun.id, REBASE, "p2") is None
+    assert again.problems(begun.id) == PROBLEMS
+    assert again.cells(begun.id) == CELLS
 
 
 def test_a_result_is_written_once(tmp_path: Path) -> None:
@@ -125,9 +129,12 @@ def test_files_that_cannot_serve_as_a_store_are_refused(tmp_path: Path) -> None:
         Store(tmp_path / "nowhere" / "results.db")
     Store(tmp_path / "newer.db").close()
     with sqlite3.connect(tmp_path / "newer.db") as plain:
-        plain.execute("pragma user_version = 99")
-    with pytest.raises(InputError, match="another version"):
-        Store(tmp_path / "newer.db")
+        plain.execute("update alembic_version set version_num = '99'")
+    with sqlite3.connect(tmp_path / "oldest.db") as plain:
+        plain.execute("pragma user_version = 2")
+    for name in ("newer.db", "oldest.db"):
+        with pytest.raises(InputError, match="another version"):
+            Store(tmp_path / name)
 
 
 def test_without_its_package_the_error_says_what_to_install(tmp_path: Path) -> None:

@@ -5,32 +5,80 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
-    from rollwise.bench.grid import Grid
+    from rollwise.bench.comparing import Comparison, Saving
+    from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
+    from rollwise.bench.grid import Cell, Grid
+    from rollwise.bench.history import Run, join_runs, read_run
+    from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
+    from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
     from rollwise.bench.store import Outcome
     from rollwise.bench.summary import Difference, Measure, Row, Summary
+    from rollwise.bench.wording import verdict
 
 __all__ = [
+    "Asked",
     "Bench",
+    "Cell",
+    "Comparison",
+    "Cost",
     "Difference",
+    "Failure",
+    "Figures",
     "Found",
     "Grid",
+    "Match",
     "Measure",
     "Outcome",
+    "PaperCurves",
+    "Prices",
+    "RoleCost",
     "Row",
+    "Run",
+    "Saving",
     "Summary",
+    "TokenPrices",
     "begin",
     "begun",
+    "benchmark_of",
+    "curves_of_model",
+    "figures_of",
+    "join_runs",
     "plain_text",
     "read",
+    "read_paper",
+    "read_prices",
+    "read_run",
     "resume",
     "run_in_jobs",
+    "verdict",
 ]
 
 __getattr__ = exports(
     __name__,
     {
         "Grid": "grid",
+        "verdict": "wording",
+        "read_prices": "prices",
+        "TokenPrices": "prices",
+        "Prices": "prices",
+        "read_paper": "paper",
+        "curves_of_model": "paper",
+        "benchmark_of": "paper",
+        "PaperCurves": "paper",
+        "read_run": "history",
+        "join_runs": "history",
+        "Run": "history",
+        "Cell": "grid",
+        "figures_of": "figures",
+        "RoleCost": "figures",
+        "Match": "figures",
+        "Figures": "figures",
+        "Failure": "figures",
+        "Cost": "figures",
+        "Asked": "figures",
+        "Saving": "comparing",
+        "Comparison": "comparing",
         "Bench": "run",
         "begin": "run",
         "begun": "run",

@@ -1,7 +1,8 @@
 """Stores experiments in a database: their cells, their problems, and the result of each problem in each cell.
 
 The database is SQLite, used through SQLAlchemy. A result is written in a single transaction when its problem is done.
-So a killed process loses only the searches that were running, and writing a result again changes nothing.
+So a killed process loses only the searches that were running, and writing a result again changes nothing. A file of an
+older version is upgraded when it is opened (`rollwise.bench.migrating`).
 """
 
 from __future__ import annotations
@@ -16,117 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.bench.grid import Cell
+from rollwise.bench.migrating import upgrade
+from rollwise.bench.tables import CellRow, EventsRow, ExperimentRow, ProblemRow, ResultRow, UsageRow
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError, MissingExtraError
-from rollwise.search import ROLES, Solution, unplaced_reasons
+from rollwise.search import ROLES, Ledger, Solution, busy_seconds, unplaced_reasons
 
 try:
-    from sqlalchemy import JSON, URL, ForeignKey, UniqueConstraint, create_engine, event, func, select
+    from sqlalchemy import URL, create_engine, event, func, select
     from sqlalchemy.dialects.sqlite import insert
     from sqlalchemy.exc import DatabaseError
-    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+    from sqlalchemy.orm import Session
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
-SCHEMA = 4
 _ATTEMPTS = 100
-
-
-class Base(DeclarativeBase):
-    """The base class of all tables. A change to the tables requires a higher SCHEMA."""
-
-
-class ExperimentRow(Base):
-    """A grid of runs: its frozen config, and everything else that determines its results."""
-
-    __tablename__ = "experiments"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    created: Mapped[str]
-    version: Mapped[str]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
-    config_hash: Mapped[str] = mapped_column(index=True)
-    sources: Mapped[dict[str, str]] = mapped_column(JSON)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
-
-
-class CellRow(Base):
-    """A strategy at a budget under a seed, with the complete config of its searches."""
-
-    __tablename__ = "cells"
-    __table_args__ = (UniqueConstraint("experiment_id", "label", "budget", "seed"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
-    label: Mapped[str]
-    budget: Mapped[int]
-    seed: Mapped[int]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
-
-
-class ProblemRow(Base):
-    """A problem of an experiment."""
-
-    __tablename__ = "problems"
-    __table_args__ = (UniqueConstraint("experiment_id", "name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
-    name: Mapped[str]
-    question: Mapped[str]
-    answer: Mapped[str | None]
-    world: Mapped[str | None]
-    level: Mapped[int | None]
-
-
-class ResultRow(Base):
-    """The result of a problem in a cell. `error` is the text of a raised exception; then the problem is not solved."""
-
-    __tablename__ = "results"
-    __table_args__ = (UniqueConstraint("cell_id", "problem_id"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    cell_id: Mapped[int] = mapped_column(ForeignKey("cells.id"))
-    problem_id: Mapped[int] = mapped_column(ForeignKey("problems.id"), index=True)
-    created: Mapped[str]
-    right: Mapped[bool]
-    covered: Mapped[bool]
-    right_paths: Mapped[int]
-    finished: Mapped[int]
-    failed: Mapped[int]
-    unplaced: Mapped[int]
-    unread: Mapped[int]
-    cut: Mapped[int]
-    support: Mapped[float]
-    answer: Mapped[str | None]
-    rounds: Mapped[int]
-    flops: Mapped[float]
-    seconds: Mapped[float]
-    error: Mapped[str | None]
-    votes: Mapped[dict[str, bool]] = mapped_column(JSON)
-    usages: Mapped[list[UsageRow]] = relationship(lazy="selectin")
-
-
-class UsageRow(Base):
-    """The tokens of a role in a result."""
-
-    __tablename__ = "usages"
-
-    result_id: Mapped[int] = mapped_column(ForeignKey("results.id"), primary_key=True)
-    role: Mapped[str] = mapped_column(primary_key=True)
-    generated: Mapped[int]
-    prefilled: Mapped[int]
-    cached: Mapped[int]
-    calls: Mapped[int]
-
-
-class EventsRow(Base):
-    """The events of a result, in a table of their own so that reading results stays fast."""
-
-    __tablename__ = "events"
-
-    result_id: Mapped[int] = mapped_column(ForeignKey("results.id"), primary_key=True)
-    events: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
 
 
 @dataclass(frozen=True)
@@ -150,6 +55,10 @@ class Outcome:
     `unplaced` counts paths whose direction could not be found, and which continued as directions of their own.
     `unread` counts finished paths without a readable answer, `cut` those that a limit cut off. If the search raised,
     `error` is set and the problem is not solved.
+
+    `flops_of` and `seconds_of` split FLOPs and seconds by role: the seconds in which the role's model worked for the
+    search. Roles may work at the same time, so their seconds need not add up to `seconds`. A role is missing if these
+    are unknown: its number of parameters is unknown, or an older version stored the result.
     """
 
     right: bool = False
@@ -168,6 +77,8 @@ class Outcome:
     votes: Mapping[str, bool] = field(default_factory=dict)
     unread: int = 0
     cut: int = 0
+    flops_of: Mapping[str, float] = field(default_factory=dict)
+    seconds_of: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, solution: Solution) -> Outcome:
@@ -189,7 +100,17 @@ class Outcome:
             seconds=ledger.seconds,
             votes=dict(solution.votes),
             usage=dict(ledger.usage),
+            flops_of={role: ledger.flops(role) for role in ROLES if _flops_known(ledger, role)},
+            seconds_of={role: busy_seconds(solution.events, activity) for role, activity in _ACTIVITIES.items()},
         )
+
+
+def _flops_known(ledger: Ledger, role: str) -> bool:
+    """Whether the FLOPs of a role are known: its parameters are, or it used no tokens."""
+    return ledger.parameters[role] > 0 or not ledger.usage[role].generated + ledger.usage[role].prefilled
+
+
+_ACTIVITIES = {"policy": "generating", "reward": "scoring", "embedder": "embedding"}
 
 
 @dataclass(frozen=True)
@@ -202,7 +123,8 @@ class Result:
     outcome: Outcome
 
 
-_FIGURES = tuple(name for name in Outcome.__dataclass_fields__ if name != "usage")
+_BY_ROLE = {"usage", "flops_of", "seconds_of"}
+_FIGURES = tuple(name for name in Outcome.__dataclass_fields__ if name not in _BY_ROLE)
 _COUNTS = tuple(Usage.__dataclass_fields__)
 
 
@@ -213,24 +135,8 @@ class Store:
         self.file = file
         self._engine = create_engine(URL.create("sqlite", database=str(file)))
         event.listen(self._engine, "connect", _configure)
-        if self._version() == 0:
-            self._create()
-        if self._version() != SCHEMA:
-            raise InputError(
-                f"{file} was written by another version of rollwise; use that version, or move the file away"
-            )
-
-    def _version(self) -> int:
         with self._session() as session:
-            return session.connection().exec_driver_sql("PRAGMA user_version").scalar_one()
-
-    def _create(self) -> None:
-        """Make the tables. The file is locked first, because another process may be creating the tables too."""
-        with self._session() as session:
-            connection = session.connection()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            Base.metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
+            upgrade(session.connection(), str(file))
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -302,15 +208,42 @@ class Store:
             if result is None:
                 return False
             for role, usage in outcome.usage.items():
-                session.add(UsageRow(result_id=result, role=role, **{name: getattr(usage, name) for name in _COUNTS}))
+                counts = {name: getattr(usage, name) for name in _COUNTS}
+                spent = {"flops": outcome.flops_of.get(role), "seconds": outcome.seconds_of.get(role)}
+                session.add(UsageRow(result_id=result, role=role, **counts, **spent))
             if events is not None:
                 session.add(EventsRow(result_id=result, events=list(events)))
             return True
+
+    def problems(self, experiment: int) -> list[Problem]:
+        """The problems of an experiment, in its order, without their instructions."""
+        wanted = select(ProblemRow).filter_by(experiment_id=experiment).order_by(ProblemRow.id)
+        with self._session() as session:
+            return [
+                Problem(row.name, row.question, row.answer, row.world, row.level) for row in session.scalars(wanted)
+            ]
+
+    def cells(self, experiment: int) -> dict[Cell, dict[str, Any]]:
+        """The cells of an experiment, in its order, with the configs of their searches."""
+        wanted = select(CellRow).filter_by(experiment_id=experiment).order_by(CellRow.id)
+        with self._session() as session:
+            return {Cell(row.label, row.budget, row.seed): row.config for row in session.scalars(wanted)}
 
     def held(self, experiment: int) -> set[tuple[Cell, str]]:
         """The (cell, problem) pairs that have a stored result."""
         wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
             ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id, CellRow.experiment_id == experiment
+        )
+        with self._session() as session:
+            return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
+
+    def kept(self, experiment: int) -> set[tuple[Cell, str]]:
+        """The (cell, problem) pairs whose events are stored."""
+        wanted = select(CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name).where(
+            ResultRow.cell_id == CellRow.id,
+            ResultRow.problem_id == ProblemRow.id,
+            EventsRow.result_id == ResultRow.id,
+            CellRow.experiment_id == experiment,
         )
         with self._session() as session:
             return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
@@ -380,4 +313,7 @@ def _experiment(row: ExperimentRow) -> Experiment:
 
 def _outcome(row: ResultRow) -> Outcome:
     usage = {each.role: Usage(**{name: getattr(each, name) for name in _COUNTS}) for each in row.usages}
-    return Outcome(**{name: getattr(row, name) for name in _FIGURES}, usage=usage)
+    flops = {each.role: each.flops for each in row.usages if each.flops is not None}
+    seconds = {each.role: each.seconds for each in row.usages if each.seconds is not None}
+    figures = {name: getattr(row, name) for name in _FIGURES}
+    return Outcome(**figures, usage=usage, flops_of=flops, seconds_of=seconds)

@@ -40,7 +40,7 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, grade, report, serve, simulate, solve, world
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -56,6 +56,7 @@ def build_app() -> typer.Typer:
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
     app.command("bench")(command(bench.BenchOptions, bench.bench))
+    app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))

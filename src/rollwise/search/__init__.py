@@ -1,7 +1,17 @@
 """One question's search: options, parts, the state machine and its events, and the loop that drives it."""
 
 from rollwise.search.config import Config
-from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Round, rounds, unplaced_reasons
+from rollwise.search.events import (
+    Allocated,
+    Event,
+    Failed,
+    Finished,
+    Grown,
+    Round,
+    busy_seconds,
+    rounds,
+    unplaced_reasons,
+)
 from rollwise.search.ledger import ROLES, Ledger
 from rollwise.search.machine import STEP_AGGREGATES, Growth, Limits, Search
 from rollwise.search.options import (
@@ -52,6 +62,7 @@ __all__ = [
     "Search",
     "Shown",
     "Solution",
+    "busy_seconds",
     "deciding_files",
     "event_records",
     "find_parts",

@@ -3,6 +3,7 @@
 # HEADER
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -87,6 +88,19 @@ class Round:
 def unplaced_reasons(events: Iterable[Event]) -> list[str]:
     """Why directions are unknown, once for each step whose path went on as a direction of its own."""
     return [event.unplaced for event in events if isinstance(event, Grown) and event.unplaced is not None]
+
+
+def busy_seconds(events: Iterable[Event], activity: str) -> float:
+    """The seconds in which an activity ("generating", "scoring" or "embedding") went on for any path of a search.
+
+    Activities of different paths at the same time count once. Waiting in a model's queue counts too.
+    """
+    paths = (event for event in events if isinstance(event, Grown | Failed))
+    total, reached = 0.0, -math.inf
+    for began, ended in sorted(event.spans[activity] for event in paths if activity in event.spans):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total
 
 
 def rounds(events: Iterable[Event]) -> list[Round]:

@@ -1,0 +1,119 @@
+"""Reads stored benches: what was asked, what was found, and which searches have events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollwise.bench.grid import Cell
+from rollwise.bench.run import RESULTS_FILE
+from rollwise.bench.store import Experiment, Result, Store
+from rollwise.core import Problem
+from rollwise.errors import InputError
+
+_FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"}
+"""Fields of a grid that may differ between runs that are read as one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of one bench, or of several on the same questions with the same settings.
+
+    `homes` says for each cell which folder and experiment hold it. `kept` are the searches whose events were stored.
+    `baseline` is the one that the first bench named. `planned` is the planned number of results.
+    """
+
+    folders: tuple[Path, ...]
+    experiment: Experiment
+    homes: Mapping[Cell, tuple[Path, int]]
+    problems: tuple[Problem, ...]
+    results: tuple[Result, ...]
+    kept: frozenset[tuple[Cell, str]]
+    baseline: str
+    planned: int
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The labels of the strategies, in the order of the grid."""
+        return tuple(dict.fromkeys(cell.label for cell in self.homes))
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The budgets, smallest first."""
+        return tuple(sorted({cell.budget for cell in self.homes}))
+
+    def events(self, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
+        """The events of a search as plain values; None if they were not stored."""
+        folder, experiment = self.homes[cell]
+        store = Store(folder / RESULTS_FILE)
+        try:
+            return store.events(experiment, cell, problem)
+        finally:
+            store.close()
+
+
+def read_run(folder: Path) -> Run:
+    """The bench that was started last in a folder. Raises InputError if there is none."""
+    if not (folder / RESULTS_FILE).is_file():
+        raise InputError(f"{folder} holds no bench; give a folder that rollwise bench wrote with --out")
+    store = Store(folder / RESULTS_FILE)
+    try:
+        experiment = store.latest()
+        if experiment is None:
+            raise InputError(f"{folder} holds no bench yet; start one with rollwise bench --out {folder}")
+        cells, problems = store.cells(experiment.id), store.problems(experiment.id)
+        labels = list(dict.fromkeys(cell.label for cell in cells))
+        named = experiment.config.get("baseline")
+        return Run(
+            folders=(folder,),
+            experiment=experiment,
+            homes=dict.fromkeys(cells, (folder, experiment.id)),
+            problems=tuple(problems),
+            results=tuple(store.results(experiment.id)),
+            kept=frozenset(store.kept(experiment.id)),
+            baseline=named if named in labels else labels[0],
+            planned=len(cells) * len(problems),
+        )
+    finally:
+        store.close()
+
+
+def join_runs(runs: Sequence[Run]) -> list[Run]:
+    """The runs, with those read as one that asked the same questions with the same settings and share no cell."""
+    together: list[Run] = []
+    for run in runs:
+        partner = next((place for place, other in enumerate(together) if _may_join(other, run)), None)
+        if partner is None:
+            together.append(run)
+        else:
+            together[partner] = _join(together[partner], run)
+    return together
+
+
+def _may_join(one: Run, other: Run) -> bool:
+    return (
+        _settings(one) == _settings(other)
+        and one.problems == other.problems
+        and one.experiment.version == other.experiment.version
+        and one.experiment.sources == other.experiment.sources
+        and not set(one.homes) & set(other.homes)
+    )
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in run.experiment.config.items() if name not in _FREE}
+
+
+def _join(one: Run, other: Run) -> Run:
+    return Run(
+        folders=(*one.folders, *other.folders),
+        experiment=one.experiment,
+        homes={**one.homes, **other.homes},
+        problems=one.problems,
+        results=(*one.results, *other.results),
+        kept=one.kept | other.kept,
+        baseline=one.baseline,
+        planned=one.planned + other.planned,
+    )
