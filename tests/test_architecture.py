@@ -31,6 +31,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "simulation",
     "training",
     "bench",
+    "replay",
     "report",
     "pilot",
     "model_server",
@@ -38,7 +39,15 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "cli",
 ]
 FREE_OF_IO = [
-    *("numerics", "core", "allocation", "directions.kernel", "answers.arithmetic", "answers.voting"),
+    *(
+        "numerics",
+        "core",
+        "allocation",
+        "directions.kernel",
+        "answers.arithmetic",
+        "answers.voting",
+        "answers.stopping",
+    ),
     *(
         "calibration.observations",
         "calibration.estimators",

@@ -6,24 +6,44 @@ from rollwise.answers.equality import equivalent, group
 from rollwise.answers.extraction import answer_of
 from rollwise.answers.forms import FORMS, Reading, check_form, read_answers
 from rollwise.answers.grading import GRADERS, Grade, grade
+from rollwise.answers.stopping import (
+    STOP_RULES,
+    Standing,
+    StopRule,
+    find_stop_rule,
+    likely_risk,
+    lossless,
+    predictive_risk,
+    top_two,
+    vote_decided,
+)
 from rollwise.answers.voting import BELIEVED, VOTES, verified, weighted_majority
 
 __all__ = [
     "BELIEVED",
     "FORMS",
     "GRADERS",
+    "STOP_RULES",
     "VOTES",
     "Ballot",
     "Grade",
     "Reading",
+    "Standing",
+    "StopRule",
     "answer_of",
     "check_form",
     "count_ballots",
     "equivalent",
     "evaluate",
+    "find_stop_rule",
     "grade",
     "group",
+    "likely_risk",
+    "lossless",
+    "predictive_risk",
     "read_answers",
+    "top_two",
     "verified",
+    "vote_decided",
     "weighted_majority",
 ]

@@ -150,11 +150,11 @@ class Grid(Options):
         """Every cell with the config of its searches: budgets, then seeds, then strategies in the order given.
 
         Searches vote by weighted majority by default: a vote that checks answers would make accuracy and coverage the
-        same. Raises InputError.
+        same. They spend all rollouts by default: coverage counts all paths. Raises InputError.
         """
         return {
             Cell(variant.label, budget, seed): Config.of(
-                **{"vote": "weighted_majority"} | self.search | variant.fields,
+                **{"vote": "weighted_majority", "stop_early": "never"} | self.search | variant.fields,
                 world=self.world,
                 strategy=variant.strategy,
                 options=variant.options,

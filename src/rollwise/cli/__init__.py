@@ -40,7 +40,7 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, report, serve, simulate, solve, world
+    from rollwise.cli import allocate, bench, calibrate, doctor, grade, replay, report, serve, simulate, solve, world
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -62,6 +62,7 @@ def build_app() -> typer.Typer:
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("grade")(grade.grade)
     app.command("vote")(grade.vote)
+    app.add_typer(replay.app(), name="replay")
     app.add_typer(world.app, name="world")
     return app
 

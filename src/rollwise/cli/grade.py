@@ -33,7 +33,7 @@ def grade(file: _File) -> None:
     * `rollwise grade - < answers.jsonl | grep '"right": false'`
     """
     with _quiet_if_the_pipe_closes():
-        for number, record in _records(file):
+        for number, record in json_records(file):
             answer, gold = _text(record, "answer", number, optional=True), _text(record, "gold", number)
             grader = record.get("grader") or "mathematics"
             if not isinstance(grader, str) or grader not in GRADERS:
@@ -57,7 +57,7 @@ def vote(file: _File) -> None:
     * `rollwise vote answers.jsonl`
     """
     answers, weights = [], []
-    for number, record in _records(file):
+    for number, record in json_records(file):
         answers.append(_text(record, "answer", number, optional=True))
         weights.append(_weight(record, number))
     ballots = count_ballots(answers, weights)
@@ -73,7 +73,7 @@ def vote(file: _File) -> None:
         _print(document(result))
 
 
-def _records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line number and the object of every line that is not empty. Raises InputError at a bad line."""
     if file == "-":
         yield from _records_in(sys.stdin.buffer)

@@ -34,6 +34,8 @@ def round_line(happened: Round) -> Text:
         line.append(f", {len(unplaced)} unplaced: {unplaced[0]}", style="yellow")
     if happened.finished:
         line.append(f", {len(happened.finished)} finished", style="green")
+    if happened.stopped is not None:
+        line.append(f", stopped: {happened.stopped.reason}", style="green")
     if happened.failed:
         line.append(f", {len(happened.failed)} failed: {happened.failed[0].reason}", style="red")
     return line
@@ -50,6 +52,7 @@ def verdict_text(solution: Solution) -> Text:
 def _verdict(solution: Solution) -> Text:
     finished, lost = len(solution.finished), len(solution.failures)
     ledger = f"{finished} paths finished" + (f", {lost} rollouts lost" if lost else "")
+    ledger += f", {solution.saved} rollouts saved" if solution.saved else ""
     if silent := _silent(solution):
         ledger = f"{ledger} ({silent})"
     if solution.answer is not None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from rollwise.answers import find_stop_rule
 from rollwise.core import Sampling
 from rollwise.search.machine import Limits
 from rollwise.search.options import ALLOCATION, SAMPLING, SERVER, START, Names, Options, Shown, Texts, validated
@@ -22,6 +23,13 @@ def _file_or_function(given: Any) -> Any:
     if (given and isinstance(given, str)) or callable(given):
         return given
     raise ValueError(f"give a file made by rollwise calibrate, or a function of rewards and depths, not {given!r:.60}")
+
+
+def _stop_rule(given: str) -> str:
+    rule = find_stop_rule(given)
+    if rule.name in ("never", "lossless") or rule.level is not None:
+        return rule.name
+    raise ValueError(f"{rule.name} needs answers in order, which a search has not: give never, lossless, likely(0.95)")
 
 
 Part = Annotated[Any, AfterValidator(_named_or_made)]
@@ -94,6 +102,12 @@ class Config(Options):
     votes: Annotated[Names, Shown(ALLOCATION)] = Field(
         default=(),
         description="Further votes over the same paths, such as majority,best_of_n; their winners are reported too.",
+    )
+    stop_early: Annotated[str, AfterValidator(_stop_rule), Shown(ALLOCATION)] = Field(
+        default="lossless",
+        description="When to end before all rollouts are spent: never; lossless, once no further path can change the "
+        "vote's winner; likely(0.95) or predictive(0.95), once that is unlikely. Paths that were not grown count "
+        "neither for coverage nor for support, so a bench spends all unless --set stop_early=lossless.",
     )
     answer: Annotated[str, Shown(ALLOCATION)] = Field(
         default="auto",

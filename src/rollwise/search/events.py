@@ -63,7 +63,16 @@ class Allocated:
     allocation: Allocation
 
 
-Event = Grown | Failed | Finished | Allocated
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The search was ended before its budget was spent, and why. `saved` rollouts were not grown to their end."""
+
+    round: int
+    reason: str
+    saved: int
+
+
+Event = Grown | Failed | Finished | Allocated | Stopped
 
 
 @dataclass
@@ -75,6 +84,7 @@ class Round:
     finished: list[Finished] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     allocated: Allocated | None = None
+    stopped: Stopped | None = None
 
     def span(self, activity: str) -> Span | None:
         """Start and end of an activity ("generating", "scoring" or "embedding") over all paths of the round, lost ones
@@ -117,4 +127,6 @@ def rounds(events: Iterable[Event]) -> list[Round]:
                 current.failed.append(event)
             case Allocated():
                 current.allocated = event
+            case Stopped():
+                current.stopped = event
     return [folded[index] for index in sorted(folded)]

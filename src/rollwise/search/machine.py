@@ -27,7 +27,7 @@ from rollwise.core import (
 )
 from rollwise.directions import from_evidence
 from rollwise.errors import InputError
-from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span
+from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span, Stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,15 @@ class Search:
         """The finished paths that vote, each once: the first N to finish."""
         return self.finished[: self.limits.budget]
 
+    @property
+    def remaining(self) -> int:
+        """How many votes may still come: the rollouts that have neither finished nor failed.
+
+        With a constant width, failed rollouts are replaced, so only finished ones count.
+        """
+        spent = len(self.finished) + (0 if self.limits.constant_width else len(self.failed))
+        return max(0, self.limits.budget - spent)
+
     def ask(self) -> list[Path]:
         """The paths of this round that still have to grow by one step."""
         return list(self._waiting.values())
@@ -130,7 +139,28 @@ class Search:
         """A path's reward, aggregated over its steps."""
         return STEP_AGGREGATES[self.limits.aggregate](path.rewards)
 
+    def stop(self, reason: str) -> None:
+        """End the search here: paths that ended vote, and no path grows further. A search that is done stays as it is.
+
+        It may be called between rounds or within one; replies that come later are ignored.
+        """
+        if self.done:
+            return
+        within = bool(self.events) and self.events[-1].round == self.round
+        self._end_paths()
+        self._waiting = {}
+        self.round += within
+        self.events.append(Stopped(max(0, self.round - 1), reason, self.remaining))
+
     def _close_round(self) -> None:
+        active = self._end_paths()
+        width = self.limits.budget - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
+        if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
+            self._allocate(active, width)
+        self.round += 1
+
+    def _end_paths(self) -> list[tuple[Path, Growth]]:
+        """Move the grown paths that ended to the finished ones; return those that can go on."""
         grown, self._grown = sorted(self._grown, key=lambda item: item[0].key), []
         active: list[tuple[Path, Growth]] = []
         for path, growth in grown:
@@ -140,10 +170,7 @@ class Search:
             else:
                 self.finished.append(path)
                 self.events.append(Finished(self.round, path.key, stop))
-        width = self.limits.budget - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
-        if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
-            self._allocate(active, width)
-        self.round += 1
+        return active
 
     def _stop(self, path: Path, step: Step) -> Stop | None:
         if step.stop is Stop.END:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollwise.core import Belief, FloatArray, IntArray, PathKey, key_text
-from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span
+from rollwise.search.events import Allocated, Event, Failed, Finished, Grown, Span, Stopped
 
 
 def event_records(events: Iterable[Event], rights: Mapping[PathKey, bool]) -> list[dict[str, Any]]:
@@ -37,6 +37,8 @@ def _fields(event: Event) -> dict[str, Any]:
             return {"path": key_text(path), "reason": reason, **_when(spans)}
         case Finished(path=path, stop=stop):
             return {"path": key_text(path), "stop": stop.value}
+        case Stopped(reason=reason, saved=saved):
+            return {"reason": reason, "saved": saved}
         case Allocated(width=width, candidates=candidates, allocation=allocation):
             return {
                 "width": width,

@@ -17,6 +17,7 @@ from rollwise.search.machine import Limits, Search
 from rollwise.search.parts import Parts, find_parts
 from rollwise.search.round import Grower
 from rollwise.search.solution import Solution, conclude
+from rollwise.search.stopper import Stopper
 
 Result = TypeVar("Result")
 OnRound = Callable[[Round], None]
@@ -42,9 +43,12 @@ class Runner:
             limits = replace(parts.limits, max_tokens=min(tokens, policy.room))
             search = Search(problem, parts.allocate, limits, config.seed, parts.believe)
             grower = Grower(policy, reward, finder, config.overlap, lambda: time.perf_counter() - started)
+            stopper = Stopper(parts)
             while not search.done:
                 seen = len(search.events)
                 await grower.round(search)
+                if not search.done and (reason := await asyncio.to_thread(stopper.reason, search)) is not None:
+                    search.stop(reason)
                 if on_round:
                     on_round(rounds(search.events[seen:])[0])
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rollwise.answers import BELIEVED, VOTES, Reading, group, read_answers, verified
 from rollwise.core import FloatArray, IntArray, Path, Problem
-from rollwise.search.events import Event, Failed, unplaced_reasons
+from rollwise.search.events import Event, Failed, Stopped, unplaced_reasons
 from rollwise.search.ledger import Ledger
 from rollwise.search.machine import Search
 from rollwise.search.parts import Parts
@@ -63,6 +63,16 @@ class Solution:
     """The notes that only the search itself could give."""
 
     @property
+    def stopped(self) -> Stopped | None:
+        """Why the search ended before its budget was spent; None if it spent all."""
+        return next((event for event in self.events if isinstance(event, Stopped)), None)
+
+    @property
+    def saved(self) -> int:
+        """How many rollouts were not grown to their end, because the vote was decided before."""
+        return 0 if self.stopped is None else self.stopped.saved
+
+    @property
     def covered(self) -> bool:
         """Whether any path is right."""
         return any(self.rights)
@@ -84,6 +94,8 @@ class Solution:
             "example": self.example,
             "form": self.form,
             "failed": len(self.failures),
+            "saved": self.saved,
+            "stopped": None if self.stopped is None else self.stopped.reason,
             "failures": list(self.failures),
             "ballots": [vars(ballot) | ({} if self.judged else {"right": None}) for ballot in self.ballots],
             "ledger": self.ledger.as_dict(),
@@ -97,15 +109,15 @@ def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
     problem, paths, vote = search.problem, search.voters, parts.config.vote
     reading = read_answers(paths, parts.config.answer)
     answers = reading.answers
-    rights, broken = _rights(problem, answers, parts)
+    rights, broken = check_rights(problem, answers, parts)
     rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
     labels = group(answers, compare="text" if vote == "verified" and not parts.config.votes else "mathematics")
-    weights = _weights(vote, rewards, parts)
+    weights = weights_of(vote, rewards, parts)
     if vote == "verified":
         verdict = verified(labels, weights, np.array(rights, dtype=np.int64))
     else:
         verdict = VOTES[vote](labels, weights)
-    others = {name: VOTES[name](labels, _weights(name, rewards, parts)).voter for name in parts.config.votes}
+    others = {name: VOTES[name](labels, weights_of(name, rewards, parts)).voter for name in parts.config.votes}
     winner, attempt = verdict.voter, verdict.attempt
     afterwards = (*broken, *_reading_notes(reading, problem, parts))
     return Solution(
@@ -143,7 +155,7 @@ def _reading_notes(reading: Reading, problem: Problem, parts: Parts) -> list[str
     return [f"{reading.note}; {hint}"]
 
 
-def _rights(problem: Problem, answers: Sequence[str | None], parts: Parts) -> tuple[list[bool], list[str]]:
+def check_rights(problem: Problem, answers: Sequence[str | None], parts: Parts) -> tuple[list[bool], list[str]]:
     """Whether each answer is right, and a sentence if the world's own check raised; such an answer counts as wrong."""
     rights, errors = [], []
     for answer in answers:
@@ -157,7 +169,7 @@ def _rights(problem: Problem, answers: Sequence[str | None], parts: Parts) -> tu
     return rights, [f"the world could not check {len(errors)} answers, which count as wrong, first: {errors[0]}"]
 
 
-def _weights(vote: str, rewards: FloatArray, parts: Parts) -> FloatArray:
+def weights_of(vote: str, rewards: FloatArray, parts: Parts) -> FloatArray:
     """What each finished path weighs in a vote, from the paths' rewards (k,)."""
     return parts.ended.chances(rewards) if vote == BELIEVED and parts.ended is not None else rewards
 
