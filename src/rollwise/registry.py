@@ -207,7 +207,7 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     """The reward model of a name.
 
-    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "dial(SIZE,SHARED)"
+    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "none" gives every path the same reward. "dial(SIZE,SHARED)"
     is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
     "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
     family does not show), your own function or reward model by `file.py:name`, or a package's.
@@ -216,6 +216,10 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
         from rollwise.rewards import Confidence
 
         return Confidence()
+    if name == "none":
+        from rollwise.rewards import NoReward
+
+        return NoReward()
     if (match := _DIAL.fullmatch(name)) is not None:
         return _dial(match, world)
     if (match := _SERVED.fullmatch(name)) is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, resume, run_in_jobs
-    from rollwise.bench.store import Outcome
+    from rollwise.bench.store import Outcome, Result
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
 
@@ -32,6 +32,7 @@ __all__ = [
     "Outcome",
     "PaperCurves",
     "Prices",
+    "Result",
     "RoleCost",
     "Row",
     "Run",
@@ -88,6 +89,7 @@ __getattr__ = exports(
         "read": "run",
         "run_in_jobs": "run",
         "Outcome": "store",
+        "Result": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",

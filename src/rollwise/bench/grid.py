@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Numbers, Options, Runner, Shown, validated
+from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Options, Runner, Shown, validated
 
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed")
 _READING = {"baseline", "in_flight", "jobs"}
@@ -86,6 +86,9 @@ class Grid(Options):
     )
     split: Annotated[str, Shown(QUESTIONS)] = Field(
         default="validation", description="validation while you tune; test once, at the end."
+    )
+    only: Annotated[Names, Shown(QUESTIONS, "all")] = Field(
+        default=(), description="The ids of the questions to ask; the others are left out."
     )
     baseline: Annotated[str | None, Shown(QUESTIONS, "rebase, else the first")] = Field(
         default=None, description="The strategy that the others are compared with."
@@ -178,4 +181,11 @@ class Grid(Options):
         """The problems, levels in turn, so that a bench that was stopped holds as many of each."""
         world = find_problems(self.world)
         seeds = range(self.first_seed, self.first_seed + self.limit)
-        return [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
+        drawn = [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
+        return self._chosen(drawn)
+
+    def _chosen(self, drawn: Sequence[Problem]) -> list[Problem]:
+        """The problems that `only` names; all without it. Raises InputError for an id that no problem has."""
+        if unknown := set(self.only) - {problem.id for problem in drawn}:
+            raise InputError(f"only: no question has the id {sorted(unknown)[0]!r}; leave it out")
+        return [problem for problem in drawn if not self.only or problem.id in self.only]

@@ -197,7 +197,8 @@ def read(out: Path, baseline: str | None = None) -> Found:
     store, experiment = _stored(out)
     grid = Grid.of(**experiment.config | ({"baseline": baseline} if baseline else {}))
     results = store.results(experiment.id)
-    planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * len(grid.levels) * grid.limit
+    questions = len(grid.only) or len(grid.levels) * grid.limit
+    planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * questions
     store.close()
     assert grid.baseline is not None
     facts = {"begun": experiment.created, "rollwise": experiment.version, **grid.deciding()}

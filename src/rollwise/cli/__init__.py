@@ -40,7 +40,20 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, replay, report, serve, simulate, solve, world
+    from rollwise.cli import (
+        allocate,
+        bench,
+        calibrate,
+        doctor,
+        grade,
+        pilot,
+        replay,
+        report,
+        serve,
+        simulate,
+        solve,
+        world,
+    )
     from rollwise.cli.options import command
 
     app = typer.Typer(
@@ -55,6 +68,7 @@ def build_app() -> typer.Typer:
     app.command("solve")(command(solve.SolveOptions, solve.solve))
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
+    app.command("pilot")(command(pilot.PilotOptions, pilot.pilot))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))

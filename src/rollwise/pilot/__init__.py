@@ -6,8 +6,11 @@ from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.pilot.decision import WORTHWHILE, Answer, Decision, answer_of, decide
+    from rollwise.pilot.findings import Findings
     from rollwise.pilot.gain import Gain, paired_gain
+    from rollwise.pilot.options import PilotOptions
     from rollwise.pilot.power import detectable_gain, power_of, questions_needed
+    from rollwise.pilot.run import Ready, prepare, run_pilot
     from rollwise.pilot.split import split_ids
     from rollwise.pilot.tuning import Score, choose
 
@@ -15,7 +18,10 @@ __all__ = [
     "WORTHWHILE",
     "Answer",
     "Decision",
+    "Findings",
     "Gain",
+    "PilotOptions",
+    "Ready",
     "Score",
     "answer_of",
     "choose",
@@ -23,7 +29,9 @@ __all__ = [
     "detectable_gain",
     "paired_gain",
     "power_of",
+    "prepare",
     "questions_needed",
+    "run_pilot",
     "split_ids",
 ]
 
@@ -35,7 +43,12 @@ __getattr__ = exports(
         "answer_of": "decision",
         "Decision": "decision",
         "decide": "decision",
+        "Findings": "findings",
         "Gain": "gain",
+        "PilotOptions": "options",
+        "Ready": "run",
+        "prepare": "run",
+        "run_pilot": "run",
         "paired_gain": "gain",
         "detectable_gain": "power",
         "power_of": "power",

@@ -1,0 +1,140 @@
+"""The plan of a pilot, made before any result: how many questions and settings fit into the time or the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rollwise.errors import InputError
+from rollwise.pilot.power import detectable_gain
+from rollwise.pilot.split import hashed_order, split_ids
+from rollwise.pilot.tuning import settings_grid
+
+FEWEST = 12
+"""The fewest questions that a comparison is made on."""
+ENOUGH = 100
+"""With fewer questions to compare, the small grid leaves more of them."""
+TUNED = 0.3
+"""The share of the questions that is tuned on."""
+PROBED = 4
+"""Questions that the rate is measured on; they belong to the tuning part."""
+PATHS, COMPLETIONS = 4, 4
+"""Samples of a question for the calibration, and completions of each of their prefixes."""
+_CALIBRATED = 40  # the most questions that a belief is fitted on
+_CALIBRATION = 44  # rollouts of a question there, counted as whole ones: 4 samples and 4 halves of about 20 prefixes
+_PLAIN = (
+    0.25 + 1 + 1.5
+)  # plain sampling runs with a quarter of the budget, the budget, and more until its cost is equal
+_ASSUMED_LOSS = 0.08  # share of questions that differ either way without a gain; the comparison measures it
+FAMILIES_COMPARED = 4
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What a rollout takes, measured: computed tokens of all models, and seconds of the whole machine."""
+
+    tokens: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a pilot will do, written down before its first result.
+
+    `settings` are tuned on the questions `tune`, `calibrated` of which fit the belief; the best of each family and
+    plain sampling are compared on `compare`. `rollouts`, `tokens` and `seconds` are what all of it is expected to take,
+    `detectable` the gain that the comparison can probably find (None if none).
+    """
+
+    budget: int
+    settings: tuple[str, ...]
+    tune: tuple[str, ...]
+    compare: tuple[str, ...]
+    calibrated: int
+    rollouts: int
+    tokens: float
+    seconds: float
+    detectable: float | None
+    worthwhile: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Plan:
+        """The plan in what `as_dict` returned and JSON kept."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a plan is made for: `limit` is in rollouts; `soft`, `believed` as in `settings_grid`; `larger` says that a
+    larger policy is compared too.
+    """
+
+    budget: int
+    limit: float
+    soft: bool
+    believed: bool
+    larger: bool
+    worthwhile: float
+    seed: int = 0
+
+
+def make_plan(ids: Sequence[str], wanted: Wanted, rate: Rate) -> Plan:
+    """The plan that compares as many of the questions `ids` as fit. Raises InputError if too few do."""
+    plans = []
+    for size in ("full", "small"):
+        settings = settings_grid(size, wanted.soft, wanted.believed)
+        count = next((n for n in range(len(ids), 0, -1) if _rollouts(n, settings, wanted) <= wanted.limit), 0)
+        plans.append((settings, count))
+        if count == len(ids) or _compared(count) >= ENOUGH:
+            break
+    settings, count = plans[-1]
+    if _compared(count) < FEWEST:
+        least = next(n for n in range(1, 10 * FEWEST) if _compared(n) >= FEWEST)
+        raise InputError(_too_little(len(ids), least, _rollouts(least, settings, wanted), rate))
+    chosen = hashed_order(ids, wanted.seed)[:count]
+    tune, compare = split_ids([one for one in ids if one in set(chosen)], count - _compared(count), wanted.seed)
+    rollouts = _rollouts(count, settings, wanted)
+    return Plan(
+        budget=wanted.budget,
+        settings=settings,
+        tune=tune,
+        compare=compare,
+        calibrated=_calibrated(count) if wanted.believed else 0,
+        rollouts=round(rollouts),
+        tokens=rollouts * rate.tokens,
+        seconds=rollouts * rate.seconds,
+        detectable=detectable_gain(len(compare), _ASSUMED_LOSS, wanted.worthwhile),
+        worthwhile=wanted.worthwhile,
+    )
+
+
+def _too_little(questions: int, least: int, rollouts: float, rate: Rate) -> str:
+    if questions < least:
+        return f"a pilot needs at least {least} questions, and there are {questions}: give more"
+    minutes, tokens = rollouts * rate.seconds / 60, rollouts * rate.tokens
+    return (
+        f"the smallest pilot, with {least} questions, takes about {max(1, round(minutes))} minutes and "
+        f"{tokens:,.0f} tokens here: give more by --minutes or --tokens, or a smaller --budget"
+    )
+
+
+def _compared(count: int) -> int:
+    """How many of `count` questions are compared on."""
+    return count - max(PROBED, round(TUNED * count)) if count > PROBED else 0
+
+
+def _calibrated(count: int) -> int:
+    return min(_CALIBRATED, count - _compared(count))
+
+
+def _rollouts(count: int, settings: Sequence[str], wanted: Wanted) -> float:
+    """The rollouts of a pilot on `count` questions."""
+    compared = _compared(count)
+    tuned = (count - compared) * wanted.budget * (len(settings) + 1)
+    comparing = compared * wanted.budget * (FAMILIES_COMPARED + _PLAIN + (1 if wanted.larger else 0))
+    return tuned + comparing + (_CALIBRATION * _calibrated(count) if wanted.believed else 0)

@@ -1,0 +1,196 @@
+"""The stages of a pilot: benches and a calibration in one folder, each of which goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rollwise
+from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume
+from rollwise.calibration import (
+    Calibration,
+    calibrate,
+    collect_prefixes,
+    load_prefixes,
+    observe_prefixes,
+    observe_votes,
+    read_belief,
+    score_problems,
+    source_of,
+    split_by_ending,
+)
+from rollwise.core import Problem, Sampling
+from rollwise.errors import InputError
+from rollwise.pilot.costs import computed_tokens
+from rollwise.pilot.options import PilotOptions
+from rollwise.pilot.plan import COMPLETIONS, PATHS, Plan, Rate
+from rollwise.registry import find_world
+from rollwise.search import Config, find_parts, run_to_end, settled
+
+Show = Callable[[str, int, int, str], None]
+"""(name of the stage, how much is done, of how much, a note)."""
+PLAIN = {"reward": "none", "vote": "majority"}
+"""The fields of plain sampling as it can be done with the model alone: no reward, one path, one vote."""
+SOFT = ("hidden", "minilm")
+
+
+@dataclass
+class Meter:
+    """What the pilot has taken so far. `until` is when it has to stop: a time of `time.monotonic`, or tokens."""
+
+    tokens: float = 0.0
+    most_tokens: float = float("inf")
+    until: float = float("inf")
+    _taken: int = field(default=0, init=False)
+
+    def spend(self, outcome: Outcome) -> None:
+        """Count a search."""
+        self.tokens += computed_tokens(outcome)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left."""
+        return self.tokens >= self.most_tokens or time.monotonic() >= self.until
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of a pilot with these options, in its folder."""
+
+    options: PilotOptions
+    show: Show
+    meter: Meter
+
+    def folder(self, name: str) -> Path:
+        """The folder of a stage."""
+        return self.options.out / name
+
+    def bench(
+        self,
+        name: str,
+        strategies: Sequence[str],
+        budgets: Sequence[int],
+        only: Iterable[str],
+        search: Mapping[str, Any],
+        events: bool = False,
+    ) -> Run:
+        """The results of a bench of this pilot; what is missing is run first, as far as the meter allows."""
+        folder = self.folder(name)
+        given = self.options.questions() | {
+            "strategies": list(strategies),
+            "budgets": list(budgets),
+            "only": list(only),
+            "search": self.options.searched() | dict(search),
+            "in_flight": self.options.in_flight,
+            "baseline": strategies[0],
+            "events": events,
+        }
+        running = resume(folder, given) if begun(folder) else begin(folder, given)
+        done, raised = running.store.counts(running.experiment.id)
+        self.show(name, done, running.size, "")
+
+        def on_result(outcome: Outcome) -> None:
+            nonlocal done, raised
+            done, raised = done + 1, raised + (outcome.error is not None)
+            self.meter.spend(outcome)
+            self.show(name, done, running.size, f"{raised} raised" if raised else "")
+
+        taken = -1
+
+        def claim() -> int:
+            nonlocal taken
+            taken = running.size if self.meter.empty else taken + 1
+            return taken
+
+        run_to_end(running.run(on_result, claim))
+        running.store.close()
+        return read_run(folder)
+
+    def rate(self, only: Sequence[str]) -> Rate:
+        """What a rollout takes, measured on a few questions with plain sampling and with DORA."""
+        runs = [
+            self.bench("probe/plain", ["temperature"], [self.options.budget], only, PLAIN),
+            self.bench("probe/search", ["dora"], [self.options.budget], only, {}),
+        ]
+        outcomes = [result.outcome for run in runs for result in run.results]
+        raised = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if len(raised) == len(outcomes):
+            raise InputError(f"every search raised, the first: {raised[0]}; mend that and start in another --out")
+        rollouts = self.options.budget * (len(outcomes) - len(raised))
+        seconds = sum(outcome.seconds for outcome in outcomes) / min(self.options.in_flight, len(only))
+        return Rate(sum(map(computed_tokens, outcomes)) / rollouts, seconds / rollouts)
+
+    def belief(self, problems: Sequence[Problem]) -> Calibration | None:
+        """The belief fitted on completed prefixes of the problems, in belief.json; None if it could not be fitted."""
+        file = self.folder("belief.json")
+        if file.is_file():
+            return read_belief(file)
+        prefixes = self.folder("prefixes.jsonl")
+        config = settled(Config.of(**self.options.searched(), world=self.options.world))
+        world = find_world(config.world or "")
+        parts = find_parts(config.model_copy(update={"strategy": "temperature"}))
+        sampling = Sampling(config.temperature, config.top_p, config.max_step_tokens, config.max_tokens, config.seed)
+
+        def progress(done: int, total: int) -> None:
+            self.show("calibration", done, total, "")
+
+        name = str(config.policy)
+        collect_prefixes(world, parts.policy, problems, PATHS, COMPLETIONS, sampling, prefixes, progress, name)
+        scored = score_problems(parts.reward, list(load_prefixes(prefixes)), lambda done, total: None)
+        unfinished, finished = split_by_ending(scored)
+        source = source_of(config.world or "", config.temperature, config.policy, config.reward)
+        try:
+            made = calibrate(observe_prefixes(unfinished), source, ended=observe_votes(finished) if finished else None)
+        except InputError:
+            return None
+        text = json.dumps(made.as_dict(), ensure_ascii=False, separators=(",", ":"))
+        file.write_text(text + "\n", encoding="utf-8")
+        return made
+
+
+def problems_of(options: PilotOptions) -> list[Problem]:
+    """All questions that the pilot may ask."""
+    return Grid.of(**options.questions(), strategies=["temperature"]).problems()
+
+
+def is_soft(options: PilotOptions) -> bool:
+    """Whether directions are compared by embeddings."""
+    directions = settled(Config.of(**options.searched(), world=options.world)).directions
+    return isinstance(directions, str) and (directions in SOFT or directions.startswith("http"))
+
+
+def kept_plan(options: PilotOptions) -> tuple[Plan, Rate] | None:
+    """The plan that the folder holds; None if there is none. Raises InputError if it was made with other options."""
+    file = options.out / "plan.json"
+    if not file.is_file():
+        return None
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        plan, rate, told, version = Plan.of(kept["plan"]), Rate(**kept["rate"]), kept["options"], kept["rollwise"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file} is no plan of a pilot: move it away, or give another --out") from None
+    now = options.deciding() | {"rollwise": rollwise.__version__}
+    then = told | {"rollwise": version}
+    differing = [f"{name} was {then.get(name)} and is {now[name]}" for name in now if now[name] != then.get(name)]
+    if differing:
+        raise InputError(
+            f"{options.out} holds a pilot that was begun otherwise: {'; '.join(differing)}; go on as it was, or give "
+            "another --out"
+        )
+    return plan, rate
+
+
+def keep_plan(options: PilotOptions, plan: Plan, rate: Rate) -> None:
+    """Write the plan to the folder, before any result is seen."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = {
+        "rollwise": rollwise.__version__,
+        "options": options.deciding(),
+        "rate": vars(rate),
+        "plan": plan.as_dict(),
+    }
+    (options.out / "plan.json").write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
