@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rollwise.core import read_fields
 from rollwise.errors import InputError
 from rollwise.pilot.power import detectable_gain
 from rollwise.pilot.split import hashed_order, split_ids
@@ -63,9 +64,9 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Plan:
+    def of(cls, values: Mapping[str, Any]) -> Plan:
         """The plan in what `as_dict` returned and JSON kept."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return read_fields(cls, values, "the plan", exact=True)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from rollwise.pilot.tuning import Score, best_of_families, choose
 MINUTES = 30.0
 """How long a pilot may take if nothing is said."""
 STOP = {"stop_early": "lossless"}
+_OWN = "weighted_majority"
+"""The vote of a bench by default."""
 _VOTES = ("majority", "best_of_n")
 _TUNED, _SEARCHED = 0.55, 0.85  # shares of what may be taken, after which tuning and comparing the settings end
 
@@ -148,7 +150,7 @@ class _Running:
         labels = [label for label in plan.settings if belief is not None or not label.startswith("optimal")]
         votes = (*_VOTES, *(["believed_majority"] if belief is not None and belief.ended is not None else []))
         run = self._bench("tune/settings", labels, [plan.budget], plan.tune, votes=votes, **self._believed(belief))
-        done = {trial for trial in searches_of(plain.results)["temperature", plan.budget].outcomes}
+        done = set(searches_of(plain.results)["temperature", plan.budget].outcomes)
         searches = searches_of(run.results)
         for each in searches.values():
             done &= set(each.outcomes)
