@@ -40,4 +40,9 @@ def pilot(given: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         print("rollwise: interrupted, everything finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
-    echo_json(document(findings.as_dict()))
+    from rollwise.pilot import pilot_html
+
+    (options.out / "pilot.html").write_text(pilot_html(findings, options), encoding="utf-8")
+    (options.out / "pilot.json").write_text(document(findings.as_dict()) + "\n", encoding="utf-8")
+    if options.as_json:
+        echo_json(document(findings.as_dict()))

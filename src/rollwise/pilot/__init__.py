@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rollwise.pilot.findings import Findings
     from rollwise.pilot.gain import Gain, paired_gain
     from rollwise.pilot.options import PilotOptions
+    from rollwise.pilot.page import pilot_html
     from rollwise.pilot.power import detectable_gain, power_of, questions_needed
     from rollwise.pilot.run import Ready, prepare, run_pilot
     from rollwise.pilot.split import split_ids
@@ -28,6 +29,7 @@ __all__ = [
     "decide",
     "detectable_gain",
     "paired_gain",
+    "pilot_html",
     "power_of",
     "prepare",
     "questions_needed",
@@ -46,6 +48,7 @@ __getattr__ = exports(
         "Findings": "findings",
         "Gain": "gain",
         "PilotOptions": "options",
+        "pilot_html": "page",
         "Ready": "run",
         "prepare": "run",
         "run_pilot": "run",

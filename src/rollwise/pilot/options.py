@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,20 @@ class PilotOptions(Options):
         """The options that decide what is run, as plain values: they may not change within a folder."""
         shown = {"prices", "prices_larger", "value", "in_flight", "dry_run", "out", "language", "as_json"}
         return self.model_dump(mode="json", exclude=shown)
+
+    @property
+    def asked(self) -> str:
+        """Where the questions come from."""
+        return self.world
+
+    def again(self) -> str:
+        """The command of a pilot like this one in another folder."""
+        given = ["rollwise", "pilot"]
+        for name in ("world", "policy", "reward", "directions", "budget"):
+            value = getattr(self, name)
+            if name in self.model_fields_set and value is not None:
+                given += [f"--{name}", str(value)]
+        return shlex.join([*given, "--minutes", f"{2 * (self.minutes or 30):g}", "--out", f"{self.out}-2"])
 
     def questions(self) -> dict[str, Any]:
         """The fields of a grid that pose the questions."""

@@ -5,21 +5,31 @@ from rollwise.report.bench_page import Part
 from rollwise.report.bench_pictures import pictures_of
 from rollwise.report.bench_report import write_report
 from rollwise.report.bench_tables import tables_of
+from rollwise.report.curves import Look, Panel, Point, bounds_of, key_svg, log_marks, looks_of, panel_svg
 from rollwise.report.flow import Flow, fold_flow
 from rollwise.report.pictures import search_svg
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
+from rollwise.report.svg import svg_circle, svg_line, svg_text
 
 __all__ = [
     "Flow",
+    "Look",
+    "Panel",
     "Part",
+    "Point",
     "belief_notes",
     "belief_sheets",
     "belief_svg",
+    "bounds_of",
     "explanation",
     "fold_flow",
+    "key_svg",
     "ledger_table",
+    "log_marks",
+    "looks_of",
+    "panel_svg",
     "pictures_of",
     "round_line",
     "search_svg",
@@ -29,6 +39,9 @@ __all__ = [
     "simulation_svg",
     "summary_notes",
     "summary_sheets",
+    "svg_circle",
+    "svg_line",
+    "svg_text",
     "tables_of",
     "verdict_text",
     "where_table",
