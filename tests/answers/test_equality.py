@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from math_verify import parse, verify
 
-from rollwise.answers.equality import _SPELLINGS, _worker, equivalent, group
+from rollwise.answers.equality import _SPELLINGS, equivalent, group, worker
 from rollwise.answers.extraction import last_boxed
 
 TOWER = "9^{9^{9^{9^9}}}"
@@ -149,7 +149,7 @@ def test_group_by_text_compares_spelling_only() -> None:
 
 
 def test_whole_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
+    monkeypatch.setattr(worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
     assert group(["12", None, "7", "012", "−7", "-7", " 7 "]).tolist() == [0, -1, 1, 0, 2, 2, 1]
     assert equivalent("12", "012")
     assert not equivalent("12", "13")
@@ -163,7 +163,7 @@ def test_arithmetic_is_grouped_by_its_value_as_math_verify_groups_it(terms: list
     firsts = [next(i for i, other in enumerate(parsed) if verify(other, each, timeout_seconds=None)) for each in parsed]
     assert firsts == [values.index(value) for value in values]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
+        patch.setattr(worker, "call", lambda *_, **__: pytest.fail("the worker was called"))
         labels = group([text for text, _ in terms])
     assert (labels[:, None] == labels).tolist() == [[value == other for value in values] for other in values]
 
@@ -175,7 +175,7 @@ def test_the_worker_compares_one_text_for_each_value(monkeypatch: pytest.MonkeyP
         compared.extend([texts[left], texts[right]] for left, right in pairs)
         return [2 if "pi" in texts[left] + texts[right] else 0 for left, right in pairs]
 
-    monkeypatch.setattr(_worker, "call", likenesses)
+    monkeypatch.setattr(worker, "call", likenesses)
     assert group(["2 × 3", "6.0", "1 + 5", "(4", "4", "2 + 2", None, "6"]).tolist() == [0, 0, 0, 1, 2, 2, -1, 0]
     assert compared == []
     answers = ["2 × 3", r"\pi + 6 - \pi", "6.0", "1 + 5", "(4", "4 + 2", None, "6"]
@@ -199,7 +199,7 @@ def test_many_threads_may_compare_at_once() -> None:
 
 def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
     assert equivalent(*IRRATIONAL, PATIENCE)
-    hung = _worker._process
+    hung = worker._process
     assert hung is not None
     start = time.monotonic()
     assert not equivalent(TOWER, "1", seconds=1)
@@ -209,16 +209,16 @@ def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
 
 
 def test_the_worker_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    _worker.stop()
+    worker.stop()
     assert equivalent(*IRRATIONAL, PATIENCE)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_worker_that_died_is_replaced() -> None:
     assert equivalent(*IRRATIONAL, PATIENCE)
-    assert _worker._process is not None
-    _worker._process.kill()
-    _worker._process.wait()
+    assert worker._process is not None
+    worker._process.kill()
+    worker._process.wait()
     assert equivalent(*IRRATIONAL, PATIENCE)
 
 

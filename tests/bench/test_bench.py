@@ -202,8 +202,8 @@ def test_the_grid_is_every_strategy_budget_and_seed_over_the_levels() -> None:
     assert (config.strategy, config.budget, config.seed, config.vote, config.top_p) == ("dora", 8, 1, "majority", 0.9)
     assert cells[Cell("rebase", 4, 0)].vote == "weighted_majority"
     assert grid.baseline == "rebase"
-    assert [problem.level for problem in grid.problems()] == [1, 2, 3, 4, 5] * 2
-    assert len({problem.id for problem in grid.problems()}) == 10
+    assert [problem.level for problem in grid.asked().problems] == [1, 2, 3, 4, 5] * 2
+    assert len({problem.id for problem in grid.asked().problems}) == 10
     assert Grid.of(strategies="dora,temperature").baseline == "dora"
 
 
@@ -287,7 +287,7 @@ def test_jobs_take_the_next_search_each_and_none_twice(tmp_path: FilePath) -> No
 
 
 def test_a_problem_that_raises_stays_in_the_denominator(tmp_path: FilePath) -> None:
-    problems = Grid.of(**SMALL).problems()
+    problems = Grid.of(**SMALL).asked().problems
     run(tmp_path, scripted(broken=problems[1].id))
     found = read(tmp_path).summary
     assert found.results == found.planned == 36

@@ -145,7 +145,7 @@ class Rewarding:
 
 
 def talk(answers: str, reward: float = 1.0, **fields: Any) -> rollwise.Solution:
-    given = {"vote": "majority", "world": "text", "budget": 16} | fields
+    given: dict[str, Any] = {"vote": "majority", "world": "text", "budget": 16} | fields
     return rollwise.solve("?", strategy="temperature", policy=Talkative(answers), reward=Rewarding(reward), **given)
 
 

@@ -3,8 +3,9 @@
 from rollwise.answers.arithmetic import evaluate
 from rollwise.answers.ballots import Ballot, count_ballots
 from rollwise.answers.equality import equivalent, group
-from rollwise.answers.extraction import answer_of
+from rollwise.answers.extraction import answer_of, last_boxed
 from rollwise.answers.forms import FORMS, Reading, check_form, read_answers
+from rollwise.answers.graders import GRADER_NAMES, Grader, find_grader
 from rollwise.answers.grading import GRADERS, Grade, grade
 from rollwise.answers.stopping import (
     STOP_RULES,
@@ -23,10 +24,12 @@ __all__ = [
     "BELIEVED",
     "FORMS",
     "GRADERS",
+    "GRADER_NAMES",
     "STOP_RULES",
     "VOTES",
     "Ballot",
     "Grade",
+    "Grader",
     "Reading",
     "Standing",
     "StopRule",
@@ -35,9 +38,11 @@ __all__ = [
     "count_ballots",
     "equivalent",
     "evaluate",
+    "find_grader",
     "find_stop_rule",
     "grade",
     "group",
+    "last_boxed",
     "likely_risk",
     "lossless",
     "predictive_risk",

@@ -50,7 +50,7 @@ def equivalent(gold: str, answer: str, seconds: float = 5.0) -> bool:
     try:
         return bool(likeness_of(reading_of(gold), reading_of(answer)))
     except UndecidedError:
-        return bool(_worker.call("likeness", gold, answer, seconds=seconds))
+        return bool(worker.call("likeness", gold, answer, seconds=seconds))
 
 
 def group(
@@ -120,17 +120,17 @@ def _likenesses(
         except UndecidedError:
             undecided.append(pair)
     if undecided:
-        found = _worker.call("likenesses", texts, undecided, seconds=seconds)
+        found = worker.call("likenesses", texts, undecided, seconds=seconds)
         if found is None:
             hanging = {
                 index
                 for index in {index for pair in undecided for index in pair}
-                if _worker.call("evaluates", texts[index], seconds=pair_seconds) is None
+                if worker.call("evaluates", texts[index], seconds=pair_seconds) is None
             }
             found = [
                 Likeness.DIFFERENT
                 if hanging & {left, right}
-                else _worker.call("likeness", texts[left], texts[right], seconds=pair_seconds) or Likeness.DIFFERENT
+                else worker.call("likeness", texts[left], texts[right], seconds=pair_seconds) or Likeness.DIFFERENT
                 for left, right in undecided
             ]
         for pair, likeness in zip(undecided, found, strict=True):
@@ -181,15 +181,18 @@ def _plain(answer: str) -> str:
     return " ".join(answer.translate(_SPELLINGS).split())
 
 
-class _Worker:
-    """A handle on the worker process, which handles one call at a time.
+class Worker:
+    """A handle on a worker process, which handles one call at a time.
 
-    The process starts on first use. It is killed at a time limit, and the next call starts a new one.
+    The process runs a module that prints "ready", then reads one JSON request per line and writes one JSON reply per
+    line. It starts on first use. It is killed at a time limit, and the next call starts a new one.
     """
 
     START_SECONDS = 120.0
 
-    def __init__(self) -> None:
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        atexit.register(self.stop)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.Queue[str] = queue.Queue()
@@ -202,7 +205,10 @@ class _Worker:
             try:
                 process.stdin.write(json.dumps([task, *arguments]) + "\n")
                 process.stdin.flush()
-                return json.loads(self._replies.get(timeout=seconds) or "null")
+                reply = self._replies.get(timeout=seconds)
+                if not reply:  # the process ended
+                    self.stop()
+                return json.loads(reply or "null")
             except (queue.Empty, OSError):
                 self.stop()
                 return None
@@ -216,9 +222,8 @@ class _Worker:
             return self._process
         paths = [str(FilePath(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        command = [sys.executable, "-m", "rollwise.answers.worker"]
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
+        process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, text=True, encoding="utf-8", env=environment)
         self._process, self._replies = process, queue.Queue()
         threading.Thread(target=self._read, args=(process, self._replies), daemon=True).start()
         try:
@@ -228,8 +233,7 @@ class _Worker:
         if not ready:
             self.stop()
             raise EngineError(
-                "the process that compares answers did not start; check that mpmath is installed: "
-                "python -c 'import mpmath'"
+                f"the process that compares answers did not start: `{' '.join(self._command)}`; its error stands above"
             )
         return process
 
@@ -247,5 +251,5 @@ class _Worker:
             self._process = None
 
 
-_worker = _Worker()
-atexit.register(_worker.stop)
+worker = Worker("rollwise.answers.worker")
+"""The process that computes values with many digits."""

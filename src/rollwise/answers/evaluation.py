@@ -146,6 +146,11 @@ class Numbers:
             middle, width = (mpmath.mpf(part.numerator) / part.denominator for part in (value, tolerance))
             return bool(abs(found - middle) <= width)
 
+    def constant(self, node: Node) -> float | None:
+        """The value of an expression without variables; None if it has variables or is no real number."""
+        found = None if _has_variables(node) else _value(node, 0, DIGITS)
+        return None if found is None or _is_complex(found) else float(found.real)
+
     def evaluate(self, node: Node) -> None:
         """Compute every value of an expression, so that a comparison finds it in the cache."""
         if node[0] in ("sequence", "list", "set", "matrix", "row", "relation"):

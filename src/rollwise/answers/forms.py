@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rollwise.answers.choices import letter_of
 from rollwise.answers.extraction import last_boxed
 from rollwise.core import Path
 from rollwise.errors import InputError
@@ -58,12 +59,19 @@ FORMS: dict[str, Form] = {
     "answer-is": lambda text: _last_of(_STATED, text.replace("**", "")),
     "bold": _bold,
     "last-number": _last_number,
+    "choice": letter_of,
 }
-r"""Name → form. `gsm8k` reads what follows "####", `answer-is` what follows "the answer is" or "Answer:". The order
+r"""Name → form. `gsm8k` reads what follows "####", `answer-is` what follows "the answer is" or "Answer:",
+`choice` the letter that a text chooses, A to E. The order
 decides between forms that read equally many texts: the more explicit form comes first.
 """
 
-_SHOWN = {"gsm8k": 'after "####"', "answer-is": 'after "the answer is"', "bold": "in bold"}
+_SHOWN = {
+    "gsm8k": 'after "####"',
+    "answer-is": 'after "the answer is"',
+    "bold": "in bold",
+    "choice": "as the letter of a choice",
+}
 
 
 def find_form(name: str) -> Form:

@@ -41,7 +41,18 @@ def evaluates(text: str) -> bool:
     return True
 
 
-TASKS: dict[str, Callable[..., Any]] = {"likeness": likeness, "likenesses": likenesses, "evaluates": evaluates}
+def constant(text: str) -> float | None:
+    """The value of an answer that is a real number; None for any other answer."""
+    node = reading_of(text).node
+    return None if node is None else _NUMBERS.constant(node)
+
+
+TASKS: dict[str, Callable[..., Any]] = {
+    "likeness": likeness,
+    "likenesses": likenesses,
+    "evaluates": evaluates,
+    "constant": constant,
+}
 
 
 def serve() -> None:

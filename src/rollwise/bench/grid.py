@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from rollwise.allocation import split_settings, split_variants
-from rollwise.core import Problem
+from rollwise.data import QuestionFile, Questions
 from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Options, Runner, Shown, validated
+from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Runner, Shown, validated
 
-_SET_BY_GRID = ("world", "strategy", "options", "budget", "seed")
+_SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
+LIMIT = 20
+"""Questions of each level of a world."""
 _READING = {"baseline", "in_flight", "jobs"}
 
 
@@ -55,16 +57,20 @@ def read_variant(label: str) -> Variant:
 def _refuse_grid_fields(where: str, fields: Iterable[str]) -> None:
     for name in fields:
         if name in _SET_BY_GRID:
-            raise InputError(f"{where}: {name} is the grid's to set; give world, strategies, budgets and seeds there")
+            raise InputError(
+                f"{where}: {name} is the grid's to set; give world, strategies, budgets, seeds and grader there"
+            )
 
 
-class Grid(Options):
+class Grid(QuestionFile):
     """Everything that decides a bench, and how it is read. Unknown keys are refused.
 
     Seeds of the searches are 0 to `seeds` - 1. `search` holds fields of `rollwise.Config` for every search.
     """
 
-    world: Annotated[str, Shown(START)] = Field(default="countdown", description="The world of the problems.")
+    world: Annotated[str, Shown(QUESTIONS, "countdown; text with --data")] = Field(
+        default="countdown", description="The world whose problems are asked if there is no --data."
+    )
     strategies: Annotated[tuple[str, ...], Shown(START)] = Field(
         default=("temperature", "rebase", "dora"),
         description="The strategies to compare, each with settings if you like: rebase, dora:directions=state.",
@@ -72,10 +78,17 @@ class Grid(Options):
     budgets: Annotated[Numbers, Shown(START)] = Field(
         default=(Limits.budget,), description="Rollouts of a search; several with commas: 16,64."
     )
-    limit: Annotated[int, Shown(START)] = Field(default=20, ge=1, description="Questions of each level.")
+    limit: Annotated[int | None, Shown(START, f"{LIMIT}; all of --data")] = Field(
+        default=None, ge=1, description="Questions of each level; of --data, in all."
+    )
     search: Annotated[dict[str, Any], Shown(START, flag="set")] = Field(
         default_factory=dict,
         description="A field of every search: reward=dial(0.5,1), directions=state, vote=majority.",
+    )
+    grader: Annotated[str, Shown(QUESTIONS)] = Field(
+        default="auto",
+        description="How answers to --data are graded: math (auto), integer, number or number(TOLERANCE), choice (A to "
+        "E), text (exact), or your own as file.py:function.",
     )
     seeds: Annotated[int, Shown(QUESTIONS)] = Field(
         default=1, ge=1, description="Searches of each question, with seeds 0 on."
@@ -125,13 +138,32 @@ class Grid(Options):
         _refuse_grid_fields("search", grid.search)
         if grid.baseline is not None and grid.baseline not in grid.strategies:
             raise InputError(f"baseline: {grid.baseline!r} is not among the strategies: {', '.join(grid.strategies)}")
-        if "world" not in grid.model_fields_set:
-            grid._refuse_servers()
         baseline = grid.baseline or ("rebase" if "rebase" in grid.strategies else grid.strategies[0])
-        levels = grid.levels or tuple(find_problems(grid.world).levels)
+        return grid.model_copy(update={"baseline": baseline, **grid._chosen_problems()})
+
+    def _chosen_problems(self) -> dict[str, Any]:
+        """The fields that choose the problems, with what was left out. Raises InputError if they do not fit."""
+        self.refuse_fields_without_data()
+        if self.data is not None:
+            return {"world": self._world_of_data(), "levels": ()}
+        if "world" not in self.model_fields_set:
+            self._refuse_servers()
+        levels = self.levels or tuple(find_problems(self.world).levels)
         if not levels:
-            raise InputError(f"the world {grid.world} draws no problems to compare on: name one that does by --world")
-        return grid.model_copy(update={"baseline": baseline, "levels": levels})
+            raise InputError(
+                f"the world {self.world} draws no problems to compare on: give your own by --data FILE, or name a "
+                "world that draws some by --world"
+            )
+        return {"levels": levels, "limit": self.limit or LIMIT}
+
+    def _world_of_data(self) -> str:
+        """The world of questions of --data. Raises InputError for an option that only a world's problems read."""
+        if self.world not in ("text", Grid.model_fields["world"].default):
+            raise InputError(f"--data brings its own questions: leave --world {self.world} out")
+        for name, instead in (("levels", "--where level=5"), ("first_seed", "--shuffle"), ("split", "another file")):
+            if getattr(self, name) not in (Grid.model_fields[name].default, ()):
+                raise InputError(f"--{name.replace('_', '-')} is for a world's problems; with --data take {instead}")
+        return "text"
 
     def _refuse_servers(self) -> None:
         """Raise InputError if a variant's policy is behind a server: its questions are then not those of the default
@@ -141,8 +173,8 @@ class Grid(Options):
             policy = variant.fields.get("policy", self.search.get("policy"))
             if is_url(policy):
                 raise InputError(
-                    f"the policy {policy} answers questions of any kind: name the world that poses them by --world, "
-                    f"{', '.join(WORLDS)} or your own as file.py:name"
+                    f"the policy {policy} answers questions of any kind: give your own by --data FILE, or name the "
+                    f"world that poses them by --world, {', '.join(WORLDS)} or your own as file.py:name"
                 )
 
     def deciding(self) -> dict[str, Any]:
@@ -159,6 +191,7 @@ class Grid(Options):
             Cell(variant.label, budget, seed): Config.of(
                 **{"vote": "weighted_majority", "stop_early": "never"} | self.search | variant.fields,
                 world=self.world,
+                grader=self.grader,
                 strategy=variant.strategy,
                 options=variant.options,
                 budget=budget,
@@ -177,15 +210,19 @@ class Grid(Options):
                 if evidence in variant.fields:
                     parts.refuse_idle(evidence, variant.label)
 
-    def problems(self) -> list[Problem]:
-        """The problems, levels in turn, so that a bench that was stopped holds as many of each."""
+    def asked(self) -> Questions:
+        """The questions of --data; else a world's, levels in turn, so that a stopped bench holds as many of each."""
+        if self.data is not None:
+            return self._chosen(self.questions(self.grader))
         world = find_problems(self.world)
-        seeds = range(self.first_seed, self.first_seed + self.limit)
-        drawn = [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
-        return self._chosen(drawn)
+        seeds = range(self.first_seed, self.first_seed + (self.limit or LIMIT))
+        problems = [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
+        return self._chosen(Questions(self.world, tuple(problems)))
 
-    def _chosen(self, drawn: Sequence[Problem]) -> list[Problem]:
-        """The problems that `only` names; all without it. Raises InputError for an id that no problem has."""
-        if unknown := set(self.only) - {problem.id for problem in drawn}:
+    def _chosen(self, questions: Questions) -> Questions:
+        """The questions that `only` names; all without it. Raises InputError for an id that no question has."""
+        if unknown := set(self.only) - {problem.id for problem in questions.problems}:
             raise InputError(f"only: no question has the id {sorted(unknown)[0]!r}; leave it out")
-        return [problem for problem in drawn if not self.only or problem.id in self.only]
+        if not self.only:
+            return questions
+        return questions.among(self.only)

@@ -23,6 +23,7 @@ from rollwise.bench.grid import Cell, Grid
 from rollwise.bench.store import Experiment, Outcome, Store
 from rollwise.bench.summary import Summary, summarise
 from rollwise.core import Problem
+from rollwise.data import Questions
 from rollwise.errors import EngineError, InputError
 from rollwise.names import digest_of, digest_of_files
 from rollwise.search import Config, Runner, deciding_files, event_records, settled
@@ -40,6 +41,8 @@ class Bench:
     experiment: Experiment
     runners: Mapping[Cell, Runner]
     problems: Sequence[Problem]
+    remarks: Sequence[str] = ()
+    """What is known of the questions, a sentence each."""
 
     @property
     def size(self) -> int:
@@ -99,7 +102,7 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
     if begun(out):
         raise InputError(f"{out} holds a bench: --resume goes on with it, --report reads it; or give another --out")
     grid = Grid.of(**given)
-    problems = grid.problems()
+    questions = grid.asked()
     runners = _runners(grid, make)
     out.mkdir(parents=True, exist_ok=True)
     store = Store(out / RESULTS_FILE)
@@ -108,11 +111,11 @@ def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] 
         config_hash=digest_of(json.dumps(grid.deciding(), sort_keys=True).encode()),
         version=rollwise.__version__,
         cells={cell: json.loads(settled(config).model_dump_json()) for cell, config in grid.cells().items()},
-        problems=problems,
-        sources=_sources(grid.cells().values()),
+        problems=questions.problems,
+        sources=_deciding(grid, questions),
         environment=_environment(),
     )
-    return Bench(grid, store, experiment, runners, problems)
+    return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
 def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
@@ -123,14 +126,15 @@ def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner]
     store, experiment = _stored(out)
     grid = Grid.of(**experiment.config | dict(given))
     before = Grid.of(**experiment.config)
+    questions = grid.asked()
     runners = _runners(grid, make)
     then = before.deciding() | {"version": experiment.version} | experiment.sources
-    now = grid.deciding() | {"version": rollwise.__version__} | _sources(grid.cells().values())
+    now = grid.deciding() | {"version": rollwise.__version__} | _deciding(grid, questions)
     differing = [name for name in now | then if now.get(name) != then.get(name)]
     if differing:
         changes = [f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing]
         raise InputError(f"{out} was begun otherwise: {'; '.join(changes)}; go on as it was, or give another --out")
-    return Bench(grid, store, experiment, runners, grid.problems())
+    return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
 def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
@@ -197,8 +201,7 @@ def read(out: Path, baseline: str | None = None) -> Found:
     store, experiment = _stored(out)
     grid = Grid.of(**experiment.config | ({"baseline": baseline} if baseline else {}))
     results = store.results(experiment.id)
-    questions = len(grid.only) or len(grid.levels) * grid.limit
-    planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * questions
+    planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * store.problem_count(experiment.id)
     store.close()
     assert grid.baseline is not None
     facts = {"begun": experiment.created, "rollwise": experiment.version, **grid.deciding()}
@@ -231,6 +234,12 @@ def _runners(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]
     runners = {cell: make(config) for cell, config in grid.cells().items()}
     grid.refuse_idle(runners)
     return runners
+
+
+def _deciding(grid: Grid, questions: Questions) -> dict[str, str]:
+    """Digests of what decides the results beside rollwise and the configs: the questions of --data, and files."""
+    asked = {} if grid.data is None else {f"data {grid.data}": questions.digest}
+    return asked | _sources(grid.cells().values())
 
 
 def _sources(configs: Iterable[Config]) -> dict[str, str]:

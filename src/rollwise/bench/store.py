@@ -248,6 +248,12 @@ class Store:
         with self._session() as session:
             return {(Cell(label, budget, seed), name) for label, budget, seed, name in session.execute(wanted)}
 
+    def problem_count(self, experiment: int) -> int:
+        """The number of problems of an experiment."""
+        with self._session() as session:
+            wanted = select(func.count()).where(ProblemRow.experiment_id == experiment)
+            return session.execute(wanted).scalar_one()
+
     def counts(self, experiment: int) -> tuple[int, int]:
         """The number of stored results, and how many of them are errors."""
         wanted = select(func.count(), func.count(ResultRow.error)).where(

@@ -51,6 +51,8 @@ def bench(given: dict[str, Any]) -> None:
 
     * `rollwise bench --out runs/first --resume`
 
+    * `rollwise bench --data questions.jsonl --set policy=http://127.0.0.1:8000 --budgets 8 --out runs/mine`
+
     * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
     """
     flags = settings(given, "search")
@@ -103,6 +105,8 @@ def _run(out: Path, given: dict[str, Any], goes_on: bool) -> None:
 
     try:
         running = resume(out, given) if goes_on else begin(out, given)
+        for remark in running.remarks:
+            print(f"rollwise: {remark}", file=sys.stderr)
         for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.parts.notes):
             print(f"rollwise: note: {remark}", file=sys.stderr)
         _run_aloud(running, out)

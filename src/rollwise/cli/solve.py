@@ -13,6 +13,7 @@ from rich.console import Console
 from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, document, settings
 from rollwise.core import CheckedProblems, Problem, whole_steps
+from rollwise.data import QuestionFields, read_questions
 from rollwise.errors import InputError
 from rollwise.report import (
     Flow,
@@ -30,7 +31,7 @@ LEVEL = 5
 """The level of a question that is drawn."""
 
 
-class SolveOptions(Config):
+class SolveOptions(QuestionFields, Config):
     """The options of `rollwise solve`: those of a search, the question, and what is shown."""
 
     question: Annotated[str | None, Shown(QUESTIONS, argument=True)] = Field(
@@ -38,6 +39,9 @@ class SolveOptions(Config):
     )
     level: Annotated[int | None, Shown(QUESTIONS, str(LEVEL))] = Field(
         default=None, description="Level of a drawn question."
+    )
+    row: Annotated[str | None, Shown(QUESTIONS)] = Field(
+        default=None, description="The row of --data to ask: its number from 1 on, or its id."
     )
     explain: Annotated[bool, Shown(OUTPUT)] = Field(
         default=False, description="Show the directions, shares and counts of every round."
@@ -58,6 +62,8 @@ def solve(given: dict[str, Any]) -> None:
 
     * `rollwise solve "What is 12 × 13?" --policy http://127.0.0.1:8000` asks the model that a server holds
 
+    * `rollwise solve --data questions.jsonl --row 3 --policy http://127.0.0.1:8000` asks a question of your own file
+
     * `rollwise solve "Use 18, 1, 13, 22, 7 to make 132" --strategy rebase --budget 16`
 
     * `rollwise solve --seed 2 --reward "dial(0.5,1)" --directions state --explain`
@@ -65,8 +71,9 @@ def solve(given: dict[str, Any]) -> None:
     * `rollwise solve --world stories --policy demonstrator --reward "dial(0.3,1)" --directions state`
     """
     options = validated(SolveOptions, settings(given, "options"))
-    if options.question is not None and options.level is not None:
-        raise InputError("--level is for a question that is drawn; leave out --level or the question")
+    _refuse_two_questions(options)
+    if options.data is not None:
+        options = options.model_copy(update={"world": options.world or "text"})
     if options.draw is not None:
         check_writable(options.draw, "--draw")
     runner = Runner(options)
@@ -86,8 +93,25 @@ def solve(given: dict[str, Any]) -> None:
         options.draw.write_text(search_svg(_flow(solution, runner), title), encoding="utf-8")
 
 
+def _refuse_two_questions(options: SolveOptions) -> None:
+    """Raise InputError if the question is given in two ways, or an option is for another way."""
+    options.refuse_fields_without_data()
+    if options.level is not None and (options.question is not None or options.data is not None):
+        raise InputError("--level is for a question that is drawn; leave out --level or the question")
+    if options.data is not None and options.question is not None:
+        raise InputError("--data brings its own questions; leave out --data or the question")
+    if options.data is not None and options.world not in (None, "text"):
+        raise InputError(f"--data brings its own questions: leave --world {options.world} out")
+    if options.row is not None and options.data is None:
+        raise InputError("--row names a row of --data: give --data FILE too")
+
+
 def _problem(options: SolveOptions, runner: Runner) -> Problem:
     problems = runner.parts.problems
+    if options.data is not None:
+        asked = read_questions(options.data, grader=options.grader, fields=options.field_names(), golds=False)
+        print(f"rollwise: {' '.join(asked.remarks)}", file=sys.stderr)
+        return asked.pick(options.row or "1")
     if options.question is not None:
         return runner.parts.parse(options.question)
     return problems.problem(LEVEL if options.level is None else options.level, options.seed)

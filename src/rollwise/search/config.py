@@ -112,7 +112,13 @@ class Config(Options):
     answer: Annotated[str, Shown(ALLOCATION)] = Field(
         default="auto",
         description="Where the answer stands in a solution: boxed, gsm8k (after ####), answer-is, bold, last-number, "
-        "or a regular expression with one group. auto: boxed; if no path boxes anything, the form that reads most.",
+        "choice (a letter), or a regular expression with one group. auto: boxed; if no path boxes anything, the form "
+        "that reads most.",
+    )
+    grader: Annotated[str, Shown(ALLOCATION)] = Field(
+        default="auto",
+        description="How answers are graded and grouped: math, integer, number or number(TOLERANCE), choice (A to E), "
+        "text (exact), or your own as file.py:function. auto: the world's own check, math for any other question.",
     )
     aggregate: Annotated[str, Shown(ALLOCATION)] = Field(
         default=Limits.aggregate,

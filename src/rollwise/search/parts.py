@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.allocation import Strategy
-from rollwise.answers import BELIEVED, VOTES, check_form
+from rollwise.answers import BELIEVED, VOTES, Grader, check_form, find_grader
 from rollwise.calibration import Calibration, Ended, mismatches, read_belief, source_of
 from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, Problems, RewardModel, completed
 from rollwise.engines import PLAIN, read_shots, read_template
@@ -28,13 +28,15 @@ from rollwise.registry import (
 )
 from rollwise.search.config import Config
 from rollwise.search.machine import Limits
+from rollwise.worlds import FreeText
 
 
 @dataclass(frozen=True)
 class Parts:
     """The parts of a search, ready to use.
 
-    `config` is the config with every choice made that it had left open. `believe` makes a belief of rewards; None if
+    `config` is the config with every choice made that it had left open. `grader` groups the answers for the vote.
+    `believe` makes a belief of rewards; None if
     the strategy reads none, or if the reward model itself says what it believes. `ended` says what finished solutions'
     rewards are worth to a vote; None if no belief file says so. `files` are those that decide the results beside
     rollwise itself, by what they are. `notes` are what a person should know before the search, a sentence each.
@@ -42,6 +44,7 @@ class Parts:
 
     config: Config
     problems: Problems
+    grader: Grader
     strategy: Strategy
     allocate: Allocator
     policy: Policy
@@ -92,7 +95,7 @@ def find_parts(config: Config) -> Parts:
     Names are checked before any model loads.
     """
     config = settled(config)
-    problems = find_problems(config.world or "")
+    problems, grader = _graded(config)
     belief = belief_file(config)
     calibration = None if belief is None else read_belief(belief)
     ended = None if calibration is None else calibration.ended
@@ -107,6 +110,7 @@ def find_parts(config: Config) -> Parts:
     parts = Parts(
         config=config,
         problems=problems,
+        grader=grader,
         strategy=strategy,
         allocate=allocate,
         policy=policy,
@@ -118,6 +122,18 @@ def find_parts(config: Config) -> Parts:
         notes=(),
     )
     return replace(parts, notes=(*_notes(parts), *_doubts(parts, calibration)))
+
+
+def _graded(config: Config) -> tuple[Problems, Grader]:
+    """What poses the problems, and the grader. Raises InputError if a world that checks answers itself gets one."""
+    problems, grader = find_problems(config.world or ""), find_grader(config.grader)
+    if isinstance(problems, FreeText):
+        return FreeText(grader), grader
+    if config.grader != "auto":
+        raise InputError(
+            f"grader: the world {problems.name} checks its answers itself; leave it out, or choose the world text"
+        )
+    return problems, grader
 
 
 def settled(config: Config) -> Config:
@@ -251,6 +267,8 @@ def deciding_files(config: Config) -> dict[str, Sequence[Path]]:
     """The files that decide a settled config's results beside rollwise itself, by what they are."""
     strategy, belief = find_strategy(config.strategy), belief_file(config)
     files: dict[str, Sequence[Path]] = {}
+    if is_own_file(config.grader):
+        files[f"grader {config.grader}"] = [Path(config.grader.rpartition(":")[0])]
     for part in ("policy", "reward", "directions", "world", "strategy"):
         name = getattr(config, part)
         if not isinstance(name, str) or (part == "directions" and part not in strategy.needs):

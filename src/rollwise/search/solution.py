@@ -107,11 +107,13 @@ class Solution:
 def conclude(search: Search, parts: Parts, ledger: Ledger) -> Solution:
     """The solution that a finished search comes to: its answers grouped and the votes held."""
     problem, paths, vote = search.problem, search.voters, parts.config.vote
-    reading = read_answers(paths, parts.config.answer)
+    grader, form = parts.grader, parts.config.answer
+    reading = read_answers(paths, grader.form if form == "auto" else form)
     answers = reading.answers
     rights, broken = check_rights(problem, answers, parts)
     rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
-    labels = group(answers, compare="text" if vote == "verified" and not parts.config.votes else "mathematics")
+    checked = vote == "verified" and not parts.config.votes
+    labels = group(answers, compare="text") if checked else grader.group(answers)
     weights = weights_of(vote, rewards, parts)
     if vote == "verified":
         verdict = verified(labels, weights, np.array(rights, dtype=np.int64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollwise.answers import Standing, find_stop_rule, group, read_answers, top_two, verified, vote_decided
+from rollwise.answers import Standing, find_stop_rule, read_answers, top_two, verified, vote_decided
 from rollwise.core import FloatArray, IntArray
 from rollwise.search.machine import Search
 from rollwise.search.parts import Parts
@@ -37,11 +37,12 @@ class Stopper:
         self._seen = len(paths), remaining
         if self.rule.level is None and len(paths) <= remaining and not self._heaviest_may_win:
             return None
-        config = self.parts.config
-        reading = read_answers(paths, config.answer)
-        if config.answer == "auto" and not (reading.form == "boxed" and any(reading.answers)):
+        grader, asked = self.parts.grader, self.parts.config.answer
+        form = grader.form if asked == "auto" else asked
+        reading = read_answers(paths, form)
+        if form == "auto" and not (reading.form == "boxed" and any(reading.answers)):
             return None  # a path to come may box its answer, and all would be read anew
-        labels = group(reading.answers)
+        labels = grader.group(reading.answers)
         rewards = np.array([search.reward(path) for path in paths], dtype=np.float64)
         for vote in self.votes:
             weights = weights_of(vote, rewards, self.parts)

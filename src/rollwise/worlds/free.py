@@ -1,12 +1,10 @@
-r"""Any question as plain text. Its answer stands in \boxed{} and is compared as mathematics; no step can be checked."""
+"""Any question as plain text. A grader compares its answer with the gold answer; no step can be checked."""
 
 from __future__ import annotations
 
-from rollwise.answers import equivalent
+from rollwise.answers import Grader, find_grader
 from rollwise.core import Problem, Problems
 from rollwise.errors import InputError
-
-INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
 class FreeText(Problems):
@@ -17,23 +15,26 @@ class FreeText(Problems):
     separator = "\n\n"
     checkable = False
 
+    def __init__(self, grader: Grader | None = None) -> None:
+        self.grader = grader or find_grader("math")
+
     def problem(self, level: int, seed: int, split: str = "test") -> Problem:
         """Raises InputError: this world draws no questions."""
         raise InputError(
-            "the world text draws no questions: give a question, like rollwise solve 'What is 12 × 13?', or choose "
-            "--world"
+            "the world text draws no questions: give a question, like rollwise solve 'What is 12 × 13?', a file of "
+            "questions by --data, or another --world"
         )
 
     def parse(self, question: str) -> Problem:
         """The question with the instruction to box its answer. Raises InputError if the question is empty."""
         if not question.strip():
             raise InputError("the question is empty: give a question, like rollwise solve 'What is 12 × 13?'")
-        return Problem(question, question, None, self.name, instruction=INSTRUCTION)
+        return Problem(question, question, None, self.name, instruction=self.grader.asks)
 
     def remark(self, problem: Problem) -> str | None:
         """None: nothing is known about any question."""
         return None
 
     def is_right(self, problem: Problem, answer: str) -> bool:
-        """Whether the answer is the same mathematics as the gold answer; False if there is no gold answer."""
-        return problem.answer is not None and equivalent(problem.answer, answer)
+        """Whether the grader finds the answer right for the gold answer; False if there is no gold answer."""
+        return problem.answer is not None and self.grader.right(problem.answer, answer)
