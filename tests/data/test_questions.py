@@ -6,6 +6,8 @@ import csv
 import itertools
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,43 @@ def test_every_format_reads_alike(tmp_path: Path) -> None:
     assert found[5].rows == (1, 2, 3)
 
 
-def test_parquet_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
+OFFLINE = """
+import sys
+import datasets
+from rollwise.data import read_questions
+from rollwise.errors import InputError
 
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "q.parquet")
-    assert seen(read_questions(tmp_path / "q.parquet")) == EXPECTED
+folder = sys.argv[1]
+rows = read_questions(folder + "/q.jsonl")
+found = datasets.load_dataset("json", data_files=folder + "/q.jsonl", split="train")
+found.to_parquet(folder + "/hub/q.parquet")
+datasets.DatasetDict(test=found, train=found.select([0])).save_to_disk(folder + "/saved")
+for source in ("/hub/q.parquet", "/hub", "/saved"):
+    assert read_questions(folder + source).digest == rows.digest, source
+assert len(read_questions(folder + "/saved:train").problems) == 1
+for source, told in {
+    folder + "/saved:dev": "has the splits test, train; name one, like",
+    "math-500": "hf download HuggingFaceH4/MATH-500 --repo-type dataset --local-dir MATH-500",
+    "hf:me/mine/main:dev": "cannot fetch hf:me/mine/main:dev from the Hugging Face hub",
+}.items():
+    try:
+        read_questions(source)
+    except InputError as error:
+        assert told in str(error) and "\\n" not in str(error), error
+    else:
+        raise AssertionError(source)
+"""
+
+
+def test_parquet_folders_and_names_without_a_network(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    (tmp_path / "hub").mkdir()
+    written(tmp_path, lines(*ROWS))
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    run = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
     with pytest.raises(InputError, match="as Parquet"):
         read_questions(written(tmp_path, "no table", "broken.parquet"))
 

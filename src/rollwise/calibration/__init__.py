@@ -1,12 +1,14 @@
 """Measures how far a reward can be trusted: it completes sampled prefixes and fits beliefs to how they ended."""
 
+from rollwise.calibration.cost import Cost, Measured, measure
 from rollwise.calibration.estimators import LARGEST_CONCENTRATION, area_under_curve, calibration_error, isotonic
 from rollwise.calibration.file import mismatches, read_belief, source_of
 from rollwise.calibration.fit import calibrate
 from rollwise.calibration.observations import Observations
 from rollwise.calibration.prefixes import Prefix, collect_prefixes, load_prefixes, prefix_source
+from rollwise.calibration.questions import Completer, Plan, collect_scored_prefixes
 from rollwise.calibration.record import Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source
-from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts
+from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts, stored_problems
 from rollwise.calibration.scoring import (
     ScoredPrefixes,
     observe_prefixes,
@@ -20,11 +22,15 @@ from rollwise.calibration.scoring import (
 __all__ = [
     "LARGEST_CONCENTRATION",
     "Calibration",
+    "Completer",
+    "Cost",
     "DepthFit",
     "Ended",
     "Estimate",
+    "Measured",
     "Method",
     "Observations",
+    "Plan",
     "Prefix",
     "Reliability",
     "Rollout",
@@ -35,10 +41,12 @@ __all__ = [
     "calibration_error",
     "collect_prefixes",
     "collect_rollouts",
+    "collect_scored_prefixes",
     "isotonic",
     "label_rollout",
     "load_prefixes",
     "load_rollouts",
+    "measure",
     "mismatches",
     "observe_prefixes",
     "observe_votes",
@@ -49,4 +57,5 @@ __all__ = [
     "score_problems",
     "source_of",
     "split_by_ending",
+    "stored_problems",
 ]

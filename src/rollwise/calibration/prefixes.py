@@ -24,7 +24,8 @@ class Prefix:
 
     `steps` are the texts as generated, and `size` counts the sampled paths that passed through it. Of `completions`
     fresh completions, `right` ended right. `state` is its true direction, `valid` says whether all its steps are valid,
-    and `reachable` whether a right answer can still be reached. A prefix that `ended` is its own single completion.
+    and `reachable` whether a right answer can still be reached; they are None where nothing checks partial solutions. A
+    prefix that `ended` is its own single completion.
     `reward` is its reward from a reward model, or None if no reward model scored it.
     """
 
@@ -32,9 +33,9 @@ class Prefix:
     size: int
     right: int
     completions: int
-    state: str
-    valid: bool
-    reachable: bool
+    state: str | None = None
+    valid: bool | None = None
+    reachable: bool | None = None
     ended: bool = False
     reward: float | None = None
 
@@ -61,8 +62,8 @@ async def complete_prefixes(
     prefixes = [
         Path(path.key[:depth], path.steps[:depth]) for path in solutions for depth in range(1, len(path.steps) + 1)
     ]
-    sizes = Counter(map(_identity, prefixes))
-    distinct = {_identity(prefix): prefix for prefix in reversed(prefixes)}
+    sizes = Counter(map(identity, prefixes))
+    distinct = {identity(prefix): prefix for prefix in reversed(prefixes)}
 
     async def complete(prefix: Path) -> Prefix:
         ends = [prefix]
@@ -72,7 +73,7 @@ async def complete_prefixes(
         steps = whole_steps(prefix.text, world.separator, prefix.ended)
         return Prefix(
             steps=tuple(step.text for step in prefix.steps),
-            size=sizes[_identity(prefix)],
+            size=sizes[identity(prefix)],
             right=sum(path.ended and on_course(world, problem, path) for path in ends),
             completions=1 if prefix.ended else completions,
             state=repr(world.state(problem, steps)),
@@ -84,7 +85,8 @@ async def complete_prefixes(
     return list(await asyncio.gather(*map(complete, distinct.values())))
 
 
-def _identity(path: Path) -> tuple[tuple[str, ...], bool]:
+def identity(path: Path) -> tuple[tuple[str, ...], bool]:
+    """What makes two prefixes of a problem the same: the texts of their steps, and whether they ended."""
     return tuple(step.text for step in path.steps), path.ended
 
 
@@ -122,10 +124,15 @@ def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:
         yield problem, [Prefix(**record | {"steps": tuple(record["steps"])}) for record in records]
 
 
+_OPTIONAL = {"reward", "state", "valid", "reachable"}
+
+
 def _check_record(record: Mapping[str, Any], subject: str) -> None:
-    required = {field.name for field in fields(Prefix)} - {"reward"}
-    if set(record) - {"reward"} != required:
-        raise InputError(f"{subject} has to hold exactly {', '.join(sorted(required))}, and may hold reward")
+    required = {field.name for field in fields(Prefix)} - _OPTIONAL
+    if set(record) - _OPTIONAL != required:
+        raise InputError(
+            f"{subject} has to hold exactly {', '.join(sorted(required))}, and may hold {', '.join(sorted(_OPTIONAL))}"
+        )
     if not 0 <= record["right"] <= record["completions"] or record["completions"] < 1:
         raise InputError(f"{subject} needs at least 1 completion, and right counts some of its completions")
     if not _is_reward(record.get("reward")):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from rollwise.core import Failure, Path, Policy, Problem, Sampling, World
+from rollwise.core import Failure, Path, Policy, PolicySession, Problem, Sampling, World, completed
 from rollwise.errors import InputError
 from rollwise.worlds import on_course
 
@@ -48,18 +48,34 @@ async def grow_to_end(
 
     A rollout that the policy fails on is left out.
     """
-    session = policy.open(problem, sampling)
+    session = completed(policy.open(problem, sampling), PolicySession)
+    await session.prepare()
+    try:
+        done, _ = await grow(session, starts, min(sampling.max_tokens, session.room), longest)
+    finally:
+        await session.close()
+    return done
+
+
+async def grow(
+    session: PolicySession, starts: Sequence[Path], most_tokens: int, longest: int
+) -> tuple[list[Path], list[Failure]]:
+    """The `starts`, continued by plain sampling to their end, to `most_tokens` or to `longest` steps, sorted by key.
+
+    The second list holds the failures of the rollouts that were lost.
+    """
     active = list(starts)
     done: list[Path] = []
+    lost: list[Failure] = []
     while active:
-        outcomes = zip(active, await session.extend(active), strict=True)
+        outcomes = list(zip(active, await session.extend(active), strict=True))
+        lost += [step for _, step in outcomes if isinstance(step, Failure)]
         grown = [path.grown(step) for path, step in outcomes if not isinstance(step, Failure)]
-        over = {path.key for path in grown if path.ended or len(path.steps) >= longest}
+        over = {path.key for path in grown if path.ended or len(path.steps) >= longest or path.tokens >= most_tokens}
         done += [path for path in grown if path.key in over]
         active = [path.copy(0) for path in grown if path.key not in over]
         session.retain([path.key[:-1] for path in active])
-    await session.close()
-    return sorted(done, key=lambda path: path.key)
+    return sorted(done, key=lambda path: path.key), lost
 
 
 def label_rollout(world: World, problem: Problem, path: Path) -> Rollout:
@@ -90,29 +106,33 @@ def collect_rollouts(
 
 def collect_lines(
     problems: Sequence[Problem],
-    make: Callable[[Problem], Awaitable[Sequence[Any]]],
+    make: Callable[[Problem], Awaitable[Sequence[Any] | None]],
     name: str,
     source: Mapping[str, Any],
     file: FilePath,
     progress: Callable[[int, int], None],
+    in_flight: int = IN_FLIGHT,
 ) -> None:
     """Write one JSON line per problem: the problem, the records that `make` returns for it under `name`, and `source`.
 
     `source` holds all settings that determine the records. Problems that the file already contains are skipped, and a
-    last line that was cut off is written again. Raises InputError if a line of the file has another source.
+    last line that was cut off is written again. `in_flight` problems are worked on at the same time; one for which
+    `make` returns None gets no line. Raises InputError if a line of the file has another source.
     """
     _drop_incomplete_line(file)
-    stored = _stored_problems(file, name, source)
+    stored = stored_problems(file, name, source)
     missing = [problem for problem in problems if problem.id not in stored]
 
     async def make_missing() -> None:
-        gate = asyncio.Semaphore(IN_FLIGHT)
+        gate = asyncio.Semaphore(in_flight)
         written = len(problems) - len(missing)
 
         async def make_line(problem: Problem) -> None:
             nonlocal written
             async with gate:
                 records = await make(problem)
+            if records is None:
+                return
             line = {"problem": _as_dict(problem), name: list(map(_as_dict, records)), "source": dict(source)}
             out.write(json.dumps(line) + "\n")
             out.flush()
@@ -131,7 +151,7 @@ def _drop_incomplete_line(file: FilePath) -> None:
         os.truncate(file, file.read_bytes().rfind(b"\n") + 1)
 
 
-def _stored_problems(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
+def stored_problems(file: FilePath, name: str, source: Mapping[str, Any]) -> set[str]:
     """The ids of the problems in a file; none if it does not exist. Raises InputError if a line has another source."""
     stored: set[str] = set()
     if not file.exists():

@@ -105,15 +105,24 @@ async def score_prefixes(
 
     The prefixes are scored depth by depth, so that the session can reuse its cache of the prefix that each grew from.
     """
-    session = reward.open(problem, 0)
+    return await score_paths(reward, problem, _as_paths(prefixes), 0)
+
+
+async def score_paths(
+    reward: RewardModel, problem: Problem, paths: Sequence[Path], seed: int
+) -> list[float | Judgement | Failure]:
+    """The reward after each path's last step, in the order given; the paths are scored depth by depth."""
+    session = reward.open(problem, seed)
     scores: dict[int, float | Judgement | Failure] = {}
-    paths = sorted(enumerate(_as_paths(prefixes)), key=lambda pair: len(pair[1].steps))
-    for _, group in groupby(paths, key=lambda pair: len(pair[1].steps)):
-        places, level = zip(*group, strict=True)
-        scores |= zip(places, await session.score(level), strict=True)
-        session.retain({path.key for path in level})
-    await session.close()
-    return [scores[place] for place in range(len(prefixes))]
+    deepening = sorted(enumerate(paths), key=lambda pair: len(pair[1].steps))
+    try:
+        for _, group in groupby(deepening, key=lambda pair: len(pair[1].steps)):
+            places, level = zip(*group, strict=True)
+            scores |= zip(places, await session.score(level), strict=True)
+            session.retain({path.key for path in level})
+    finally:
+        await session.close()
+    return [scores[place] for place in range(len(paths))]
 
 
 def _as_paths(prefixes: Sequence[Prefix]) -> list[Path]:

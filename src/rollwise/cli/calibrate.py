@@ -30,15 +30,16 @@ from rollwise.calibration import (
     split_by_ending,
 )
 from rollwise.calibration import calibrate as fit
+from rollwise.cli.collect import CollectOptions, collect, cost_text
 from rollwise.cli.console import echo_json
-from rollwise.cli.options import check_writable, document
+from rollwise.cli.options import check_writable, document, flag_of, settings
 from rollwise.cli.progress import progress_bars
 from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.names import digest_of_files
 from rollwise.registry import find_reward, find_world
 from rollwise.report import belief_notes, belief_sheets, belief_svg, sheet_tables
-from rollwise.search import OUTPUT, START, Options, Shown, validated
+from rollwise.search import OUTPUT, QUESTIONS, START, Shown, validated
 
 PrefixesByProblem = Sequence[tuple[Problem, Sequence[Prefix]]]
 
@@ -47,19 +48,15 @@ _FIT = "Fit"
 _DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(fit).parameters.items()}
 
 
-class CalibrateOptions(Options):
+class CalibrateOptions(CollectOptions):
     """The options of `rollwise calibrate`."""
 
-    prefixes: Annotated[Path, Shown(START)] = Field(
-        description="File of completed prefixes, as rollwise world rollouts writes it."
-    )
-    reward: Annotated[str | None, Shown(START, "the rewards in the file")] = Field(
+    prefixes: Annotated[Path | None, Shown(START, "with --data beside --out")] = Field(
         default=None,
-        description="Reward model that scores the prefixes: trained, weak, a model's folder, dial(SIZE,SHARED) or "
-        "worth(...).",
+        description="File of completed prefixes, as rollwise world rollouts writes it; with --data, where they go.",
     )
-    world: Annotated[str | None, Shown(START, "the world that the file names")] = Field(
-        default=None, description="World of the problems."
+    world: Annotated[str | None, Shown(QUESTIONS, "the world that the file names")] = Field(
+        default=None, description="World of the problems in --prefixes."
     )
     out: Annotated[Path, Shown(START)] = Field(default=Path("belief.json"), description="The belief file to write.")
     least: Annotated[int, Shown(_FIT)] = Field(
@@ -82,29 +79,68 @@ class CalibrateOptions(Options):
 def calibrate(given: dict[str, Any]) -> None:
     """Fit a belief: a calibrated chance for each reward and depth, and how far to trust it.
 
-    Strategies that use a belief read the file with `--belief`. The prefixes may come from any model. If each has a
+    Strategies that use a belief read the file with `--belief`. With `--data`, prefixes of your own questions are
+    completed first; after Ctrl-C, the same command goes on. Prefixes in a file may come from any model. If each has a
     field `reward`, no world and no reward model are needed.
 
     Examples:
+    * `rollwise calibrate --data questions.jsonl --policy http://127.0.0.1:8000 --reward path/to/prm --dry-run`
+
     * `rollwise world rollouts stories --policy demonstrator --out runs/prefixes.jsonl`
 
     * `rollwise calibrate --prefixes runs/prefixes.jsonl --reward "worth(0.1,1)" --out belief.json --draw belief.svg`
 
     * `rollwise calibrate --prefixes mine.jsonl --out belief.json`
     """
-    options = validated(CalibrateOptions, given)
+    options = validated(CalibrateOptions, settings(given, "search"))
+    options.refuse_fields_without_data()
+    if options.data is not None:
+        _calibrate_on_data(options, options.prefixes or options.out.with_suffix(".prefixes.jsonl"))
+        return
+    _refuse_without_data(given)
+    if options.prefixes is None:
+        raise InputError(
+            "give your own questions by --data FILE with a --policy, or completed prefixes by --prefixes FILE"
+        )
     if options.reward is None and options.world is not None:
         raise InputError("--world is for --reward, which scores the prefixes; give both, or neither")
-    _check_files(options.prefixes, options.out, options.draw)
+    _check_files(options.out, options.draw)
     problems = _read(options.prefixes)
     world = options.world if options.world is not None else problems[0][0].world or ""
     scored = recorded_rewards(problems) if options.reward is None else _scored(problems, options.reward, world)
-    calibration = _fitted(options, scored, world)
+    failed = 0 if options.reward is None else _prefix_count(problems) - _prefix_count(scored)
+    _finish(options, options.prefixes, scored, world, failed)
+
+
+def _calibrate_on_data(options: CalibrateOptions, prefixes: Path) -> None:
+    """Complete prefixes of --data and fit a belief on them; with --dry-run, only say what the prefixes cost."""
+    if options.world not in (None, "text"):
+        raise InputError(f"--data brings its own questions: leave --world {options.world} out")
+    _check_files(options.out, options.draw)
+    check_writable(prefixes, "--prefixes")
+    cost = collect(options, prefixes)
+    if cost is not None:
+        print(document(vars(cost)) if options.as_json else cost_text(cost))
+        return
+    _finish(options, prefixes, recorded_rewards(_read(prefixes)), "text", 0)
+
+
+def _refuse_without_data(given: dict[str, Any]) -> None:
+    """Raise InputError for an option that only --data reads."""
+    for name, field in CollectOptions.model_fields.items():
+        if name in given and name not in ("reward", "data"):
+            raise InputError(f"{flag_of(name, field)} is for --data: give --data FILE too, or leave it out")
+
+
+def _finish(
+    options: CalibrateOptions, prefixes: Path, scored: Sequence[ScoredPrefixes], world: str, failed: int
+) -> None:
+    """Fit the belief, write it and show it. `failed` counts the prefixes that the reward model failed on."""
+    calibration = _fitted(options, prefixes, scored, world)
     text = json.dumps(calibration.as_dict(), ensure_ascii=False, separators=(",", ":"))
     options.out.write_text(text + "\n", encoding="utf-8")
     if options.draw is not None:
         options.draw.write_text(belief_svg(calibration), encoding="utf-8")
-    failed = 0 if options.reward is None else _prefix_count(problems) - _prefix_count(scored)
     _show(calibration, options.out, failed, options.as_json)
 
 
@@ -112,9 +148,7 @@ def _prefix_count(problems: Sequence[tuple[Problem, Sequence[object]]]) -> int:
     return sum(len(prefixes) for _, prefixes in problems)
 
 
-def _check_files(prefixes: Path, out: Path, draw: Path | None) -> None:
-    if not prefixes.is_file():
-        raise InputError(f"--prefixes: {prefixes} does not exist; make it with rollwise world rollouts")
+def _check_files(out: Path, draw: Path | None) -> None:
     check_writable(out, "--out")
     if draw is not None:
         check_writable(draw, "--draw")
@@ -124,11 +158,14 @@ def _check_files(prefixes: Path, out: Path, draw: Path | None) -> None:
 
 def _read(file: Path) -> PrefixesByProblem:
     """The problems of a file with their prefixes. Raises InputError if no prefix is unfinished."""
+    if not file.is_file():
+        raise InputError(f"--prefixes: {file} does not exist; make it with rollwise world rollouts or by --data")
     problems = list(load_prefixes(file))
     if all(prefix.ended for _, several in problems for prefix in several):
         raise InputError(
-            f"{file} holds no unfinished prefix, and a belief is fitted on unfinished prefixes; complete some with "
-            "rollwise world rollouts"
+            f"{file} holds no unfinished prefix, and a belief is fitted on unfinished prefixes: complete some with "
+            "rollwise world rollouts, or with --data and a step rule that cuts solutions into steps, such as --set "
+            "step_rule=sentence and another --prefixes"
         )
     return problems
 
@@ -145,12 +182,12 @@ def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[Scored
         return score_problems(model, problems, lambda done, total: show("problems scored", done, total, ""))
 
 
-def _fitted(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: str) -> Calibration:
+def _fitted(options: CalibrateOptions, prefixes: Path, scored: Sequence[ScoredPrefixes], world: str) -> Calibration:
     """The calibration fitted on scored prefixes; the finished ones are given apart."""
     unfinished, finished = split_by_ending(scored)
     return fit(
         observe_prefixes(unfinished),
-        _source(options, unfinished, world),
+        _source(options, prefixes, unfinished, world),
         options.least,
         options.method,
         options.seed,
@@ -158,18 +195,18 @@ def _fitted(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: 
     )
 
 
-def _source(options: CalibrateOptions, scored: Sequence[ScoredPrefixes], world: str) -> Source:
+def _source(options: CalibrateOptions, file: Path, scored: Sequence[ScoredPrefixes], world: str) -> Source:
     """The source of the belief, as far as the file of prefixes and the command name it."""
-    recorded = prefix_source(options.prefixes)
+    recorded = prefix_source(file)
     prefixes = [prefix for _, pairs in scored for prefix, _ in pairs]
-    command = ["rollwise", "calibrate", "--prefixes", str(options.prefixes)]
-    command += [] if options.reward is None else ["--reward", options.reward, "--world", world]
+    command = ["rollwise", "calibrate", "--prefixes", str(file)]
+    command += [] if options.reward is None or options.data else ["--reward", options.reward, "--world", world]
     command += ["--out", str(options.out), "--least", str(options.least), "--method", options.method]
     temperature = recorded.get("temperature")
     known_temperature = float(temperature) if isinstance(temperature, int | float) else None
     return replace(
-        source_of(world, known_temperature, recorded.get("policy", ""), options.reward or ""),
-        prefixes_digest=digest_of_files([options.prefixes]),
+        source_of(world, known_temperature, recorded.get("policy", ""), options.reward or recorded.get("reward", "")),
+        prefixes_digest=digest_of_files([file]),
         problems=len(scored),
         prefixes=len(prefixes),
         completions=sum(prefix.completions for prefix in prefixes),

@@ -73,14 +73,15 @@ def solve(given: dict[str, Any]) -> None:
     options = validated(SolveOptions, settings(given, "options"))
     _refuse_two_questions(options)
     if options.data is not None:
-        options = options.model_copy(update={"world": options.world or "text"})
+        options = options.model_copy(update={"world": "text"})
+    row = None if options.data is None else _row(options, options.data)
     if options.draw is not None:
         check_writable(options.draw, "--draw")
     runner = Runner(options)
     for evidence in ("directions", "belief"):
         if evidence in given:
             runner.parts.refuse_idle(evidence, f"--{evidence} {given[evidence]}")
-    problem = _problem(options, runner)
+    problem = row or _problem(options, runner)
     if options.as_json:
         solution = run_to_end(runner.solve(problem))
         echo_json(document(_as_json(solution, runner, options.explain)))
@@ -106,12 +107,16 @@ def _refuse_two_questions(options: SolveOptions) -> None:
         raise InputError("--row names a row of --data: give --data FILE too")
 
 
+def _row(options: SolveOptions, data: str) -> Problem:
+    """The problem in the row of --data that --row names, the first row without it."""
+    questions = read_questions(data, grader=options.grader, fields=options.field_names(), golds=False)
+    for remark in questions.remarks:
+        print(f"rollwise: {remark}", file=sys.stderr)
+    return questions.pick(options.row or str(questions.rows[0]))
+
+
 def _problem(options: SolveOptions, runner: Runner) -> Problem:
     problems = runner.parts.problems
-    if options.data is not None:
-        asked = read_questions(options.data, grader=options.grader, fields=options.field_names(), golds=False)
-        print(f"rollwise: {' '.join(asked.remarks)}", file=sys.stderr)
-        return asked.pick(options.row or "1")
     if options.question is not None:
         return runner.parts.parse(options.question)
     return problems.problem(LEVEL if options.level is None else options.level, options.seed)

@@ -154,7 +154,7 @@ def _judged(rows: Sequence[ScoredPrefix]) -> Judged:
         level=integers(problem.level or 0 for _, problem, *_ in rows),
         depth=integers(prefix.depth for _, _, prefix, _ in rows),
         reward=np.array([value for *_, value in rows], dtype=np.float64),
-        valid=integers(prefix.valid for _, _, prefix, _ in rows),
+        valid=integers(bool(prefix.valid) for _, _, prefix, _ in rows),
         worth=np.array([prefix.worth for _, _, prefix, _ in rows], dtype=np.float64),
         completions=np.array([prefix.completions for _, _, prefix, _ in rows], dtype=np.float64),
     )
