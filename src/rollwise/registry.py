@@ -207,10 +207,11 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     """The reward model of a name.
 
-    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "none" gives every path the same reward. "dial(SIZE,SHARED)"
-    is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
-    "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
-    family does not show), your own function or reward model by `file.py:name`, or a package's.
+    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence, "none" the same
+    reward for every path. "dial(SIZE,SHARED)" is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the
+    exact chance of ending right, plus noise. "family@http://..." and "judge@http://..." are behind a server. Other
+    names are a folder ("family:FOLDER" if its family does not show), your own function or reward model by
+    `file.py:name`, or a package's.
     """
     if name == "confidence":
         from rollwise.rewards import Confidence

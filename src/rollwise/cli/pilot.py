@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.console import Console
 
 from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_folder, document, settings
@@ -13,36 +14,79 @@ from rollwise.cli.progress import progress_bars
 from rollwise.pilot import PilotOptions
 from rollwise.search import validated
 
+if TYPE_CHECKING:
+    from rollwise.pilot import Findings, Ready
+
 
 def pilot(given: dict[str, Any]) -> None:
     """Say what better allocation would gain on your model and your questions, and what it would cost.
 
+    It says first what it will take, then tunes settings on one part of the questions and compares the best with plain
+    sampling at equal cost on the other. It writes a page (pilot.html), the findings (pilot.json), the configuration
+    of the service (serve.toml) and its golden set. After Ctrl-C the same command goes on.
+
     Examples:
-    * `rollwise pilot --world stories --minutes 20`
+    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --reward qwen@http://127.0.0.1:8001 --minutes 60`
+
+    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --tokens 2000000 --prices prices.toml --dry-run`
+
+    * `rollwise pilot --world stories --policy demonstrator --reward "worth(0.3,1)" --directions state --minutes 2`
     """
     options = validated(PilotOptions, settings(given, "search"))
+    options.refuse_unfit()
     check_folder(options.out, "--out")
-    from rollwise.pilot import prepare, run_pilot
+    from rollwise.pilot import hand_over, pilot_html, prepare, problems_of, run_pilot
 
     try:
         with progress_bars() as show:
             ready = prepare(options, show)
-        plan = ready.plan
-        print(
-            f"rollwise: about {plan.seconds / 60:.0f} minutes and {plan.tokens:,.0f} tokens: {len(plan.settings)} "
-            f"settings tuned on {len(plan.tune)} questions, compared on {len(plan.compare)}",
-            file=sys.stderr,
-        )
+        _announce(options, ready)
         if options.dry_run:
             return
         with progress_bars() as show:
             findings = run_pilot(options, ready, show)
     except KeyboardInterrupt:
-        print("rollwise: interrupted, everything finished is kept; the same command goes on", file=sys.stderr)
+        print("rollwise: interrupted, all that is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
-    from rollwise.pilot import pilot_html
-
-    (options.out / "pilot.html").write_text(pilot_html(findings, options), encoding="utf-8")
     (options.out / "pilot.json").write_text(document(findings.as_dict()) + "\n", encoding="utf-8")
+    files = hand_over(findings, options, problems_of(options))
+    (options.out / "pilot.html").write_text(pilot_html(findings, options), encoding="utf-8")
     if options.as_json:
         echo_json(document(findings.as_dict()))
+        return
+    _print(findings, options)
+    names = ", ".join(str(file) for file in (options.out / "pilot.json", *files))
+    Console(highlight=False).print(f"written to {options.out / 'pilot.html'}, {names}", style="dim", soft_wrap=True)
+
+
+def _announce(options: PilotOptions, ready: Ready) -> None:
+    """Say what the pilot takes, before it takes it."""
+    plan = ready.plan
+    reach = (
+        "no gain can be found" if plan.detectable is None else f"can find a gain of about {100 * plan.detectable:.0f}"
+    )
+    lines = [
+        f"this pilot takes about {_minutes(plan.seconds)} and {plan.tokens:,.0f} tokens, by a measure on a few questions",
+        f"it tunes {len(plan.settings)} settings on {len(plan.tune)} questions, compares the best with plain sampling on "
+        f"{len(plan.compare)} others, at {plan.budget} rollouts, and {reach} points or more",
+        f"the plan is in {options.out / 'plan.json'}",
+    ]
+    for line in lines:
+        print(f"rollwise: {line}", file=sys.stderr)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+
+
+def _print(findings: Findings, options: PilotOptions) -> None:
+    """Print what a person reads first."""
+    from rollwise.pilot import Words
+
+    words, console = Words(options.language), Console(highlight=False)
+    lead, sentences = words.verdict(findings)
+    console.print(lead, style="bold", markup=False)
+    for sentence in (*sentences, *words.larger(findings), *words.money(findings, options.value)):
+        console.print(sentence, markup=False)
+    for caution in findings.cautions:
+        console.print(words.caution(caution), style="yellow", markup=False)

@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from rollwise.pilot.decision import WORTHWHILE, Answer, Decision, answer_of, decide
     from rollwise.pilot.findings import Findings
     from rollwise.pilot.gain import Gain, paired_gain
+    from rollwise.pilot.hand_over import hand_over
     from rollwise.pilot.options import PilotOptions
     from rollwise.pilot.page import pilot_html
     from rollwise.pilot.power import detectable_gain, power_of, questions_needed
     from rollwise.pilot.run import Ready, prepare, run_pilot
     from rollwise.pilot.split import split_ids
+    from rollwise.pilot.stages import problems_of
     from rollwise.pilot.tuning import Score, choose
+    from rollwise.pilot.wording import Words
 
 __all__ = [
     "WORTHWHILE",
@@ -24,14 +27,17 @@ __all__ = [
     "PilotOptions",
     "Ready",
     "Score",
+    "Words",
     "answer_of",
     "choose",
     "decide",
     "detectable_gain",
+    "hand_over",
     "paired_gain",
     "pilot_html",
     "power_of",
     "prepare",
+    "problems_of",
     "questions_needed",
     "run_pilot",
     "split_ids",
@@ -48,6 +54,7 @@ __getattr__ = exports(
         "Findings": "findings",
         "Gain": "gain",
         "PilotOptions": "options",
+        "hand_over": "hand_over",
         "pilot_html": "page",
         "Ready": "run",
         "prepare": "run",
@@ -57,7 +64,9 @@ __getattr__ = exports(
         "power_of": "power",
         "questions_needed": "power",
         "split_ids": "split",
+        "problems_of": "stages",
         "Score": "tuning",
+        "Words": "wording",
         "choose": "tuning",
     },
 )

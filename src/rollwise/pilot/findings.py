@@ -10,13 +10,14 @@ import numpy as np
 
 from rollwise.bench import Prices, Run
 from rollwise.calibration import Calibration
+from rollwise.core import Usage
 from rollwise.numerics import wilson_interval
 from rollwise.pilot.cases import Case, cases_of
 from rollwise.pilot.costs import TOKENS, CostOf, Searches, cost_by, searches_of
 from rollwise.pilot.decision import Decision, decide
 from rollwise.pilot.gain import Gain, paired_gain
 from rollwise.pilot.plan import ENOUGH, Plan
-from rollwise.pilot.tuning import Score, family_of
+from rollwise.pilot.tuning import FAMILIES, Score, family_of
 
 _MANY = 0.05  # a share of unread or cut paths that is worth a warning
 _CEILING = 0.95
@@ -27,7 +28,7 @@ _UNEQUAL = 0.95
 class Arm:
     """A way to search on the compared questions: its accuracy with Wilson's interval, and the mean cost of a question.
 
-    `saved` is the share of rollouts that early stopping saved. `gain` is that over plain sampling at equal cost; None
+    `generated` are the mean tokens that the model generates for a question. `saved` is the share of rollouts that early stopping saved. `gain` is that over plain sampling at equal cost; None
     for plain sampling itself.
     """
 
@@ -39,6 +40,7 @@ class Arm:
     low: float
     high: float
     cost: float
+    generated: float
     saved: float
     gain: Gain | None = None
 
@@ -110,6 +112,11 @@ class Findings:
     facts: Mapping[str, Any]
 
     @property
+    def all_arms(self) -> tuple[Arm, ...]:
+        """Everything that was compared, the larger model last."""
+        return (*self.arms, *(self.larger.arms if self.larger is not None else ()))
+
+    @property
     def chosen_arm(self) -> Arm:
         """The chosen setting on the compared questions."""
         return next(arm for arm in self.arms if arm.label == self.chosen.variant)
@@ -179,6 +186,7 @@ def findings_of(
     decision = decide(gain, plan.worthwhile)
     plain_arms = [_arm("plain sampling", one, cost, None) for one in plain.values()]
     arms = [_arm(family_of(one.label), one, cost, gain_between(one, base)) for one in settings.values()]
+    arms.sort(key=lambda arm: [*FAMILIES].index(arm.family))
     spent = sum(cost(result.outcome) for run in results.runs for result in run.results)
     larger = None
     if results.larger is not None:
@@ -216,6 +224,7 @@ def _arm(family: str, searches: Searches, cost: CostOf, gain: Gain | None) -> Ar
         low=low,
         high=high,
         cost=searches.cost(cost),
+        generated=searches.cost(lambda outcome: outcome.usage.get("policy", Usage()).generated),
         saved=max(0.0, 1 - grown / (searches.budget * len(ran))) if ran else 0.0,
         gain=gain,
     )

@@ -8,21 +8,35 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from rollwise.data import QuestionFile
+from rollwise.errors import InputError
 from rollwise.pilot.decision import WORTHWHILE
-from rollwise.search import OUTPUT, QUESTIONS, RUN, START, Limits, Numbers, Options, Shown
+from rollwise.search import OUTPUT, QUESTIONS, RUN, START, Config, Numbers, Shown, settled
 
 MONEY = "Money"
 _SEARCHED = ("policy", "reward", "directions")
+_POSED = ("data", "question_field", "answer_field", "id_field", "level_field", "where", "shuffle", "grader", "limit")
+_DRAWN = ("world", "levels", "first_seed")
+LIMIT = 100
+"""The most questions of each level of a world."""
+SOFT = ("hidden", "minilm")
+"""Directions that are compared by embeddings, beside those of a server."""
 
 
-class PilotOptions(Options):
+class PilotOptions(QuestionFile):
     """The options of `rollwise pilot`."""
 
-    world: Annotated[str, Shown(START)] = Field(
-        default="countdown", description="The world of the questions: countdown, stories, or your own as file.py:name."
+    data: Annotated[str | None, Shown(START, argument=True)] = Field(
+        default=None,
+        description="Your questions with their answers: a JSONL, JSON, CSV or Parquet file, a folder, MATH-500, "
+        "AIME-2024, AIME-2025, GSM8K, or hf:owner/name[/part][:split].",
     )
-    policy: Annotated[str, Shown(START, "the world's own")] = Field(
-        default="trained", description="Your model: the URL of its server, or a name as in rollwise solve."
+    world: Annotated[str | None, Shown(QUESTIONS)] = Field(
+        default=None,
+        description="A world that poses questions instead of DATA: countdown, stories, or your own as file.py:name.",
+    )
+    policy: Annotated[str | None, Shown(START, "the world's own")] = Field(
+        default=None, description="Your model: the URL of its server, or a name as in rollwise solve."
     )
     reward: Annotated[str | None, Shown(START, "as in rollwise solve")] = Field(
         default=None, description="What scores partial solutions, as in rollwise solve."
@@ -37,7 +51,7 @@ class PilotOptions(Options):
         default=None, gt=0, description="How many tokens all models together may generate or read."
     )
     budget: Annotated[int, Shown(START)] = Field(
-        default=Limits.budget,
+        default=16,
         ge=2,
         description="N: rollouts of a question. Plain sampling gets as many as cost the same.",
     )
@@ -48,8 +62,13 @@ class PilotOptions(Options):
     levels: Annotated[Numbers, Shown(QUESTIONS, "all")] = Field(
         default=(), description="Levels of the world's questions."
     )
-    limit: Annotated[int, Shown(QUESTIONS)] = Field(
-        default=100, ge=1, description="The most questions of each level of a world."
+    limit: Annotated[int | None, Shown(QUESTIONS, f"all; {LIMIT} of each level of a world")] = Field(
+        default=None, ge=1, description="The most questions of DATA, or of each level of a world."
+    )
+    grader: Annotated[str, Shown(QUESTIONS)] = Field(
+        default="auto",
+        description="How answers to DATA are graded: math (auto), integer, number or number(TOLERANCE), choice (A to "
+        "E), text (exact), or your own as file.py:function.",
     )
     first_seed: Annotated[int, Shown(QUESTIONS)] = Field(
         default=0, ge=0, description="Seed of each level's first question."
@@ -86,30 +105,70 @@ class PilotOptions(Options):
         default=False, description="Print the findings as JSON and nothing else."
     )
 
+    def refuse_unfit(self) -> None:
+        """Raise InputError for options that do not fit together."""
+        self.refuse_fields_without_data()
+        if self.data is None and self.world is None:
+            raise InputError("give a file of questions with their answers, or a world that poses some by --world")
+        if self.data is not None and self.world is not None:
+            raise InputError(f"{self.data} brings its own questions: leave --world {self.world} out")
+        if self.data is not None and self.policy is None:
+            raise InputError("--policy: give the URL of the server that answers the questions")
+        for name in ("levels", "first_seed"):
+            if self.data is not None and name in self.model_fields_set:
+                raise InputError(f"--{name.replace('_', '-')} is for a world's questions: leave it out")
+        if self.prices_larger is not None and self.policy_larger is None:
+            raise InputError("--prices-larger is for --policy-larger: give both, or leave it out")
+        if self.value is not None and self.prices is None:
+            raise InputError("--value is an amount of money: give --prices too")
+
+    @property
+    def poser(self) -> str:
+        """The world of the questions."""
+        return self.world or "text"
+
+    @property
+    def asked(self) -> str:
+        """Where the questions come from."""
+        return str(self.data or self.world)
+
+    @property
+    def answerer(self) -> str:
+        """The model, as the page names it."""
+        return str(settled(self.config()).policy)
+
+    def config(self) -> Config:
+        """The config of a search of this pilot, without a strategy. Raises InputError."""
+        return Config.of(**self.searched(), world=self.poser, grader=self.grader)
+
+    @property
+    def soft(self) -> bool:
+        """Whether directions are compared by embeddings."""
+        directions = settled(self.config()).directions
+        return isinstance(directions, str) and (directions in SOFT or directions.startswith("http"))
+
     def deciding(self) -> dict[str, Any]:
         """The options that decide what is run, as plain values: they may not change within a folder."""
         shown = {"prices", "prices_larger", "value", "in_flight", "dry_run", "out", "language", "as_json"}
         return self.model_dump(mode="json", exclude=shown)
 
-    @property
-    def asked(self) -> str:
-        """Where the questions come from."""
-        return self.world
-
-    def again(self) -> str:
-        """The command of a pilot like this one in another folder."""
-        given = ["rollwise", "pilot"]
-        for name in ("world", "policy", "reward", "directions", "budget"):
-            value = getattr(self, name)
-            if name in self.model_fields_set and value is not None:
-                given += [f"--{name}", str(value)]
-        return shlex.join([*given, "--minutes", f"{2 * (self.minutes or 30):g}", "--out", f"{self.out}-2"])
-
-    def questions(self) -> dict[str, Any]:
+    def posing(self) -> dict[str, Any]:
         """The fields of a grid that pose the questions."""
-        return {name: getattr(self, name) for name in ("world", "limit", "levels", "first_seed")}
+        names = _POSED if self.data is not None else _DRAWN
+        given = {name: getattr(self, name) for name in names if getattr(self, name) not in (None, (), {})}
+        return given if self.data is not None else given | {"limit": self.limit or LIMIT}
 
     def searched(self) -> dict[str, Any]:
         """The fields of every search."""
         named = {name: getattr(self, name) for name in _SEARCHED if getattr(self, name) is not None}
         return named | self.search
+
+    def again(self) -> str:
+        """The command of a pilot like this one in another folder, with twice the time."""
+        given = ["rollwise", "pilot", *([self.data] if self.data is not None else [])]
+        for name in ("world", "policy", "reward", "directions", "budget"):
+            value = getattr(self, name)
+            if name in self.model_fields_set and value is not None:
+                given += [f"--{name}", str(value)]
+        more = ["--tokens", f"{2 * self.tokens:.0f}"] if self.tokens else ["--minutes", f"{2 * (self.minutes or 30):g}"]
+        return shlex.join([*given, *more, "--out", f"{self.out}-2"])

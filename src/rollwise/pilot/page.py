@@ -11,6 +11,7 @@ from rollwise.errors import MissingExtraError
 from rollwise.pilot.cases import Case
 from rollwise.pilot.decision import Answer
 from rollwise.pilot.findings import Arm, Findings
+from rollwise.pilot.hand_over import CONFIG, ROUTE
 from rollwise.pilot.options import PilotOptions
 from rollwise.pilot.pictures import costs_panel, gains_svg
 from rollwise.pilot.wording import Words, amount, count, of_hundred, plain_number, points
@@ -73,7 +74,7 @@ def pilot_html(findings: Findings, options: PilotOptions) -> str:
 
 def title_of(options: PilotOptions, words: Words) -> str:
     """The title of the page: the model, and what it is asked."""
-    return words.say("page", "title", policy=options.policy, asked=options.asked)
+    return words.say("page", "title", policy=options.answerer, asked=options.asked)
 
 
 def _tiles(findings: Findings, words: Words) -> list[dict[str, str]]:
@@ -95,11 +96,11 @@ def _tiles(findings: Findings, words: Words) -> list[dict[str, str]]:
 
 def _steps(findings: Findings, options: PilotOptions, words: Words) -> list[dict[str, str]]:
     """What to do next, each with its command."""
-    config = str(options.out / "serve.toml")
+    config = str(options.out / CONFIG)
     serve = f"rollwise serve {config}"
     match findings.decision.answer:
         case Answer.INTRODUCE:
-            advance = f"rollwise stage {config} advance"
+            advance = f"rollwise rollout advance {config} {ROUTE}"
             steps = [("next_introduce_1", serve), ("next_introduce_2", advance)]
         case Answer.UNDECIDED:
             steps = [("next_undecided_1", options.again()), ("next_not_1", serve)]

@@ -7,7 +7,7 @@ from rollwise.pilot.wording import Words, amount, points
 from rollwise.report import Panel, Point, bounds_of, log_marks, svg_circle, svg_line, svg_text
 
 _INK, _SOFT, _RULE, _DECIDES = "#1d2129", "#59606c", "#dde0e6", "#0072b2"
-_LEFT, _WIDTH, _ROW, _TOP = 10, 640, 46, 8
+_LEFT, _WIDTH, _ROW, _TOP = 8, 440, 46, 8
 
 
 def gains_svg(findings: Findings, words: Words) -> str:
@@ -36,7 +36,9 @@ def gains_svg(findings: Findings, words: Words) -> str:
         tip = f"{words.setting(arm.label)}: {told}"
         parts.append(svg_circle(x(100 * gain.mean), y, 6 if chosen else 5, colour, tip, 1.0 if chosen else 0.0))
     for value in _ticks(low, high):
-        parts.append(svg_text(x(value), base + 16, f"{value:+g}".replace("-", "−"), "middle", _SOFT, 12))
+        parts.append(
+            svg_text(x(value), base + 16, f"{value:+g}".replace("-", "−") if value else "0", "middle", _SOFT, 12)
+        )
     parts.append(svg_text(_WIDTH / 2, base + 36, words.say("page", "gains_axis"), "middle", _SOFT, 12))
     label = words.say("page", "gains")
     opening = f'<svg class="gains" viewBox="0 0 {_WIDTH} {base + 44}" role="img" aria-label="{label}">'
@@ -52,7 +54,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def costs_panel(findings: Findings, words: Words) -> Panel:
     """Accuracy against the cost of a question: plain sampling as a curve, the other ways as points."""
     curves: dict[str, list[Point]] = {}
-    for arm in (*findings.arms, *(findings.larger.arms if findings.larger else ())):
+    for arm in findings.all_arms:
         if arm.cost > 0:
             curves.setdefault(words.say("families", arm.family), []).append(_point(arm, findings, words))
     for curve in curves.values():

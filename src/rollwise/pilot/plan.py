@@ -20,8 +20,9 @@ TUNED = 0.3
 """The share of the questions that is tuned on."""
 PROBED = 4
 """Questions that the rate is measured on; they belong to the tuning part."""
-PATHS, COMPLETIONS = 4, 4
-"""Samples of a question for the calibration, and completions of each of their prefixes."""
+PATHS, POINTS, COMPLETIONS = 4, 2, 4
+"""Samples of a question for the calibration, prefixes of each that are completed, and completions of a prefix. Of a
+world's questions all prefixes are completed."""
 _CALIBRATED = 40  # the most questions that a belief is fitted on
 _CALIBRATION = 44  # rollouts of a question there, counted as whole ones: 4 samples and 4 halves of about 20 prefixes
 _PLAIN = (

@@ -17,7 +17,7 @@ from rollwise.pilot.findings import Findings, Results, equal_budget, findings_of
 from rollwise.pilot.options import PilotOptions
 from rollwise.pilot.plan import PROBED, Plan, Rate, Wanted, make_plan
 from rollwise.pilot.split import hashed_order
-from rollwise.pilot.stages import PLAIN, Meter, Show, Stages, is_soft, keep_plan, kept_plan, problems_of
+from rollwise.pilot.stages import PLAIN, Meter, Show, Stages, keep_plan, kept_plan, problems_of
 from rollwise.pilot.tuning import Score, best_of_families, choose
 
 MINUTES = 30.0
@@ -42,6 +42,7 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
 
     Raises InputError if the plan in the folder was made with other options, or if too little is allowed.
     """
+    options.refuse_unfit()
     if (kept := kept_plan(options)) is not None:
         return Ready(*kept)
     ids = [problem.id for problem in problems_of(options)]
@@ -49,7 +50,7 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     wanted = Wanted(
         budget=options.budget,
         limit=_limit(options, rate),
-        soft=is_soft(options),
+        soft=options.soft,
         believed=True,
         larger=options.policy_larger is not None,
         worthwhile=options.worthwhile / 100,

@@ -13,29 +13,33 @@ import rollwise
 from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume
 from rollwise.calibration import (
     Calibration,
+    Completer,
+    ScoredPrefixes,
     calibrate,
     collect_prefixes,
+    collect_scored_prefixes,
     load_prefixes,
     observe_prefixes,
     observe_votes,
     read_belief,
+    recorded_rewards,
     score_problems,
     source_of,
     split_by_ending,
 )
+from rollwise.calibration import Plan as PrefixPlan
 from rollwise.core import Problem, Sampling
 from rollwise.errors import InputError
 from rollwise.pilot.costs import computed_tokens
 from rollwise.pilot.options import PilotOptions
-from rollwise.pilot.plan import COMPLETIONS, PATHS, Plan, Rate
+from rollwise.pilot.plan import COMPLETIONS, PATHS, POINTS, Plan, Rate
 from rollwise.registry import find_world
-from rollwise.search import Config, find_parts, run_to_end, settled
+from rollwise.search import Parts, find_parts, run_to_end, settled
 
 Show = Callable[[str, int, int, str], None]
 """(name of the stage, how much is done, of how much, a note)."""
 PLAIN = {"reward": "none", "vote": "majority"}
 """The fields of plain sampling as it can be done with the model alone: no reward, one path, one vote."""
-SOFT = ("hidden", "minilm")
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Stages:
     ) -> Run:
         """The results of a bench of this pilot; what is missing is run first, as far as the meter allows."""
         folder = self.folder(name)
-        given = self.options.questions() | {
+        given = self.options.posing() | {
             "strategies": list(strategies),
             "budgets": list(budgets),
             "only": list(only),
@@ -129,38 +133,51 @@ class Stages:
         file = self.folder("belief.json")
         if file.is_file():
             return read_belief(file)
-        prefixes = self.folder("prefixes.jsonl")
-        config = settled(Config.of(**self.options.searched(), world=self.options.world))
-        world = find_world(config.world or "")
-        parts = find_parts(config.model_copy(update={"strategy": "temperature"}))
-        sampling = Sampling(config.temperature, config.top_p, config.max_step_tokens, config.max_tokens, config.seed)
-
-        def progress(done: int, total: int) -> None:
-            self.show("calibration", done, total, "")
-
-        name = str(config.policy)
-        collect_prefixes(world, parts.policy, problems, PATHS, COMPLETIONS, sampling, prefixes, progress, name)
-        scored = score_problems(parts.reward, list(load_prefixes(prefixes)), lambda done, total: None)
+        parts = find_parts(settled(self.options.config()).model_copy(update={"strategy": "temperature"}))
+        scored = self._prefixes(parts, problems)
         unfinished, finished = split_by_ending(scored)
+        config = parts.config
         source = source_of(config.world or "", config.temperature, config.policy, config.reward)
         try:
-            made = calibrate(observe_prefixes(unfinished), source, ended=observe_votes(finished) if finished else None)
+            ended = observe_votes(finished) if finished else None
+            made = calibrate(observe_prefixes(unfinished), source, ended=ended)
         except InputError:
             return None
         text = json.dumps(made.as_dict(), ensure_ascii=False, separators=(",", ":"))
         file.write_text(text + "\n", encoding="utf-8")
         return made
 
+    def _prefixes(self, parts: Parts, problems: Sequence[Problem]) -> list[ScoredPrefixes]:
+        """Completed prefixes with their rewards, kept in prefixes.jsonl."""
+        config, file = parts.config, self.folder("prefixes.jsonl")
+        sampling = Sampling(
+            config.temperature,
+            config.top_p,
+            config.max_step_tokens,
+            config.max_tokens,
+            config.seed,
+            parts.reward.reads_certainty,
+        )
+
+        def progress(done: int, total: int) -> None:
+            self.show("calibration", done, total, "")
+
+        if self.options.data is None:
+            world = find_world(self.options.poser)
+            name = str(config.policy)
+            collect_prefixes(world, parts.policy, problems, PATHS, COMPLETIONS, sampling, file, progress, name)
+            return score_problems(parts.reward, list(load_prefixes(file)), lambda done, total: None)
+        form = parts.grader.form if config.answer == "auto" else config.answer
+        how = PrefixPlan(PATHS, POINTS, COMPLETIONS)
+        completer = Completer(parts.policy, parts.reward, parts.grader, sampling, config.max_steps, how, form)
+        source = json.loads(json.dumps({"policy": config.policy, "reward": config.reward, "pilot": PATHS}))
+        collect_scored_prefixes(completer, problems, source, file, progress)
+        return recorded_rewards(list(load_prefixes(file)))
+
 
 def problems_of(options: PilotOptions) -> list[Problem]:
     """All questions that the pilot may ask."""
-    return Grid.of(**options.questions(), strategies=["temperature"]).problems()
-
-
-def is_soft(options: PilotOptions) -> bool:
-    """Whether directions are compared by embeddings."""
-    directions = settled(Config.of(**options.searched(), world=options.world)).directions
-    return isinstance(directions, str) and (directions in SOFT or directions.startswith("http"))
+    return list(Grid.of(**options.posing(), strategies=["temperature"]).asked().problems)
 
 
 def kept_plan(options: PilotOptions) -> tuple[Plan, Rate] | None:

@@ -11,7 +11,7 @@ EVEN = 0.5
 
 
 class NoReward(RewardModel):
-    """A reward model that gives every path the same reward and costs nothing, for plain sampling with a majority vote."""
+    """A reward model that gives every path the same reward and computes nothing, for plain sampling and majorities."""
 
     reads_certainty = False
     parameters = 0
