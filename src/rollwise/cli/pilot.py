@@ -62,13 +62,14 @@ def pilot(given: dict[str, Any]) -> None:
 def _announce(options: PilotOptions, ready: Ready) -> None:
     """Say what the pilot takes, before it takes it."""
     plan = ready.plan
-    reach = (
-        "no gain can be found" if plan.detectable is None else f"can find a gain of about {100 * plan.detectable:.0f}"
-    )
+    tuned, compared = len(plan.tune), len(plan.compare)
+    reach = "no gain can be found by so few"
+    if plan.detectable is not None:
+        reach = f"a gain of about {100 * plan.detectable:.0f} points or more can be found"
     lines = [
-        f"this pilot takes about {_minutes(plan.seconds)} and {plan.tokens:,.0f} tokens, by a measure on a few questions",
-        f"it tunes {len(plan.settings)} settings on {len(plan.tune)} questions, compares the best with plain sampling on "
-        f"{len(plan.compare)} others, at {plan.budget} rollouts, and {reach} points or more",
+        f"this pilot takes about {_minutes(plan.seconds)} and {plan.tokens:,.0f} tokens, measured on a few questions",
+        f"it tunes {len(plan.settings)} settings on {tuned} questions and compares the best with plain sampling on "
+        f"{compared} others, at {plan.budget} rollouts; {reach}",
         f"the plan is in {options.out / 'plan.json'}",
     ]
     for line in lines:

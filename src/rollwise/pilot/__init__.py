@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rollwise.pilot.decision import WORTHWHILE, Answer, Decision, answer_of, decide
     from rollwise.pilot.findings import Findings
     from rollwise.pilot.gain import Gain, paired_gain
-    from rollwise.pilot.hand_over import hand_over
+    from rollwise.pilot.handover import hand_over
     from rollwise.pilot.options import PilotOptions
     from rollwise.pilot.page import pilot_html
     from rollwise.pilot.power import detectable_gain, power_of, questions_needed
@@ -54,7 +54,7 @@ __getattr__ = exports(
         "Findings": "findings",
         "Gain": "gain",
         "PilotOptions": "options",
-        "hand_over": "hand_over",
+        "hand_over": "handover",
         "pilot_html": "page",
         "Ready": "run",
         "prepare": "run",

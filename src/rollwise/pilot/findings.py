@@ -28,8 +28,8 @@ _UNEQUAL = 0.95
 class Arm:
     """A way to search on the compared questions: its accuracy with Wilson's interval, and the mean cost of a question.
 
-    `generated` are the mean tokens that the model generates for a question. `saved` is the share of rollouts that early stopping saved. `gain` is that over plain sampling at equal cost; None
-    for plain sampling itself.
+    `generated` are the mean tokens that the model generates for a question. `saved` is the share of rollouts that early
+    stopping saved. `gain` is that over plain sampling at equal cost; None for plain sampling itself.
     """
 
     family: str

@@ -11,7 +11,7 @@ from rollwise.errors import MissingExtraError
 from rollwise.pilot.cases import Case
 from rollwise.pilot.decision import Answer
 from rollwise.pilot.findings import Arm, Findings
-from rollwise.pilot.hand_over import CONFIG, ROUTE
+from rollwise.pilot.handover import CONFIG, ROUTE
 from rollwise.pilot.options import PilotOptions
 from rollwise.pilot.pictures import costs_panel, gains_svg
 from rollwise.pilot.wording import Words, amount, count, of_hundred, plain_number, points
