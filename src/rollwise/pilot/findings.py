@@ -14,9 +14,9 @@ from rollwise.core import Usage
 from rollwise.numerics import wilson_interval
 from rollwise.pilot.cases import Case, cases_of
 from rollwise.pilot.costs import TOKENS, CostOf, Searches, cost_by, searches_of
-from rollwise.pilot.decision import Decision, decide
+from rollwise.pilot.decision import Answer, Decision, decide
 from rollwise.pilot.gain import Gain, paired_gain
-from rollwise.pilot.plan import ENOUGH, Plan
+from rollwise.pilot.plan import ENOUGH, Plan, calibration_rollouts
 from rollwise.pilot.tuning import FAMILIES, Score, family_of
 
 _MANY = 0.05  # a share of unread or cut paths that is worth a warning
@@ -94,7 +94,7 @@ class Findings:
 
     `chosen` is the setting that was tuned, `equal` the budget of plain sampling at equal cost. `arms` holds plain
     sampling at each of its budgets first and then the best setting of each family. `unit` is that of all costs, `spent`
-    the cost of the whole pilot.
+    the cost of the whole pilot; the calibration's part of it is estimated from its number of rollouts.
     """
 
     plan: Plan
@@ -115,6 +115,12 @@ class Findings:
     def all_arms(self) -> tuple[Arm, ...]:
         """Everything that was compared, the larger model last."""
         return (*self.arms, *(self.larger.arms if self.larger is not None else ()))
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing is decided and the reward is not shown to tell paths of one question apart."""
+        undecided = self.decision.answer == Answer.UNDECIDED
+        return undecided and any(caution.name == "reward_blind" for caution in self.cautions)
 
     @property
     def chosen_arm(self) -> Arm:
@@ -188,6 +194,7 @@ def findings_of(
     arms = [_arm(family_of(one.label), one, cost, gain_between(one, base)) for one in settings.values()]
     arms.sort(key=lambda arm: [*FAMILIES].index(arm.family))
     spent = sum(cost(result.outcome) for run in results.runs for result in run.results)
+    spent += calibration_rollouts(plan.calibrated) * base.cost(cost) / max(1, equal)
     larger = None
     if results.larger is not None:
         larger = _larger(results.larger, best, cost, prices, plan.worthwhile)

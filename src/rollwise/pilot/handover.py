@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import rollwise
-from rollwise.allocation import split_settings
+from rollwise.allocation import STRATEGIES, split_settings
+from rollwise.answers import BELIEVED
 from rollwise.core import Problem
 from rollwise.pilot.decision import Answer
 from rollwise.pilot.findings import Findings
@@ -91,7 +92,8 @@ def _candidate(findings: Findings, options: PilotOptions, out: Path, chosen: Con
         "vote": findings.chosen.vote,
         "stop_early": "lossless",
     }
-    if (options.out / BELIEF).is_file():
+    reads = "belief" in STRATEGIES[strategy].needs or findings.chosen.vote == BELIEVED
+    if reads and (options.out / BELIEF).is_file():
         rule["belief"] = str(out / BELIEF)
     return rule | ({"options": dict(settings)} if settings else {})
 

@@ -163,6 +163,11 @@ class PilotOptions(QuestionFile):
         named = {name: getattr(self, name) for name in _SEARCHED if getattr(self, name) is not None}
         return named | self.search
 
+    def calibration(self) -> str:
+        """The command that measures another reward on the prefixes of this pilot."""
+        prefixes = str(self.out / "prefixes.jsonl")
+        return shlex.join(["rollwise", "calibrate", "--prefixes", prefixes, "--reward", "REWARD"])
+
     def again(self) -> str:
         """The command of a pilot like this one in another folder, with twice the time."""
         given = ["rollwise", "pilot", *([self.data] if self.data is not None else [])]

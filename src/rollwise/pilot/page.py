@@ -102,6 +102,8 @@ def _steps(findings: Findings, options: PilotOptions, words: Words) -> list[dict
         case Answer.INTRODUCE:
             advance = f"rollwise rollout advance {config} {ROUTE}"
             steps = [("next_introduce_1", serve), ("next_introduce_2", advance)]
+        case Answer.UNDECIDED if findings.blind:
+            steps = [("next_blind_1", options.calibration()), ("next_not_1", serve)]
         case Answer.UNDECIDED:
             steps = [("next_undecided_1", options.again()), ("next_not_1", serve)]
         case _:

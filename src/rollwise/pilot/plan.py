@@ -130,6 +130,11 @@ def _compared(count: int) -> int:
     return count - max(PROBED, round(TUNED * count)) if count > PROBED else 0
 
 
+def calibration_rollouts(questions: int) -> int:
+    """About how many whole rollouts the calibration takes on so many questions."""
+    return _CALIBRATION * questions
+
+
 def _calibrated(count: int) -> int:
     return min(_CALIBRATED, count - _compared(count))
 
@@ -139,4 +144,4 @@ def _rollouts(count: int, settings: Sequence[str], wanted: Wanted) -> float:
     compared = _compared(count)
     tuned = (count - compared) * wanted.budget * (len(settings) + 1)
     comparing = compared * wanted.budget * (FAMILIES_COMPARED + _PLAIN + (1 if wanted.larger else 0))
-    return tuned + comparing + (_CALIBRATION * _calibrated(count) if wanted.believed else 0)
+    return tuned + comparing + (calibration_rollouts(_calibrated(count)) if wanted.believed else 0)

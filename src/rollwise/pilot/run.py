@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rollwise
-from rollwise.bench import Prices, Run, read_prices
+from rollwise.bench import Outcome, Prices, Run, read_prices
 from rollwise.calibration import Calibration
 from rollwise.errors import InputError
 from rollwise.pilot.costs import computed_tokens, cost_by, searches_of
@@ -103,7 +103,6 @@ class _Running:
         self.options, self.plan, self.rate = options, plan, rate
         self.meter = Meter()
         self.stages = Stages(options, show, self.meter)
-        self.runs: list[Run] = []
         self.began = time.monotonic()
 
     def _allow(self, share: float) -> None:
@@ -112,20 +111,22 @@ class _Running:
         """
         minutes = self.options.minutes or (MINUTES if self.options.tokens is None else None)
         if minutes is not None:
-            taken = sum(each.outcome.seconds for run in self.runs for each in run.results) / self.options.in_flight
+            taken = sum(outcome.seconds for outcome in self._outcomes()) / self.options.in_flight
             before = max(0.0, taken - (time.monotonic() - self.began))
             self.meter.until = self.began + 60 * minutes * share - before
         if self.options.tokens is not None:
-            self.meter.tokens = sum(computed_tokens(each.outcome) for run in self.runs for each in run.results)
+            self.meter.tokens = sum(map(computed_tokens, self._outcomes()))
             self.meter.most_tokens = self.options.tokens * share
 
     def _bench(
         self, name: str, strategies: Sequence[str], budgets: Sequence[int], only: Sequence[str], **more: Any
     ) -> Run:
         events = bool(more.pop("events", False))
-        run = self.stages.bench(name, strategies, budgets, only, more, events)
-        self.runs.append(run)
-        return run
+        return self.stages.bench(name, strategies, budgets, only, more, events)
+
+    def _outcomes(self) -> list[Outcome]:
+        """Every search of the pilot so far."""
+        return [result.outcome for run in self.stages.runs() for result in run.results]
 
     def belief(self) -> Calibration | None:
         """The belief of the reward, fitted on the tuning part."""
@@ -186,7 +187,7 @@ class _Running:
             policy = {"policy": self.options.policy_larger}
             budgets = sorted({1, max(1, plan.budget // 4), plan.budget})
             larger = self._bench("compare/larger", ["temperature"], budgets, plan.compare, **PLAIN, **STOP, **policy)
-        return Results(tuple(self.runs), settings, plain, larger, belief), equal
+        return Results(tuple(self.stages.runs()), settings, plain, larger, belief), equal
 
     def _equal(self, computed: int) -> int:
         """The budget at equal cost, kept in equal.json: it does not change when a stopped pilot goes on."""

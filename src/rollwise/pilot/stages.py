@@ -114,6 +114,11 @@ class Stages:
         running.store.close()
         return read_run(folder)
 
+    def runs(self) -> list[Run]:
+        """The benches of this pilot so far."""
+        folders = sorted(folder for folder in self.options.out.glob("*/*") if begun(folder))
+        return [read_run(folder) for folder in folders]
+
     def rate(self, only: Sequence[str]) -> Rate:
         """What a rollout takes, measured on a few questions with plain sampling and with DORA."""
         runs = [

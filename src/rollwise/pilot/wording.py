@@ -93,7 +93,8 @@ class Words:
             ),
             self.say("said", name, worthwhile=worthwhile),
         ]
-        return self.say("verdict", name), sentences + self._reach(findings, worthwhile)
+        lead = self.say("verdict", "blind" if findings.blind else name)
+        return lead, sentences + self._reach(findings, worthwhile)
 
     def _reach(self, findings: Findings, worthwhile: str) -> list[str]:
         """What this pilot could find, and what a decision would need."""
@@ -103,7 +104,9 @@ class Words:
             reach = decision.detectable
             name = "undetectable" if reach is None else "detectable"
             found.append(self.say("said", name, detectable=f"{100 * (reach or 0):.1f}"))
-        if decision.answer == Answer.UNDECIDED:
+        if findings.blind:
+            found.append(self.say("said", "blind"))
+        elif decision.answer == Answer.UNDECIDED:
             needed = decision.needed
             if needed is None:
                 found.append(self.say("said", "needed_never", worthwhile=worthwhile))
