@@ -283,10 +283,9 @@ def _cautions(
             found.append(Caution(name, values))
 
     warn(gain.questions < len(plan.compare), "unfinished", done=gain.questions, planned=len(plan.compare))
-    if belief is not None and belief.within is not None:
-        share = belief.within.share
-        warn(share.value == 0, "reward_blind", most=share.high)
+    warn(belief is not None and (belief.within is None or belief.within.share.value == 0), "reward_blind")
     warn(belief is None and plan.calibrated > 0, "no_belief")
+    warn(belief is not None and belief.source.reward == "confidence", "confidence")
     warn(gain.questions < ENOUGH, "few_questions", questions=gain.questions)
     errors = len(base.outcomes) + len(best.outcomes) - len(base.ran) - len(best.ran)
     warn(errors > 0, "errors", errors=errors, searches=len(base.outcomes) + len(best.outcomes))
