@@ -55,6 +55,7 @@ def build_app() -> typer.Typer:
         world,
     )
     from rollwise.cli.options import command
+    from rollwise.pilot import PilotOptions
 
     app = typer.Typer(
         name="rollwise",
@@ -68,7 +69,7 @@ def build_app() -> typer.Typer:
     app.command("solve")(command(solve.SolveOptions, solve.solve))
     app.command("doctor")(doctor.doctor)
     app.command("allocate")(allocate.allocate)
-    app.command("pilot")(command(pilot.PilotOptions, pilot.pilot))
+    app.command("pilot")(command(PilotOptions, pilot.pilot))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
