@@ -154,10 +154,8 @@ def _how(findings: Findings, options: PilotOptions, words: Words) -> list[str]:
 
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shown = []
+    """The facts that say something, as people read them."""
+    flat = {}
     for name, value in facts.items():
-        if isinstance(value, dict):
-            shown += [(each, plain_text(one)) for each, one in value.items()]
-        else:
-            shown.append((name, plain_text(value)))
-    return shown
+        flat |= value if isinstance(value, dict) else {name: value}
+    return [(name, plain_text(value)) for name, value in flat.items() if value not in (None, "", [], {}, ())]

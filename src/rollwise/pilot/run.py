@@ -10,7 +10,7 @@ from typing import Any
 
 import rollwise
 from rollwise.bench import Outcome, Prices, Run, read_prices
-from rollwise.calibration import Calibration
+from rollwise.calibration import Calibration, Estimate
 from rollwise.errors import InputError
 from rollwise.pilot.costs import computed_tokens, cost_by, searches_of
 from rollwise.pilot.findings import Findings, Results, equal_budget, findings_of
@@ -85,7 +85,7 @@ def run_pilot(options: PilotOptions, ready: Ready, show: Show) -> Findings:
         "options": options.deciding(),
         "environment": dict(results.settings.experiment.environment),
         "sources": dict(results.settings.experiment.sources),
-        "within": None if belief is None or belief.within is None else vars(belief.within.share),
+        "reward within a question": "" if belief is None or belief.within is None else _told(belief.within.share),
     }
     return findings_of(plan, chosen[0], equal, results, prices, options.value, facts)
 
@@ -212,3 +212,7 @@ def _scores(searches: Sequence[Any], votes: Sequence[str], prices: Prices | None
 
 _OWN = "weighted_majority"
 """The vote of a bench by default."""
+
+
+def _told(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
