@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
+from rollwise.cli.report import ReportOptions
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
     "rollwise simulate": (
         SimulateOptions,

@@ -136,7 +136,7 @@ def results(out: FilePath) -> list[tuple[Any, ...]]:
     columns = (
         "label, budget, seed, name, right, covered, right_paths, finished, failed, support, results.answer, rounds"
     )
-    columns += ", flops, error, role, generated, prefilled, cached, calls, events"
+    columns += ", results.flops, usages.flops, error, role, generated, prefilled, cached, calls, events"
     joins = "join cells on cell_id = cells.id join problems on problem_id = problems.id"
     more = "left join usages on usages.result_id = results.id left join events on events.result_id = results.id"
     with sqlite3.connect(out / RESULTS_FILE) as plain:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
-    from rollwise.bench.comparing import Comparison, Saving
+    from rollwise.bench.comparisons import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
     from rollwise.bench.grid import Cell, Grid
     from rollwise.bench.history import Run, join_runs, read_run
@@ -78,8 +78,8 @@ __getattr__ = exports(
         "Failure": "figures",
         "Cost": "figures",
         "Asked": "figures",
-        "Saving": "comparing",
-        "Comparison": "comparing",
+        "Saving": "comparisons",
+        "Comparison": "comparisons",
         "Bench": "run",
         "begin": "run",
         "begun": "run",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollwise.bench.comparing import Arm, Comparison, Saving, compare, differences, saving, values_of
+from rollwise.bench.comparisons import Arm, Comparison, Saving, compare, differences, saving, values_of
 from rollwise.bench.summary import MEASURES, Row, Summary, summarise
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
@@ -164,7 +165,7 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
         costs=tuple(_cost(row, _outcomes(results, (row.strategy, row.budget)), prices) for row in summary.rows),
         savings=_savings(values, run.strategies, base, margin),
         matches=_matches(values, run.strategies, budgets),
-        asked=tuple(_asked(problem, values) for problem in run.problems),
+        asked=_asked(run.problems, values),
         failures=tuple(
             Failure(result.cell, result.problem, result.outcome.error)
             for result in results
@@ -190,7 +191,7 @@ def _name(run: Run) -> str:
     asked = config.get("data") or config.get("world") or "bench"
     search = config.get("search")
     policy = search.get("policy") if isinstance(search, dict) else None
-    asked = ", ".join(map(str, asked)) if isinstance(asked, list | tuple) else str(asked)
+    asked = ", ".join(Path(str(each)).name for each in (asked if isinstance(asked, list | tuple) else [asked]))
     return f"{asked}, {policy}" if policy else asked
 
 
@@ -262,10 +263,10 @@ def _matches(
     return tuple(matches)
 
 
-def _asked(problem: Problem, values: Mapping[Arm, Mapping[tuple[str, int], float]]) -> Asked:
-    right = {}
+def _asked(problems: Sequence[Problem], values: Mapping[Arm, Mapping[tuple[str, int], float]]) -> tuple[Asked, ...]:
+    counts: dict[str, dict[Arm, tuple[int, int]]] = {problem.id: {} for problem in problems}
     for arm, trials in values.items():
-        own = [value for (name, _), value in trials.items() if name == problem.id]
-        if own:
-            right[arm] = (round(sum(own)), len(own))
-    return Asked(problem, right)
+        for (problem, _), value in trials.items():
+            right, searches = counts[problem].get(arm, (0, 0))
+            counts[problem][arm] = (right + round(value), searches + 1)
+    return tuple(Asked(problem, counts[problem.id]) for problem in problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollwise.bench.comparing import Comparison
+from rollwise.bench.comparisons import Comparison
 from rollwise.bench.figures import Figures
 
 
@@ -60,6 +60,8 @@ def _told(comparison: Comparison, figures: Figures) -> str:
     mean, low, high = (
         f"{100 * value:+z.1f}" for value in (comparison.mean, comparison.joint_low, comparison.joint_high)
     )
+    if not comparison.wins + comparison.losses:
+        return f"they agree on all {_count(comparison.questions, 'question')}, so they are not told apart"
     told = "told apart" if comparison.told_apart else "not told apart"
     questions = _count(comparison.questions, "question")
     return f"the difference is {mean} points (95 %: {low} to {high}), {told}, on {questions}"

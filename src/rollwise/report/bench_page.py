@@ -13,7 +13,7 @@ from rollwise.bench import Asked, Cell, Figures, Run, plain_text, verdict
 from rollwise.errors import MissingExtraError
 from rollwise.report.bench_pictures import Picture
 from rollwise.report.curves import key_svg, panel_svg
-from rollwise.report.data_tables import DataTable, cell_text, sort_key, table_markdown
+from rollwise.report.data_tables import DataTable, cell_text, markdown_text, sort_key, table_markdown
 from rollwise.report.search_details import search_details
 
 _FILES = Path(__file__).parent / "page"
@@ -60,14 +60,14 @@ def bench_html(parts: Sequence[Part], title: str, most_searches: int) -> str:
 
 def bench_markdown(parts: Sequence[Part], title: str) -> str:
     """The report in Markdown: the findings in words, the pictures by their files, and the tables."""
-    text = f"# {title}\n"
+    text = f"# {markdown_text(title)}\n"
     for place, part in enumerate(parts):
-        lead, *others = map(_plain_markdown, verdict(part.figures))
-        heading = f"\n## {_plain_markdown(part.figures.name)}\n" if len(parts) > 1 else ""
-        pictures = (
-            f"![{picture.title}](figures/{file_name(place, len(parts), picture.name)}.svg)\n\n{picture.note}\n"
-            for picture in part.pictures
-        )
+        lead, *others = map(markdown_text, verdict(part.figures))
+        heading = f"\n## {markdown_text(part.figures.name)}\n" if len(parts) > 1 else ""
+        pictures = []
+        for picture in part.pictures:
+            file = f"figures/{file_name(place, len(parts), picture.name)}.svg"
+            pictures.append(f"![{picture.title}]({file})\n\n{markdown_text(picture.note)}\n")
         findings = "".join(f"- {sentence}\n" for sentence in others)
         blocks = [f"**{lead}**\n", findings, *pictures, *map(table_markdown, part.tables)]
         text += f"{heading}\n" + "\n".join(blocks)
@@ -77,10 +77,6 @@ def bench_markdown(parts: Sequence[Part], title: str) -> str:
 def file_name(place: int, parts: int, name: str) -> str:
     """The name of a part's file, with the part's number in front if there are several."""
     return name if parts == 1 else f"{place + 1}-{name}"
-
-
-def _plain_markdown(text: str) -> str:
-    return "".join(f"\\{each}" if each in "\\`*_[]<" else each for each in text)
 
 
 def _shown(index: int, part: Part, most_searches: int) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def _differences(figures: Figures) -> DataTable:
     note = (
         f"Accuracy minus that of {figures.baseline} at the same N, in points, paired by question. A question's value "
         "is the mean over its seeds. “Alone” is the 95 % bootstrap interval of one comparison. “Together” holds for "
-        f"all {len(rows)} comparisons at once (max-t bootstrap), and the verdict follows it. “Detectable” is the true "
-        "difference that would be told apart with a chance of 80 %."
+        f"the whole table of {len(rows)} at once (max-t bootstrap), and the verdict follows it. “Detectable” is the "
+        "true difference that would be told apart with a chance of 80 %."
     )
     return DataTable("differences", f"Difference to {figures.baseline}", note, columns, rows)
 

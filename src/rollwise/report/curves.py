@@ -142,16 +142,21 @@ def _legend(names: Sequence[str], looks: Mapping[str, Look], width: float) -> tu
     """The shapes of a legend, and where the room below it begins."""
     parts, x, y = [], 12.0, 44.0
     for name in names:
-        wide = 44 + _KEY_WIDTH * len(name)
+        shown = _shortened(name, int((width - 60) / _KEY_WIDTH))
+        wide = 44 + _KEY_WIDTH * len(shown)
         if x > 12 and x + wide > width:
             x, y = 12.0, y + _KEY_ROW
-        parts += [_key(looks[name], x, y - 4), svg_text(x + 34, y, name, colour=_INK, size=12)]
+        parts += [_key(looks[name], x, y - 4), svg_text(x + 34, y, shown, colour=_INK, size=12)]
         x += wide
     return parts, y + 12
 
 
 def _key(look: Look, x: float, y: float) -> str:
     return svg_line(x, y, x + 28, y, look.colour, look.dashes) + _marker(look, x + 14, y)
+
+
+def _shortened(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _shapes(panel: Panel, looks: Mapping[str, Look], reachable: bool) -> list[str]:

@@ -78,19 +78,21 @@ def _plain(value: Value) -> Value:
 
 def table_markdown(table: DataTable) -> str:
     """A table in Markdown under a heading."""
-    names = [_markdown(column.name) for column in table.columns]
+    names = [markdown_text(column.name) for column in table.columns]
     rule = ["---" if column.form == "text" else "---:" for column in table.columns]
-    rows = [[_markdown(cell_text(value, column.form)) for value, column in _cells(table, row)] for row in table.rows]
+    rows = [
+        [markdown_text(cell_text(value, column.form)) for value, column in _cells(table, row)] for row in table.rows
+    ]
     lines = "".join(f"| {' | '.join(row)} |\n" for row in (names, rule, *rows))
-    note = f"{table.note}\n\n" if table.note else ""
-    return f"### {table.title}\n\n{note}{lines}"
+    note = f"{markdown_text(table.note)}\n\n" if table.note else ""
+    return f"### {markdown_text(table.title)}\n\n{note}{lines}"
 
 
 def _cells(table: DataTable, row: Sequence[Value]) -> list[tuple[Value, Column]]:
     return list(zip(row, table.columns, strict=True))
 
 
-def _markdown(text: str) -> str:
-    """A text without what Markdown or HTML would read as marks."""
-    plain = html.escape(text, quote=False)
+def markdown_text(text: str) -> str:
+    """A text on one line, without what Markdown or HTML would read as marks."""
+    plain = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{each}" if each in "\\|`*_[]" else each for each in plain)

@@ -37,11 +37,15 @@ class Ending:
 
 @dataclass(frozen=True)
 class SearchDetails:
-    """The rounds of a search, and some of its finished paths, those with the largest rewards; `more` are left out."""
+    """The rounds of a search, and some of its finished paths, those with the largest rewards; `more` are left out.
+
+    `stopped` says why the search ended before its budget was spent; None if it did not.
+    """
 
     rounds: tuple[RoundFigures, ...]
     endings: tuple[Ending, ...]
     more: int
+    stopped: str | None = None
 
 
 def search_details(records: Sequence[Mapping[str, Any]]) -> SearchDetails:
@@ -51,7 +55,9 @@ def search_details(records: Sequence[Mapping[str, Any]]) -> SearchDetails:
         by_round.setdefault(int(record.get("round", 0)), []).append(record)
     endings = _endings(records)
     rounds = tuple(_round(number, by_round[number]) for number in sorted(by_round))
-    return SearchDetails(rounds, tuple(endings[:_MOST_ENDINGS]), max(0, len(endings) - _MOST_ENDINGS))
+    stops = [str(record.get("reason", "")) for record in records if record.get("event") == "stopped"]
+    shown, more = tuple(endings[:_MOST_ENDINGS]), max(0, len(endings) - _MOST_ENDINGS)
+    return SearchDetails(rounds, shown, more, stops[0] if stops else None)
 
 
 def _round(number: int, records: Sequence[Mapping[str, Any]]) -> RoundFigures:

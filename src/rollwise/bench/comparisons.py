@@ -105,7 +105,8 @@ def compare(
     already holds the spread between seeds, so drawing seeds again would count it twice. The joint intervals are those
     of the max-t bootstrap (Romano and Wolf, 2005): mean ± c · s / √n, with c the 95 % quantile, over resampled
     questions, of the largest |resampled mean − mean| / (s / √n) of all comparisons. For few questions c is widened as
-    Student's t is against the normal distribution. Pairs without a shared trial are left out.
+    Student's t is against the normal distribution. Arms that are equal on every question get ± `unseen_share`. Pairs
+    without a shared trial are left out.
     """
     found = [(pair, differences(values.get(pair[0], {}), values.get(pair[1], {}))) for pair in pairs]
     found = [(pair, each) for pair, each in found if each]
@@ -114,14 +115,14 @@ def compare(
     problems = list(dict.fromkeys(problem for _, each in found for problem in each))
     table = np.array([[each.get(problem, math.nan) for _, each in found] for problem in problems])
     critical = joint_critical_value(table)
-    return [_comparison(pair, np.array(list(each.values())), critical) for pair, each in found]
+    return [_comparison(pair, np.array(list(each.values())), critical, len(found)) for pair, each in found]
 
 
 def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
     """The number c of standard errors within which all means of the columns of `table` lie together with chance 95 %.
 
-    `table` (n, arms) holds a question in each row; NaN where an arm lacks the question. Infinity if no arm has two
-    questions.
+    `table` (n, arms) holds a question in each row; NaN where an arm lacks the question. The number is never below that
+    of a single mean. Infinity if no arm has two questions.
     """
     present = ~np.isnan(table)
     counts = present.sum(axis=0)
@@ -132,8 +133,9 @@ def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
     errors = np.array([standard_error(table[present[:, arm], arm]) for arm in range(table.shape[1])])
     usable = (counts >= 2) & (errors > 0) & np.isfinite(errors)
     widened = _widened(int(counts[counts >= 2].min()))
+    single = float(ndtri(0.5 + CONFIDENCE / 2))
     if not usable.any():
-        return float(ndtri(0.5 + CONFIDENCE / 2)) * widened
+        return single * widened
     generator = keyed_generator("joint", *table.shape)
     block = max(1, _BLOCK // len(table))
     largest = []
@@ -144,7 +146,7 @@ def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:
         with np.errstate(invalid="ignore", divide="ignore"):
             moved = np.abs((drawn @ filled[:, usable]) / weight - means[usable]) / errors[usable]
         largest.append(np.nan_to_num(moved).max(axis=1))
-    return float(np.quantile(np.concatenate(largest), CONFIDENCE)) * widened
+    return max(single, float(np.quantile(np.concatenate(largest), CONFIDENCE))) * widened
 
 
 def standard_error(values: FloatArray) -> float:
@@ -164,10 +166,19 @@ def _widened(questions: int) -> float:
     return float(stdtrit(questions - 1, share)) / float(ndtri(share)) / math.sqrt((questions - 1) / questions)
 
 
-def _comparison(pair: tuple[Arm, Arm], values: FloatArray, critical: float) -> Comparison:
+def unseen_share(questions: int, comparisons: int = 1) -> float:
+    """The largest share of questions with a difference that is compatible with seeing none among so many questions.
+
+    It is 1 − (α / 2)^(1/n), with α = 5 % divided by the number of comparisons (Bonferroni). A mean difference is then
+    at most that large, because a question's difference lies in [-1, 1].
+    """
+    return 1 - float(((1 - CONFIDENCE) / 2 / comparisons) ** (1 / questions))
+
+
+def _comparison(pair: tuple[Arm, Arm], values: FloatArray, critical: float, comparisons: int) -> Comparison:
     ((strategy, budget), (against, against_budget)), mean = pair, float(values.mean())
     error = standard_error(values)
-    half = 0.0 if error == 0 else critical * error
+    half = unseen_share(len(values), comparisons) if error == 0 else critical * error
     low, high = bootstrap_interval(values, keyed_generator("questions", len(values)))
     return Comparison(
         strategy=strategy,
@@ -197,8 +208,9 @@ def saving(
 ) -> Saving:
     """How few rollouts a strategy needs to be as good as the baseline at a budget, but for `margin`.
 
-    A budget is not inferior if the lower end of the 95 % paired bootstrap interval lies above −margin. Budgets are
-    tested from the baseline's down until one fails, so that testing several does not raise the chance of an error.
+    A budget is not inferior if the lower end of the 95 % paired bootstrap interval lies above −margin. If all questions
+    are equal, that end is −`unseen_share`. Budgets are tested from the baseline's down until one fails, so that testing
+    several does not raise the chance of an error.
     """
     budgets = sorted(budget for label, budget in values if label == strategy and budget <= baseline[1])
     smallest: tuple[int, float, float] | None = None
@@ -207,12 +219,19 @@ def saving(
         if not each:
             break
         array = np.array(list(each.values()))
-        low, _ = bootstrap_interval(array, keyed_generator("questions", len(array)))
+        low = 0.0 if (strategy, budget) == baseline else _lower_end(array)
         if low <= -margin or len(array) < 2:
             break
         smallest = (budget, float(array.mean()), low)
     found, mean, low_end = smallest or (None, None, None)
     return Saving(strategy, *baseline, margin, found, mean, low_end, _reached_at(values, strategy, baseline, budgets))
+
+
+def _lower_end(values: FloatArray) -> float:
+    """The lower end of the 95 % interval of the mean of paired differences (n,)."""
+    if np.ptp(values) == 0:
+        return float(values[0]) - unseen_share(len(values))
+    return bootstrap_interval(values, keyed_generator("questions", len(values)))[0]
 
 
 def _reached_at(
