@@ -21,6 +21,7 @@ from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
+from rollwise.pilot import PilotOptions
 from rollwise.search import Options
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise pilot": (PilotOptions, "What better allocation gains on your model and your questions."),
     "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
     "rollwise simulate": (

@@ -12,7 +12,8 @@ Rows with groups draw an effect of the group on every setting: a setting is bett
 no better on average. `told` says whether the pilot knows the groups.
 
 Of each row, half the pilots have no true gain. From these comes the gain that pilots of this kind say they can find
-(the mean of `detectable_gain` over the pilots). The other half has a true gain of that size, for every setting.
+(the mean of `detectable_gain` over the pilots). The other half has a true gain of that size, for every setting, or for
+the first `gaining` settings only.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ class Row:
     group: int = 1
     effect: float = 0.0
     told: bool = True
+    gaining: int | None = None
 
 
 ROWS = (
     Row("usual", 200, 0.6),
     Row("one setting", 200, 0.6, settings=1),
     Row("30 settings tuned on 30 questions", 200, 0.6, settings=30, tuned=30),
+    Row("one of 12 settings gains", 200, 0.6, gaining=1),
     Row("few questions", 20, 0.3, tuned=10),
     Row("very few questions", 8, 0.3, tuned=4),
     Row("many questions", 1000, 0.6),
@@ -63,14 +66,15 @@ ROWS = (
 
 
 def play(row: Row, gain: float, key: tuple[object, ...]) -> Gain:
-    """The gain that one pilot measures, if every setting truly gains `gain` over plain sampling."""
+    """The gain that one pilot measures, if every setting that gains truly gains `gain` over plain sampling."""
     draw = keyed_generator("pilot power", row.title, gain, *key)
     total = row.tuned + row.compared
     chance = draw.beta(2 * row.accuracy, 2 * (1 - row.accuracy), size=total)
     groups = np.arange(total) // row.group
     signs = draw.choice([-1.0, 1.0], size=(groups[-1] + 1, row.settings))[groups]
     plain = draw.random((total, row.seeds)) < chance[:, None]
-    rights = [_setting(draw, row, chance, plain, gain, signs[:, one]) for one in range(row.settings)]
+    gains = [gain if row.gaining is None or one < row.gaining else 0.0 for one in range(row.settings)]
+    rights = [_setting(draw, row, chance, plain, each, signs[:, one]) for one, each in enumerate(gains)]
     differences = [(right.sum(1) - plain.sum(1)).astype(np.int64) for right in rights]
     scores = [
         Score(str(one), "majority", int(right[: row.tuned].sum()), row.tuned * row.seeds, 1.0)

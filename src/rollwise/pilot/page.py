@@ -155,7 +155,7 @@ def _how(findings: Findings, options: PilotOptions, words: Words) -> list[str]:
 
 def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts that say something, as people read them."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in facts.items():
         flat |= value if isinstance(value, dict) else {name: value}
     return [(name, plain_text(value)) for name, value in flat.items() if value not in (None, "", [], {}, ())]

@@ -19,6 +19,7 @@ from rollwise.pilot.plan import PROBED, Plan, Rate, Wanted, make_plan
 from rollwise.pilot.split import hashed_order
 from rollwise.pilot.stages import PLAIN, Meter, Show, Stages, keep_plan, kept_plan, problems_of
 from rollwise.pilot.tuning import Score, best_of_families, choose
+from rollwise.search import find_parts
 
 MINUTES = 30.0
 """How long a pilot may take if nothing is said."""
@@ -45,6 +46,7 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     options.refuse_unfit()
     if (kept := kept_plan(options)) is not None:
         return Ready(*kept)
+    find_parts(options.config().model_copy(update={"strategy": "dora"}))  # a wrong name costs nothing
     ids = [problem.id for problem in problems_of(options)]
     rate = Stages(options, show, Meter()).rate(hashed_order(ids, options.seed)[:PROBED])
     wanted = Wanted(
