@@ -10,18 +10,21 @@ from rollwise.pilot.split import hashed_order
 from rollwise.pilot.tuning import FAMILIES, Score, best_of_families, family_of, settings_grid
 
 IDS = [f"q{number}" for number in range(400)]
-RATE = Rate(tokens=500.0, seconds=0.5)
+RATE = Rate(tokens=500.0, seconds=0.5, plain_tokens=100.0, plain_seconds=0.25)
 
 
 def wanted(limit: float, believed: bool = True, larger: bool = False) -> Wanted:
-    return Wanted(budget=8, limit=limit, soft=True, believed=believed, larger=larger, worthwhile=0.02)
+    return Wanted(
+        budget=8, tokens=500 * limit, seconds=1e9, soft=True, believed=believed, larger=larger, worthwhile=0.02
+    )
 
 
 @given(st.floats(3_000, 200_000), st.booleans(), st.booleans())
 def test_a_plan_takes_no_more_than_is_allowed(limit: float, believed: bool, larger: bool) -> None:
     plan = make_plan(IDS, wanted(limit, believed, larger), RATE)
-    assert plan.rollouts <= limit + 1
-    assert plan.tokens == pytest.approx(plan.rollouts * 500, rel=0.01)
+    assert plan.tokens <= 500 * limit
+    assert 100 * plan.rollouts < plan.tokens < 500 * plan.rollouts
+    assert 0 < plan.tuned_by < plan.searched_by < 1
     assert len(plan.compare) >= FEWEST
     assert not set(plan.tune) & set(plan.compare)
     assert set(plan.tune) | set(plan.compare) <= set(IDS)

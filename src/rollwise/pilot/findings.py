@@ -16,7 +16,7 @@ from rollwise.pilot.cases import Case, cases_of
 from rollwise.pilot.costs import TOKENS, CostOf, Searches, cost_by, searches_of
 from rollwise.pilot.decision import Answer, Decision, decide
 from rollwise.pilot.gain import Gain, paired_gain
-from rollwise.pilot.plan import ENOUGH, Plan, calibration_rollouts
+from rollwise.pilot.plan import ENOUGH, MOST_DEARER, Plan, calibration_rollouts
 from rollwise.pilot.tuning import FAMILIES, Score, family_of
 
 _MANY = 0.05  # a share of unread or cut paths that is worth a warning
@@ -152,13 +152,13 @@ class Results:
 
 
 def equal_budget(chosen: Searches, plain: Searches, cost: CostOf) -> int:
-    """The rollouts with which plain sampling costs as much as the chosen setting, rounded up; at most eight times its
-    budget. `plain` says what a rollout costs there.
+    """The rollouts with which plain sampling costs as much as the chosen setting, rounded up; at most MOST_DEARER times
+    its budget. `plain` says what a rollout costs there.
     """
     of_plain = plain.cost(cost)
     if of_plain <= 0:
         return plain.budget
-    return int(np.clip(np.ceil(plain.budget * chosen.cost(cost) / of_plain), 1, 8 * plain.budget))
+    return int(np.clip(np.ceil(plain.budget * chosen.cost(cost) / of_plain), 1, MOST_DEARER * plain.budget))
 
 
 def gain_between(one: Searches, other: Searches) -> Gain:
@@ -187,6 +187,8 @@ def findings_of(
     cost, unit = cost_by(prices[0])
     plain = searches_of(results.plain.results)
     settings = searches_of(results.settings.results)
+    done = set(plain["temperature", equal].outcomes) & set(settings[chosen.variant, plan.budget].outcomes)
+    plain, settings = ({cell: one.within(done) for cell, one in each.items()} for each in (plain, settings))
     base, best = plain["temperature", equal], settings[chosen.variant, plan.budget]
     gain = gain_between(best, base)
     decision = decide(gain, plan.worthwhile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,19 +26,44 @@ PATHS, POINTS, COMPLETIONS = 4, 2, 4
 world's questions all prefixes are completed."""
 _CALIBRATED = 40  # the most questions that a belief is fitted on
 _CALIBRATION = 44  # rollouts of a question there, counted as whole ones: 4 samples and 4 halves of about 20 prefixes
-_PLAIN = (
-    0.25 + 1 + 1.5
-)  # plain sampling runs with a quarter of the budget, the budget, and more until its cost is equal
 _ASSUMED_LOSS = 0.08  # share of questions that differ either way without a gain; the comparison measures it
 FAMILIES_COMPARED = 4
+MOST_DEARER = 8.0
+"""Plain sampling gets at most so many times the rollouts of the setting that it is compared with."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What a rollout takes, measured: computed tokens of all models, and seconds of the whole machine."""
+    """What a rollout takes, measured: computed tokens of all models, and seconds of the whole machine.
+
+    `plain` are those of plain sampling, the others those of a search with its reward model and embedder.
+    """
 
     tokens: float
     seconds: float
+    plain_tokens: float
+    plain_seconds: float
+
+    @property
+    def dearer(self) -> float:
+        """How many rollouts of plain sampling cost as much as one of a search; at most MOST_DEARER."""
+        return min(MOST_DEARER, max(1.0, self.tokens / max(self.plain_tokens, 1e-9)))
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Rollouts of searches and of plain sampling."""
+
+    searched: float
+    plain: float
+
+    def tokens(self, rate: Rate) -> float:
+        """The tokens that they take."""
+        return self.searched * rate.tokens + self.plain * rate.plain_tokens
+
+    def seconds(self, rate: Rate) -> float:
+        """The seconds that they take."""
+        return self.searched * rate.seconds + self.plain * rate.plain_seconds
 
 
 @dataclass(frozen=True)
@@ -46,7 +72,8 @@ class Plan:
 
     `settings` are tuned on the questions `tune`, `calibrated` of which fit the belief; the best of each family and
     plain sampling are compared on `compare`. `rollouts`, `tokens` and `seconds` are what all of it is expected to take,
-    `detectable` the gain that the comparison can probably find (None if none).
+    `detectable` the gain that the comparison can probably find (None if none). The tuning takes the share `tuned_by` of
+    the time, and with the comparison of the settings `searched_by`.
     """
 
     budget: int
@@ -59,6 +86,8 @@ class Plan:
     seconds: float
     detectable: float | None
     worthwhile: float
+    tuned_by: float
+    searched_by: float
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -72,12 +101,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a plan is made for: `limit` is in rollouts; `soft`, `believed` as in `settings_grid`; `larger` says that a
-    larger policy is compared too.
+    """What a plan is made for: at most `tokens` and `seconds`; `soft` and `believed` as in `settings_grid`; `larger`
+    says that a larger policy is compared too.
     """
 
     budget: int
-    limit: float
+    tokens: float
+    seconds: float
     soft: bool
     believed: bool
     larger: bool
@@ -90,38 +120,47 @@ def make_plan(ids: Sequence[str], wanted: Wanted, rate: Rate) -> Plan:
     plans = []
     for size in ("full", "small"):
         settings = settings_grid(size, wanted.soft, wanted.believed)
-        count = next((n for n in range(len(ids), 0, -1) if _rollouts(n, settings, wanted) <= wanted.limit), 0)
+        count = next((n for n in range(len(ids), 0, -1) if _fits(n, settings, wanted, rate)), 0)
         plans.append((settings, count))
         if count == len(ids) or _compared(count) >= ENOUGH:
             break
     settings, count = plans[-1]
     if _compared(count) < FEWEST:
         least = next(n for n in range(1, 10 * FEWEST) if _compared(n) >= FEWEST)
-        raise InputError(_too_little(len(ids), least, _rollouts(least, settings, wanted), rate))
-    chosen = hashed_order(ids, wanted.seed)[:count]
-    tune, compare = split_ids([one for one in ids if one in set(chosen)], count - _compared(count), wanted.seed)
-    rollouts = _rollouts(count, settings, wanted)
+        raise InputError(_too_little(len(ids), least, _whole(_rollouts(least, settings, wanted, rate)), rate))
+    chosen = set(hashed_order(ids, wanted.seed)[:count])
+    tune, compare = split_ids([one for one in ids if one in chosen], count - _compared(count), wanted.seed)
+    parts = _rollouts(count, settings, wanted, rate)
+    rollouts = _whole(parts)
+    shares = [part.seconds(rate) / rollouts.seconds(rate) for part in parts]
     return Plan(
         budget=wanted.budget,
         settings=settings,
         tune=tune,
         compare=compare,
         calibrated=_calibrated(count) if wanted.believed else 0,
-        rollouts=round(rollouts),
-        tokens=rollouts * rate.tokens,
-        seconds=rollouts * rate.seconds,
+        rollouts=round(rollouts.searched + rollouts.plain),
+        tokens=rollouts.tokens(rate),
+        seconds=rollouts.seconds(rate),
         detectable=detectable_gain(len(compare), _ASSUMED_LOSS, wanted.worthwhile),
         worthwhile=wanted.worthwhile,
+        tuned_by=shares[0],
+        searched_by=shares[0] + shares[1],
     )
 
 
-def _too_little(questions: int, least: int, rollouts: float, rate: Rate) -> str:
+def _fits(count: int, settings: Sequence[str], wanted: Wanted, rate: Rate) -> bool:
+    rollouts = _whole(_rollouts(count, settings, wanted, rate))
+    return rollouts.tokens(rate) <= wanted.tokens and rollouts.seconds(rate) <= wanted.seconds
+
+
+def _too_little(questions: int, least: int, rollouts: Rollouts, rate: Rate) -> str:
     if questions < least:
         return f"a pilot needs at least {least} questions, and there are {questions}: give more"
-    minutes, tokens = rollouts * rate.seconds / 60, rollouts * rate.tokens
+    minutes, tokens = rollouts.seconds(rate) / 60, rollouts.tokens(rate)
     return (
-        f"the smallest pilot, with {least} questions, takes about {max(1, round(minutes))} minutes and "
-        f"{tokens:,.0f} tokens here: give more by --minutes or --tokens, or a smaller --budget"
+        f"the smallest pilot, with {least} questions, takes about {max(1, math.ceil(minutes / 0.9))} minutes and "
+        f"{tokens / 0.9:,.0f} tokens here: give more by --minutes or --tokens, or a smaller --budget"
     )
 
 
@@ -139,9 +178,21 @@ def _calibrated(count: int) -> int:
     return min(_CALIBRATED, count - _compared(count))
 
 
-def _rollouts(count: int, settings: Sequence[str], wanted: Wanted) -> float:
-    """The rollouts of a pilot on `count` questions."""
+def _rollouts(count: int, settings: Sequence[str], wanted: Wanted, rate: Rate) -> list[Rollouts]:
+    """The rollouts of a pilot on `count` questions: to tune, to compare the settings, and of plain sampling.
+
+    On each compared question plain sampling runs with a quarter of the budget, with it, and with as much as costs the
+    same as a search.
+    """
     compared = _compared(count)
-    tuned = (count - compared) * wanted.budget * (len(settings) + 1)
-    comparing = compared * wanted.budget * (FAMILIES_COMPARED + _PLAIN + (1 if wanted.larger else 0))
-    return tuned + comparing + (calibration_rollouts(_calibrated(count)) if wanted.believed else 0)
+    tuned = count - compared
+    calibration = calibration_rollouts(_calibrated(count)) if wanted.believed else 0
+    return [
+        Rollouts(wanted.budget * tuned * len(settings), wanted.budget * tuned + calibration),
+        Rollouts(wanted.budget * compared * FAMILIES_COMPARED, 0),
+        Rollouts(0, wanted.budget * compared * (0.25 + 1 + rate.dearer + (1.5 if wanted.larger else 0))),
+    ]
+
+
+def _whole(parts: Sequence[Rollouts]) -> Rollouts:
+    return Rollouts(sum(part.searched for part in parts), sum(part.plain for part in parts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ STOP = {"stop_early": "lossless"}
 _OWN = "weighted_majority"
 """The vote of a bench by default."""
 _VOTES = ("majority", "best_of_n")
-_TUNED, _SEARCHED = 0.55, 0.85  # shares of what may be taken, after which tuning and comparing the settings end
+_PLANNED = 0.9  # the share of the time and the tokens that is planned; the rest is for what is not foreseen
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     rate = Stages(options, show, Meter()).rate(hashed_order(ids, options.seed)[:PROBED])
     wanted = Wanted(
         budget=options.budget,
-        limit=_limit(options, rate),
+        tokens=_PLANNED * (options.tokens or math.inf),
+        seconds=_PLANNED * 60 * _minutes(options),
         soft=options.soft,
         believed=True,
         larger=options.policy_larger is not None,
@@ -63,12 +65,9 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     return Ready(plan, rate)
 
 
-def _limit(options: PilotOptions, rate: Rate) -> float:
-    """How many rollouts the time and the tokens allow; a tenth is kept for what is not foreseen."""
-    minutes = options.minutes or (MINUTES if options.tokens is None else None)
-    limits = [] if minutes is None else [60 * minutes / max(rate.seconds, 1e-9)]
-    limits += [] if options.tokens is None else [options.tokens / max(rate.tokens, 1e-9)]
-    return 0.9 * min(limits)
+def _minutes(options: PilotOptions) -> float:
+    """How long the pilot may take; for ever if only tokens limit it."""
+    return options.minutes or (MINUTES if options.tokens is None else math.inf)
 
 
 def run_pilot(options: PilotOptions, ready: Ready, show: Show) -> Findings:
@@ -108,17 +107,13 @@ class _Running:
         self.began = time.monotonic()
 
     def _allow(self, share: float) -> None:
-        """Let the next stages take the pilot to this share of its time and tokens; a planned stage gets at least a
-        tenth beyond its plan.
-        """
-        minutes = self.options.minutes or (MINUTES if self.options.tokens is None else None)
-        if minutes is not None:
-            taken = sum(outcome.seconds for outcome in self._outcomes()) / self.options.in_flight
-            before = max(0.0, taken - (time.monotonic() - self.began))
-            self.meter.until = self.began + 60 * minutes * share - before
-        if self.options.tokens is not None:
-            self.meter.tokens = sum(map(computed_tokens, self._outcomes()))
-            self.meter.most_tokens = self.options.tokens * share
+        """Let the next stages take the pilot to this share of its time and tokens."""
+        outcomes = self._outcomes()
+        taken = sum(outcome.seconds for outcome in outcomes) / self.options.in_flight
+        before = max(0.0, taken - (time.monotonic() - self.began))
+        self.meter.until = self.began + 60 * _minutes(self.options) * share - before
+        self.meter.tokens = sum(map(computed_tokens, outcomes))
+        self.meter.most_tokens = (self.options.tokens or math.inf) * share
 
     def _bench(
         self, name: str, strategies: Sequence[str], budgets: Sequence[int], only: Sequence[str], **more: Any
@@ -148,7 +143,7 @@ class _Running:
         file = self.stages.folder("choice.json")
         if file.is_file():
             return [Score(**each) for each in json.loads(file.read_text(encoding="utf-8"))]
-        self._allow(_TUNED)
+        self._allow(self.plan.tuned_by)
         plan = self.plan
         plain = self._bench("tune/plain", ["temperature"], [plan.budget], plan.tune, **PLAIN, **STOP)
         labels = [label for label in plan.settings if belief is not None or not label.startswith("optimal")]
@@ -172,7 +167,7 @@ class _Running:
     ) -> tuple[Results, int]:
         """The results on the compared questions, and the budget of plain sampling at equal cost."""
         plan, cost = self.plan, cost_by(prices)[0]
-        self._allow(_SEARCHED)
+        self._allow(plan.searched_by)
         labels = list(dict.fromkeys(score.variant for score in chosen))
         shared = {**self._believed(belief), **STOP}
         settings = self._bench("compare/settings", labels, [plan.budget], plan.compare, events=True, **shared)

@@ -121,17 +121,19 @@ class Stages:
 
     def rate(self, only: Sequence[str]) -> Rate:
         """What a rollout takes, measured on a few questions with plain sampling and with DORA."""
-        runs = [
-            self.bench("probe/plain", ["temperature"], [self.options.budget], only, PLAIN),
-            self.bench("probe/search", ["dora"], [self.options.budget], only, {}),
-        ]
-        outcomes = [result.outcome for run in runs for result in run.results]
-        raised = [outcome.error for outcome in outcomes if outcome.error is not None]
-        if len(raised) == len(outcomes):
-            raise InputError(f"every search raised, the first: {raised[0]}; mend that and start in another --out")
-        rollouts = self.options.budget * (len(outcomes) - len(raised))
-        seconds = sum(outcome.seconds for outcome in outcomes) / min(self.options.in_flight, len(only))
-        return Rate(sum(map(computed_tokens, outcomes)) / rollouts, seconds / rollouts)
+        plain = self.bench("probe/plain", ["temperature"], [self.options.budget], only, PLAIN)
+        search = self.bench("probe/search", ["dora"], [self.options.budget], only, {})
+        return Rate(*self._per_rollout(search), *self._per_rollout(plain))
+
+    def _per_rollout(self, run: Run) -> tuple[float, float]:
+        """The tokens and seconds of a rollout. Raises InputError if every search raised."""
+        outcomes = [result.outcome for result in run.results]
+        ran = [outcome for outcome in outcomes if outcome.error is None]
+        if not ran:
+            raise InputError(f"every search raised, the first: {outcomes[0].error}; mend that, and take another --out")
+        rollouts = self.options.budget * len(ran)
+        seconds = sum(outcome.seconds for outcome in ran) / min(self.options.in_flight, len(outcomes))
+        return sum(map(computed_tokens, ran)) / rollouts, seconds / rollouts
 
     def belief(self, problems: Sequence[Problem]) -> Calibration | None:
         """The belief fitted on completed prefixes of the problems, in belief.json; None if it could not be fitted."""
