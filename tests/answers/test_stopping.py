@@ -12,6 +12,7 @@ from scipy import stats
 
 from rollwise.answers import VOTES, Standing, find_stop_rule, likely_risk, lossless, predictive_risk, verified
 from rollwise.answers.stopping import top_two, vote_decided
+from rollwise.calibration.record import Ended, Estimate, Within
 from rollwise.core import FloatArray, IntArray
 from rollwise.errors import InputError
 
@@ -43,13 +44,21 @@ def test_a_decided_vote_has_the_same_winner_whatever_comes(
         assert _winner(vote, [*cast, *more]) == now
 
 
-@pytest.mark.parametrize("vote", ["weighted_majority", "majority", "believed_majority"])
+@pytest.mark.parametrize("vote", ["weighted_majority", "majority"])
 def test_a_vote_is_decided_as_soon_as_no_completion_changes_it(vote: str) -> None:
     """The worst completion gives every vote to one rival; a tie does not count as decided."""
     for mine, other, remaining in itertools.product(range(6), range(4), range(1, 6)):
         cast = [(0, 1.0, False)] * mine + [(1, 1.0, False)] * other
         decided = vote_decided(vote, *_arrays(cast)[:2], remaining, _arrays(cast)[2])
         assert decided == (abs(mine - other) > remaining)
+
+
+def test_a_vote_by_belief_is_open_until_the_end_because_later_paths_change_its_weights() -> None:
+    shift = Ended(1, 1, Within(Estimate(1, 1, 1), 6.0, (0.0,)))
+    before = shift.chances(np.array([0.9, 0.9, 0.9, 0.3]))
+    after = shift.chances(np.array([0.9, 0.9, 0.9, 0.3, 0.01]))
+    assert np.all(after[:4] < before)
+    assert not vote_decided("believed_majority", np.zeros(4, np.int64), before, 1, np.zeros(4, np.int64))
 
 
 def test_weights_outside_the_unit_interval_decide_nothing() -> None:

@@ -536,3 +536,13 @@ def test_a_config_file_holds_the_same_and_flags_override(tmp_path: FilePath) -> 
     assert "colour" in command.rollwise("bench", "--config", str(file), "--out", str(tmp_path / "new")).stderr
     file.write_text("colour = \n")
     assert "is not TOML" in command.rollwise("bench", "--config", str(file), "--out", str(tmp_path / "new")).stderr
+
+
+def test_the_policy_has_a_flag_of_its_own(tmp_path: FilePath) -> None:
+    few = ["--budgets", "1", "--limit", "1", "--levels", "1", "--strategies", "temperature"]
+    for number, given in enumerate((["--policy", "small"], ["--set", "policy=small"])):
+        assert command.rollwise("bench", *few, *given, "--out", str(tmp_path / str(number))).returncode == 0
+    facts = [read(tmp_path / out).facts["search"] for out in ("0", "1")]
+    assert facts[0] == facts[1] == {"policy": "small"}
+    twice = command.rollwise("bench", *few, "--policy", "small", "--set", "policy=large", "--out", str(tmp_path / "2"))
+    assert (twice.returncode, "give it once" in twice.stderr) == (2, True)

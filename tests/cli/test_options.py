@@ -5,9 +5,11 @@ import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+import typer
+from pydantic import Field
 from typer.testing import CliRunner
 
 import rollwise
@@ -20,7 +22,7 @@ from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
 from rollwise.search import Config, Limits, Options
-from rollwise.search.options import START
+from rollwise.search.options import START, Shown
 from rollwise.simulation import Branching, OneShot
 
 MODELS: dict[str, type[Options]] = {
@@ -66,8 +68,6 @@ def test_a_search_starts_with_five_options(name: str) -> None:
 
 def given(model: type[Options], words: list[str]) -> dict[str, Any]:
     """What a command of this model gets from these words."""
-    import typer
-
     got: list[dict[str, Any]] = []
     app = typer.Typer()
     app.command()(command(model, got.append))
@@ -91,12 +91,18 @@ def test_a_command_gets_what_was_given_and_nothing_else() -> None:
     }
 
 
+class Needed(Options):
+    file: Annotated[Path, Shown(START)] = Field(description="A file.")
+
+
 def test_an_option_without_a_default_has_to_be_given() -> None:
-    assert default_text(CalibrateOptions.model_fields["prefixes"]) == "required"
-    run = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(build_app(), ["calibrate"])
+    assert default_text(Needed.model_fields["file"]) == "required"
+    app = typer.Typer()
+    app.command()(command(Needed, lambda given: None))
+    run = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [])
     assert run.exit_code == 2
-    assert "Missing option '--prefixes'" in run.output
-    assert given(CalibrateOptions, ["--prefixes", "a"]) == {"prefixes": Path("a")}
+    assert "Missing option '--file'" in run.output
+    assert given(Needed, ["--file", "a"]) == {"file": Path("a")}
 
 
 def test_an_argument_shows_its_default() -> None:

@@ -107,7 +107,11 @@ def test_a_grader_of_your_own_grades_a_bench(served: Emulator, tmp_path: Path) -
         (["solve", "--grader", "choice"], "the world countdown checks its answers itself"),
         (["bench", "--data", "{file}", "--world", "stories"], "leave --world stories out"),
         (["bench", "--data", "{file}", "--levels", "3"], "with --data take --where level=5"),
-        (["bench", "--data", "{file}", "--grader", "choice"], "line 1: the gold “24” is not a letter"),
+        (["bench", "--data", "{file}"], "give --set policy=URL"),
+        (
+            ["bench", "--data", "{file}", "--set", "policy=x", "--grader", "choice"],
+            "line 1: the gold “24” is not a letter",
+        ),
         (["bench", "--data", "{file}", "--where", "level"], "--where takes field=value"),
         (["bench", "--where", "level=5"], "--where chooses rows of --data"),
         (["bench", "--data", "{file}", "--strategies", "dora:grader=text"], "grader is the grid's to set"),

@@ -233,6 +233,9 @@ def test_rows_are_chosen_shuffled_and_picked(tmp_path: Path) -> None:
     assert seen(mixed[0]) == seen(mixed[1]) != seen(mixed[2])
     whole = read_questions(file, shuffle=1)
     assert seen(whole)[:10] == seen(mixed[0])
+    assert seen(read_questions(file, shuffle=1, skip=10)) == seen(whole)[10:]
+    with pytest.raises(InputError, match="--skip 30 leaves no row"):
+        read_questions(file, skip=30)
     assert sorted(seen(whole)) == sorted(seen(read_questions(file)))
     assert mixed[0].pick(str(mixed[0].rows[3])) == mixed[0].problems[3]
     with pytest.raises(InputError, match=r"--where level=9 leaves no row of .*; there it is Level 0, Level 1, Level 2"):

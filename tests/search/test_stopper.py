@@ -17,7 +17,8 @@ from rollwise.answers import equivalent
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import InputError
 from rollwise.report.flow import fold_flow
-from rollwise.report.search import verdict_text
+from rollwise.report.pictures import search_svg
+from rollwise.report.search import verdict_text, where_table
 from rollwise.search import Runner, event_records, find_parts, rounds, run_to_end
 from rollwise.search.events import Finished, Stopped
 from rollwise.search.machine import Growth, Limits, Search
@@ -257,3 +258,47 @@ def _told(solution: rollwise.Solution) -> list[dict[str, Any]]:
     """The events without their times."""
     records = event_records(solution.events, {})
     return [{name: value for name, value in each.items() if name != "spans"} for each in records]
+
+
+def test_waves_begin_one_after_the_other_and_spend_the_whole_budget() -> None:
+    search = begin(5, wave=2)
+    assert [path.key for path in search.ask()] == [(0,), (1,)]
+    tell_all(search, ends=1)
+    assert [path.key for path in search.ask()] == [(1, 0)]
+    search.tell((1, 0), Failure("lost"))
+    assert [path.key for path in search.ask()] == [(2,), (3,)]
+    tell_all(search, ends=2)
+    tell_all(search, ends=1)
+    assert search.done
+    assert [path.key for path in search.voters] == [(0,), (2,), (3,), (4,)]
+    assert [len(happened.grown) for happened in rounds(search.events)] == [2, 0, 2, 1]
+
+
+@pytest.mark.parametrize(("wave", "fields"), [(0, {}), (2, {"constant_width": True})])
+def test_waves_that_make_no_sense_are_refused(wave: int, fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="wave"):
+        talk("7", wave=wave, **fields)
+
+
+def test_with_waves_a_search_stops_as_the_same_votes_in_a_row_would() -> None:
+    solution = talk("7", wave=4, budget=32, stop_early="likely(0.95)")
+    assert (len(solution.finished), solution.saved) == (4, 28)
+    assert solution.ledger.usage["policy"].generated == 4 + 3 + 2 + 1
+    lossless = talk("7", wave=4, budget=32)
+    assert (len(lossless.finished), lossless.saved) == (17, 15)
+    whole = talk("7", wave=4, budget=32, stop_early="never")
+    assert (len(whole.finished), whole.saved) == (32, 0)
+    flow = fold_flow(whole.events)
+    assert sum(band.finished for column in flow.columns for band in column) == 32
+    assert where_table(flow, whole).row_count == 2  # the same first steps in each wave
+
+
+@pytest.mark.parametrize("strategy", ["rebase", "dora", "dvts", "beam", "temperature"])
+def test_waves_work_with_every_strategy_in_the_bundled_world(strategy: str) -> None:
+    fields: dict[str, Any] = {"world": "stories", "policy": "demonstrator", "reward": "dial(0.3,1)", "wave": 4}
+    parts = find_parts(rollwise.Config.of(strategy=strategy, directions="state", budget=12, **fields))
+    solution = run_to_end(Runner(parts).solve(parts.problems.problem(4, 1)))
+    assert len(solution.finished) + solution.saved == 12
+    assert {path.key[0] // 4 for path in solution.finished} <= {0, 1, 2}
+    assert where_table(fold_flow(solution.events), solution).row_count
+    assert search_svg(fold_flow(solution.events), "waves").startswith("<svg")

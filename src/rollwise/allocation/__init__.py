@@ -4,6 +4,7 @@ from rollwise.allocation.failure import log_failures, sharing
 from rollwise.allocation.heuristic import NoOptions, subset
 from rollwise.allocation.labels import key_values, split_settings, split_variants
 from rollwise.allocation.strategies import STRATEGIES, Strategy
+from rollwise.allocation.success import success_chance
 
 __all__ = [
     "STRATEGIES",
@@ -15,4 +16,5 @@ __all__ = [
     "split_settings",
     "split_variants",
     "subset",
+    "success_chance",
 ]

@@ -144,6 +144,20 @@ class _Shared:
         self.chances = self.chances[ends[0] : ends[-1] + 1]
 
 
+def direction_log_failure(mean: float, concentration: float, correlation: float, rollouts: Sequence[int]) -> float:
+    """Returns the log chance that all rollouts of one direction fail, `rollouts` (k,) by member.
+
+    The members share p_j as in `sharing`. It is exact; S rollouts take O(S^1.5) operations, and O(1) for ρ = 1.
+    """
+    if correlation == 1:
+        return float(log_expected_failure(mean, concentration, sum(rollouts)))
+    failure = _Shared(mean, concentration, correlation)
+    for count in rollouts:
+        for before in range(count):
+            failure.add(before)
+    return failure.log_failure()
+
+
 def shared_log_failures(mean: float, concentration: float, correlation: float, spent: Sequence[int]) -> Iterator[float]:
     """Yields the log chance that all of S = 0, 1, 2, … rollouts of one direction fail, without end.
 

@@ -81,13 +81,31 @@ def predictive_risk(leader: ArrayLike, runner_up: ArrayLike, remaining: ArrayLik
 
 @lru_cache(maxsize=1 << 16)
 def _catch_up(leader: int, runner_up: int, remaining: int) -> float:
-    from scipy.special import betaln, gammaln
+    """The risk of one vote, as the shorter of two equal sums.
 
-    least = max(0, -((runner_up - leader - remaining) // 2))
-    more = np.arange(least, remaining + 1)
-    a, b = leader + 1, runner_up + 1
-    ways = gammaln(remaining + 1) - gammaln(more + 1) - gammaln(remaining - more + 1)
-    return float(np.exp(ways + betaln(b + more, a + remaining - more) - betaln(b, a)).sum())
+    The first goes over X. The second reads the draws of old and new answers in the order of their uniform numbers: the
+    runner-up gets k new ones if at most b of the first k + b numbers are old, which is a hypergeometric tail.
+    """
+    from scipy.special import betaln
+
+    a, b, least = leader + 1, runner_up + 1, max(0, -((runner_up - leader - remaining) // 2))
+    if least > remaining:
+        return 0.0
+    if remaining - least < runner_up:
+        more = np.arange(least, remaining + 1)
+        terms = _log_choose(remaining, more) + betaln(b + more, a + remaining - more) - betaln(b, a)
+    else:
+        first = least + runner_up
+        old = np.arange(max(0, first - remaining), runner_up + 1)
+        terms = _log_choose(a + runner_up, old) + _log_choose(remaining, first - old)
+        terms = terms - _log_choose(a + runner_up + remaining, first)
+    return min(1.0, float(np.exp(terms).sum()))
+
+
+def _log_choose(n: int, k: ArrayLike) -> FloatArray:
+    from scipy.special import gammaln
+
+    return np.asarray(gammaln(n + 1) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n + 1, k)), dtype=np.float64)
 
 
 def _by_margin(standing: Standing) -> BoolArray:
@@ -166,9 +184,12 @@ def vote_decided(vote: str, labels: IntArray, weights: FloatArray, remaining: in
     `labels` (n,) are the groups of the answers, -1 for none; `weights` and `right` (n,) are those of the voters so far,
     and voters to come rank after them. Weights have to lie in [0, 1]: with any other, nothing is decided before the
     end. What is assumed of the answers to come is that they do not regroup those that are there.
+
+    `believed_majority` is never decided before the end: a belief compares each path with the average of all, so paths
+    to come change the weights of those that are there.
     """
     voters = labels >= 0
-    if not voters.any() or not np.all((weights >= 0) & (weights <= 1)):
+    if vote == BELIEVED or not voters.any() or not np.all((weights >= 0) & (weights <= 1)):
         return False
     if vote == "verified":
         best = verified(labels, weights, right).voter
@@ -176,7 +197,7 @@ def vote_decided(vote: str, labels: IntArray, weights: FloatArray, remaining: in
     if vote == "best_of_n":
         return bool(weights[voters].max() >= 1)
     ones = np.ones(len(labels))
-    first, second = top_two(labels, weights if vote in ("weighted_majority", BELIEVED) else ones)
+    first, second = top_two(labels, weights if vote == "weighted_majority" else ones)
     return bool(lossless(first, second, remaining))
 
 

@@ -163,6 +163,12 @@ class Grid(QuestionFile):
         for name, instead in (("levels", "--where level=5"), ("first_seed", "--shuffle"), ("split", "another file")):
             if getattr(self, name) not in (Grid.model_fields[name].default, ()):
                 raise InputError(f"--{name.replace('_', '-')} is for a world's problems; with --data take {instead}")
+        for variant in map(read_variant, self.strategies):
+            if "policy" not in variant.fields | self.search:
+                raise InputError(
+                    f"{variant.label}: no model is named that answers --data: give --set policy=URL, or the folder of "
+                    "a causal language model"
+                )
         return "text"
 
     def _refuse_servers(self) -> None:

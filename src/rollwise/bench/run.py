@@ -20,7 +20,7 @@ from typing import Any
 
 import rollwise
 from rollwise.bench.grid import Cell, Grid
-from rollwise.bench.store import Experiment, Outcome, Store
+from rollwise.bench.store import Experiment, Outcome, Result, Store
 from rollwise.bench.summary import Summary, summarise
 from rollwise.core import Problem
 from rollwise.data import Questions
@@ -206,6 +206,25 @@ def read(out: Path, baseline: str | None = None) -> Found:
     assert grid.baseline is not None
     facts = {"begun": experiment.created, "rollwise": experiment.version, **grid.deciding()}
     return Found(facts | experiment.environment | experiment.sources, summarise(results, grid.baseline, planned))
+
+
+def recorded(out: Path) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
+    """Every result with the events of its search, as plain values, of the bench in the folder `out`.
+
+    Results without events are left out. Raises InputError if there is no bench, or if it kept no events.
+    """
+    store, experiment = _stored(out)
+    found = False
+    try:
+        for result in store.results(experiment.id):
+            events = store.events(experiment.id, result.cell, result.problem)
+            if events is not None:
+                found = True
+                yield result, events
+    finally:
+        store.close()
+    if not found:
+        raise InputError(f"{out} holds no events: run the bench with --events into another --out")
 
 
 def begun(out: Path) -> bool:

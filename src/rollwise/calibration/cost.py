@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rollwise.calibration.prefixes import Prefix
 from rollwise.calibration.questions import IN_FLIGHT, Completer
 from rollwise.core import Path, Problem
 from rollwise.errors import RollwiseError
 
-MEASURED = 16
-"""How many questions are sampled to estimate the cost of all."""
+SAMPLED = 16
+"""How many questions are sampled to estimate how much work all are."""
+TIMED = 4
+"""Of how many of these the prefixes are completed to estimate how fast the work goes."""
 
 
 @dataclass(frozen=True)
@@ -27,50 +30,57 @@ class Cost:
 
 @dataclass(frozen=True)
 class Measured:
-    """The plain samples of a few questions by the question's id, and what all questions will cost by their measure."""
+    """What all questions will cost, and what was made to find out: plain samples and prefixes, by the question's id."""
 
     solutions: Mapping[str, Sequence[Path]]
+    prefixes: Mapping[str, Sequence[Prefix]]
     cost: Cost
 
 
-def measure(completer: Completer, problems: Sequence[Problem]) -> Measured:
-    """What completing the prefixes of `problems` will cost, from plain samples of up to MEASURED of them.
+def measure(
+    completer: Completer,
+    problems: Sequence[Problem],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Measured:
+    """What completing the prefixes of `problems` will cost, from plain samples of up to SAMPLED of them.
 
     A sample's own remaining tokens stand for those of each completion of its prefixes. The seconds are the tokens at
-    the rate of the samples, and the seconds of the reward model. Raises the first error if no question can be sampled.
+    the rate at which TIMED questions are then completed, scored and graded. `progress` gets how many of the
+    questions are sampled, and of how many. Raises the first error if no question can be sampled.
     """
-    return asyncio.run(_measure(completer, problems))
+    return asyncio.run(_measure(completer, problems, progress))
 
 
-async def _measure(completer: Completer, problems: Sequence[Problem]) -> Measured:
-    places = [index * len(problems) // MEASURED for index in range(MEASURED)]
+async def _measure(completer: Completer, problems: Sequence[Problem], progress: Callable[[int, int], None]) -> Measured:
+    places = [index * len(problems) // SAMPLED for index in range(SAMPLED)]
     chosen = [problems[place] for place in dict.fromkeys(places)]
     gate = asyncio.Semaphore(IN_FLIGHT)
+    over: list[list[Path] | RollwiseError] = []
 
     async def sample(problem: Problem) -> list[Path] | RollwiseError:
         async with gate:
             try:
-                return await completer.sample(problem)
+                outcome: list[Path] | RollwiseError = await completer.sample(problem)
             except RollwiseError as error:
-                return error
+                outcome = error
+        over.append(outcome)
+        progress(len(over), len(chosen))
+        return outcome
 
-    started = time.perf_counter()
     outcomes = await asyncio.gather(*map(sample, chosen))
-    sampling = time.perf_counter() - started
     found = {problem: each for problem, each in zip(chosen, outcomes, strict=True) if isinstance(each, list)}
     if not found:
         raise next(each for each in outcomes if isinstance(each, RollwiseError))
-    started = time.perf_counter()
-    for problem, paths in found.items():
-        await completer.score(problem, [path for group in completer.choose(problem, paths) for path in group])
-    scoring = time.perf_counter() - started
-    sampled = _Work.of(path for paths in found.values() for path in paths)
+    started, before = time.perf_counter(), completer.usage.generated
+    timed = list(found)[:TIMED]
+    completions = await asyncio.gather(*(completer.complete(problem, found[problem]) for problem in timed))
+    seconds_each = (time.perf_counter() - started) / max(1, completer.usage.generated - before)
     work = [_work(completer, problem, paths) for problem, paths in found.items()]
     whole = _Work(sum(each.tokens for each in work), sum(each.steps for each in work))
     scale = len(problems) / len(found)
-    seconds = (whole.tokens / sampled.tokens * sampling + scoring) * scale
-    cost = Cost(len(problems), whole.tokens * scale, whole.steps * scale, seconds)
-    return Measured({problem.id: paths for problem, paths in found.items()}, cost)
+    cost = Cost(len(problems), whole.tokens * scale, whole.steps * scale, whole.tokens * scale * seconds_each)
+    solutions = {problem.id: paths for problem, paths in found.items()}
+    return Measured(solutions, {problem.id: each for problem, each in zip(timed, completions, strict=True)}, cost)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from rollwise.core import (
     Problem,
     RewardModel,
     Sampling,
+    Usage,
     completed,
 )
 from rollwise.errors import EngineError, InputError, RollwiseError
@@ -54,6 +55,7 @@ class Completer:
     A path ends at its end of text, after `longest` steps, or at the tokens that `sampling` allows. `form` is the form
     in which answers are read (see `rollwise.answers.FORMS`). `broken` collects what the grader raised; such an answer
     counts as wrong. `unasked` says of questions that could not be asked why, by their id.
+    `usage` counts the generated tokens.
     """
 
     policy: Policy
@@ -65,6 +67,7 @@ class Completer:
     form: str = "auto"
     broken: list[str] = field(default_factory=list)
     unasked: dict[str, str] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
 
     async def sample(self, problem: Problem) -> list[Path]:
         """Plain samples of a question. Raises EngineError if none came back."""
@@ -137,6 +140,7 @@ class Completer:
             yield session
         finally:
             await session.close()
+            self.usage.generated += session.usage.generated
 
     async def _sample(self, session: PolicySession, problem: Problem) -> list[Path]:
         roots = [Path((index,)) for index in range(self.plan.paths)]
@@ -175,14 +179,17 @@ def collect_scored_prefixes(
     file: FilePath,
     progress: Callable[[int, int], None],
     solutions: Mapping[str, Sequence[Path]] | None = None,
+    known: Mapping[str, Sequence[Prefix]] | None = None,
 ) -> None:
     """Write the scored prefixes of every question to `file`. A stopped run continues if it is started again.
 
-    `source` holds what decides them beside the questions. `solutions` are plain samples that are known already, by
-    the problem's id. Raises InputError if the file holds prefixes that were made otherwise.
+    `source` holds what decides them beside the questions. `solutions` are plain samples and `known` are prefixes that
+    are known already, by the problem's id. Raises InputError if the file holds prefixes that were made otherwise.
     """
 
-    async def make(problem: Problem) -> list[Prefix] | None:
+    async def make(problem: Problem) -> Sequence[Prefix] | None:
+        if known and problem.id in known:
+            return known[problem.id]
         try:
             return await completer.complete(problem, (solutions or {}).get(problem.id))
         except (InputError, EngineError) as error:

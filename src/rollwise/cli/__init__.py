@@ -46,12 +46,14 @@ def build_app() -> typer.Typer:
         calibrate,
         doctor,
         grade,
+        models,
         pilot,
         replay,
         report,
         serve,
         simulate,
         solve,
+        ui,
         world,
     )
     from rollwise.cli.options import command
@@ -67,16 +69,18 @@ def build_app() -> typer.Typer:
         callback=_options,
     )
     app.command("solve")(command(solve.SolveOptions, solve.solve))
-    app.command("doctor")(doctor.doctor)
-    app.command("allocate")(allocate.allocate)
+    app.command("doctor")(command(doctor.DoctorOptions, doctor.doctor))
+    app.command("allocate")(command(allocate.AllocateOptions, allocate.allocate))
     app.command("pilot")(command(PilotOptions, pilot.pilot))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
-    app.command("grade")(grade.grade)
-    app.command("vote")(grade.vote)
+    app.command("ui")(command(ui.UiOptions, ui.ui))
+    app.command("grade")(command(grade.LinesOptions, grade.grade))
+    app.command("vote")(command(grade.LinesOptions, grade.vote))
+    app.add_typer(models.app, name="models")
     app.add_typer(replay.app(), name="replay")
     app.add_typer(world.app, name="world")
     return app

@@ -17,15 +17,23 @@ from rollwise.cli.options import check_folder, document, settings
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.report import sheet_markdown, sheet_tables, summary_notes, summary_sheets
-from rollwise.search import OUTPUT, RUN, Shown, run_to_end
+from rollwise.search import OUTPUT, RUN, START, Shown, run_to_end
 
 if TYPE_CHECKING:
     from rollwise.bench import Bench, Found, Outcome
+
+_SHORT_FORMS = ("policy", "reward")
 
 
 class BenchOptions(Grid):
     """The options of `rollwise bench`: those of a grid, and where results are kept and shown."""
 
+    policy: Annotated[str | None, Shown(START, "trained")] = Field(
+        default=None, description="Short for --set policy=...: a server's URL, a bundled model or a folder."
+    )
+    reward: Annotated[str | None, Shown(START, "trained; confidence with a policy's URL")] = Field(
+        default=None, description="Short for --set reward=...: the model that scores partial solutions."
+    )
     config: Annotated[Path | None, Shown(RUN)] = Field(
         default=None, description="A TOML file of these options; flags override it."
     )
@@ -51,11 +59,11 @@ def bench(given: dict[str, Any]) -> None:
 
     * `rollwise bench --out runs/first --resume`
 
-    * `rollwise bench --data questions.jsonl --set policy=http://127.0.0.1:8000 --budgets 8 --out runs/mine`
+    * `rollwise bench --data questions.jsonl --policy http://127.0.0.1:8000 --budgets 8 --out runs/mine`
 
     * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
     """
-    flags = settings(given, "search")
+    flags = _with_short_forms(settings(given, "search"))
     out = Path(flags.pop("out", BenchOptions.model_fields["out"].default))
     goes_on, report, as_json = (bool(flags.pop(name, False)) for name in ("resume", "report", "as_json"))
     check_folder(out, "--out")
@@ -74,6 +82,21 @@ def bench(given: dict[str, Any]) -> None:
     _print(out, found.summary, as_json)
     if not report:
         _fail_if_all_raised(found.summary)
+
+
+def _with_short_forms(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags with `--policy` and `--reward` among the fields of every search. Raises InputError if one is also set
+    by `--set`.
+    """
+    search = dict(flags.get("search", {}))
+    for name in _SHORT_FORMS:
+        if name not in flags:
+            continue
+        if name in search:
+            raise InputError(f"--{name} and --set {name}=... are two values for one field; give it once")
+        search[name] = flags[name]
+    rest = {name: value for name, value in flags.items() if name not in _SHORT_FORMS}
+    return rest | ({"search": search} if search else {})
 
 
 def _read(file: Path | None) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class CollectOptions(QuestionFile):
         "max_tokens=4096, step_rule=sentence.",
     )
     dry_run: Annotated[bool, Shown(_COLLECT)] = Field(
-        default=False, description="Sample a few questions, say what all will cost, and stop."
+        default=False, description="Try a few questions, say what all will cost, and stop."
     )
 
 
@@ -91,7 +91,12 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
     if not waiting and not options.dry_run:
         return None
     try:
-        measured = measure(completer, waiting or questions.problems)
+        with progress_bars() as show:
+            measured = measure(
+                completer,
+                waiting or questions.problems,
+                lambda done, total: show("questions sampled to estimate the cost", done, total, ""),
+            )
         if options.dry_run:
             return measured.cost
         print(f"rollwise: {cost_text(measured.cost)}; they go to {file}", file=sys.stderr)
@@ -103,6 +108,7 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
                 file,
                 lambda done, total: show("questions", done, total, ""),
                 measured.solutions,
+                measured.prefixes,
             )
     except KeyboardInterrupt:
         print(

@@ -1,160 +1,216 @@
-"""`rollwise replay`: what other votes, stop rules or allocators would have given on what was recorded."""
+"""`rollwise replay`: what other allocators, votes and stop rules would have given on what was recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
-from rollwise.answers import STOP_RULES, StopRule, find_stop_rule
+from rollwise.allocation import Strategy, split_settings, split_variants
+from rollwise.bench import begun, recorded
+from rollwise.calibration import read_belief
 from rollwise.cli.console import echo_json
-from rollwise.cli.grade import json_records
-from rollwise.cli.options import command, document
-from rollwise.cli.progress import Show, progress_bars
+from rollwise.cli.options import command, document, settings
+from rollwise.cli.progress import progress_bars
+from rollwise.cli.replay_votes import VotesOptions, votes
+from rollwise.core import Belief
 from rollwise.errors import InputError
-from rollwise.replay import Played, Recorded, VotesReplay, orders_of, play, read_recorded, summarise_votes
+from rollwise.registry import find_strategy
+from rollwise.replay import OtherCounts, RoundsSummary, recorded_rounds, replay_round, summarise_rounds
 from rollwise.report.sheets import number_column
-from rollwise.search import OUTPUT, QUESTIONS, START, Names, Options, Shown, validated
-
-RULES = (
-    *("lossless", "predictive(0.99)", "predictive(0.95)", "likely(0.99)", "likely(0.95)", "likely(0.9)"),
-    *("window(5)", "first(1)", "first(4)", "first(16)", "first(64)"),
-)
+from rollwise.search import OUTPUT, START, Options, Shown, validated
 
 
-class VotesOptions(Options):
-    """The options of `rollwise replay votes`."""
+class RoundsOptions(Options):
+    """The options of `rollwise replay RUN`."""
 
-    files: Annotated[tuple[Path, ...], Shown(START, argument=True, repeatable=True)] = Field(
-        description="JSON lines, a question each; - reads standard input."
+    run: Annotated[Path, Shown(START, argument=True)] = Field(
+        description="The folder of a bench that was run with --events."
     )
-    rules: Annotated[Names, Shown(START)] = Field(
-        default=RULES, description=f"The stop rules to compare, of the forms {STOP_RULES}."
+    strategy: Annotated[str, Shown(START)] = Field(
+        description="The allocators to compare, each with options if you like: dora,rebase:reward_temperature=0.2."
     )
-    group: Annotated[Literal["mathematics", "text"], Shown(QUESTIONS)] = Field(
-        default="mathematics", description="Which answers are one: those that are the same mathematics, or equal text."
+    fields: Annotated[dict[str, Any], Shown(START, flag="set")] = Field(
+        default_factory=dict,
+        description="belief=FILE makes a belief of the recorded rewards; any other name is an option of all these "
+        "strategies.",
     )
-    shuffles: Annotated[int, Shown(QUESTIONS)] = Field(
-        default=20, ge=1, le=10_000, description="Random orders of each question's answers."
+    problem: Annotated[str | None, Shown(OUTPUT)] = Field(
+        default=None, description="Replay the searches of this question only, and show each round."
     )
-    seed: Annotated[int, Shown(QUESTIONS)] = Field(default=0, ge=0, description="Seeds the random orders.")
     as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
-        default=False, description="Print the result as JSON and nothing else."
+        default=False, description="Print the summaries and every round as JSON and nothing else."
     )
 
 
-def votes(given: dict[str, Any]) -> None:
-    """Say what stop rules would have saved on answers that were sampled before, and at what accuracy.
+@dataclass(frozen=True)
+class _Other:
+    """An allocator to replay, by its label."""
 
-    A line of a file is {"answers": [...], "tokens": [...], "gold": ...}, or {"all_answers": [[answer, tokens], ...],
-    "gold_answer": ...}. Tokens and gold may be left out. Factors are sums over all questions: all samples divided by
-    those used.
+    label: str
+    strategy: Strategy
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Replayed:
+    """One recorded search under another allocator."""
+
+    recorded: str
+    budget: int
+    seed: int
+    problem: str
+    strategy: str
+    rounds: tuple[OtherCounts, ...]
+
+
+def replay_rounds(given: dict[str, Any]) -> None:
+    """Say what other allocators would have given at each recorded round of a bench, without a model.
+
+    It answers round by round on the paths that were recorded. It does not say what the search would have become: other
+    counts grow other paths. Each round shows the counts given and the other counts.
 
     Examples:
-    * `rollwise replay votes answers.jsonl`
+    * `rollwise replay runs/first --strategy dora,rebase`
 
-    * `rollwise replay votes a.jsonl b.jsonl --rules "lossless,likely(0.95),first(16)" --json`
+    * `rollwise replay runs/first --strategy optimal_directions --set belief=belief.json --json`
     """
-    options = validated(VotesOptions, given)
-    rules = [find_stop_rule(name) for name in options.rules]
-    if not rules:
-        raise InputError(f"--rules: give at least one, of the forms {STOP_RULES}")
-    recorded = {str(file): _read(str(file)) for file in dict.fromkeys(options.files)}
-    with progress_bars() as show:
-        played = {file: _play(file, questions, rules, options, show) for file, questions in recorded.items()}
-    replays = {file: summarise_votes(each, rules) for file, each in played.items()}
-    pooled = summarise_votes([one for each in played.values() for one in each], rules)
+    options = validated(RoundsOptions, settings(given, "fields"))
+    shared = dict(options.fields)
+    believe = _believe(shared.pop("belief", None))
+    others = [_other(label, shared) for label in split_variants(options.strategy)]
+    if not others:
+        raise InputError("--strategy: give at least one, such as dora")
+    replayed = _replay(options.run, others, believe, options.problem)
+    summaries = _summaries(replayed)
     if options.as_json:
-        settings = {"group": options.group, "shuffles": options.shuffles, "seed": options.seed}
-        files = [{"file": file, **replay.as_dict()} for file, replay in replays.items()]
-        echo_json(document({**settings, **pooled.as_dict(), "files": files}))
+        echo_json(document({"summaries": list(map(asdict, summaries)), "searches": list(map(asdict, replayed))}))
         return
     console = Console(highlight=False)
-    for file, replay in replays.items():
-        _show(file, replay, console)
-    if len(replays) > 1:
-        _show(f"all {len(replays)} files", pooled, console)
+    if options.problem is not None:
+        for each in replayed:
+            console.print(_rounds_table(each))
+            console.print()
+    console.print(_summary_table(summaries))
     console.print(_LEGEND, style="dim")
 
 
 _LEGEND = (
-    "saved: all samples or tokens divided by those used, both summed over the questions. agreement: how often the "
-    "winner is that of all answers in the same order. In brackets: 95 % intervals over questions."
+    "moved: the share of the rollouts that would have gone to other paths. directions: how many equally large "
+    "directions would hold the rollouts as evenly. chance: the predicted chance that a rollout of the round ends "
+    "right, by the belief. Each as given → as the other allocator would give, means over rounds. Replayed round by "
+    "round on the recorded paths: it does not say what another search would have grown."
 )
 
 
-def _read(file: str) -> list[Recorded]:
-    questions = []
-    try:
-        for number, record in json_records(file):
-            try:
-                questions.append(read_recorded(record))
-            except InputError as error:
-                raise InputError(f"line {number}: {error}") from None
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    if not questions:
-        raise InputError(f"{file} holds no question; give JSON lines, a question each")
-    return questions
+def _believe(file: Any) -> Callable[..., Belief] | None:
+    if file is None:
+        return None
+    if not isinstance(file, str):
+        raise InputError("--set belief=FILE takes a file made by rollwise calibrate")
+    return read_belief(Path(file)).belief
 
 
-def _play(
-    file: str, questions: Sequence[Recorded], rules: Sequence[StopRule], options: VotesOptions, show: Show
-) -> list[Played]:
-    played = []
-    for place, question in enumerate(questions):
-        orders = orders_of(question, options.shuffles, options.seed, place)
-        played.append(play(question, rules, orders, options.group))
-        show(Path(file).name, place + 1, len(questions), "")
-    return played
+def _other(label: str, shared: Mapping[str, Any]) -> _Other:
+    name, own = split_settings(label)
+    strategy, options = find_strategy(name), {**shared, **own}
+    strategy.bind(options)
+    return _Other(label, strategy, options)
 
 
-def _show(name: str, replay: VotesReplay, console: Console) -> None:
-    tokens = "" if replay.tokens is None else f", {replay.tokens:,} tokens"
-    console.print(f"{name}: {replay.questions} questions, {replay.samples:,} answers{tokens}", style="bold")
-    if replay.graded < replay.questions:
-        missing = replay.questions - replay.graded
-        console.print(f"{missing} questions have no gold answer and count in no accuracy", style="yellow")
-    if replay.accuracy is not None:
-        figures = ", ".join(f"{_words(vote)} {share:.1%}" for vote, share in replay.votes.items())
-        console.print(f"all answers: {figures}; one answer {replay.single:.1%}; any right {replay.coverage:.1%}")
+def _replay(
+    run: Path, others: Sequence[_Other], believe: Callable[..., Belief] | None, problem: str | None
+) -> list[_Replayed]:
+    if not begun(run):
+        raise InputError(f"{run} holds no bench: give the folder of one that was run with --events, or `votes FILE`")
+    replayed = []
+    with progress_bars() as show:
+        searches = list(recorded(run))
+        if problem is not None:
+            searches = [each for each in searches if each[0].problem == problem]
+            if not searches:
+                raise InputError(f"--problem: {run} holds no events of {problem!r}; --json lists its questions")
+        for place, (result, events) in enumerate(searches, start=1):
+            cell = result.cell
+            rounds = recorded_rounds(events, result.problem, cell.seed, believe)
+            for other in others:
+                counts = tuple(replay_round(happened, other.strategy, other.options) for happened in rounds)
+                replayed.append(_Replayed(cell.label, cell.budget, cell.seed, result.problem, other.label, counts))
+            show("replay", place, len(searches), "")
+    return replayed
+
+
+def _summaries(replayed: Sequence[_Replayed]) -> list[RoundsSummary]:
+    """One for each recorded strategy and budget and each other allocator, in the order of their first search."""
+    groups: dict[tuple[str, int, str], list[_Replayed]] = defaultdict(list)
+    for each in replayed:
+        groups[each.recorded, each.budget, each.strategy].append(each)
+    return [
+        summarise_rounds(*key, len(group), rounds)
+        for key, group in groups.items()
+        if (rounds := [one for each in group for one in each.rounds])
+    ]
+
+
+def _summary_table(summaries: Sequence[RoundsSummary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("stop rule")
-    for column in ("samples saved", "tokens saved", "agreement", "accuracy"):
-        number_column(table, column)
-    for row in replay.rules:
-        table.add_row(
-            row.rule,
-            _factor(row.samples_saved, row.samples_saved_interval),
-            _factor(row.tokens_saved, row.tokens_saved_interval),
-            _share(row.agreement, row.agreement_interval),
-            _share(row.accuracy, row.accuracy_interval),
-        )
-    console.print(table)
-    console.print()
+    for name in ("recorded", "would give"):
+        table.add_column(name, overflow="fold")
+    for name in ("N", "searches", "rounds", "changed", "moved", "directions", "chance"):
+        number_column(table, name)
+    for each in summaries:
+        chance = "-" if each.chance is None else _pair(each.chance, 3)
+        figures = (each.budget, each.searches, each.rounds, each.changed, f"{each.moved:.1%}")
+        table.add_row(each.recorded, each.strategy, *map(str, figures), _pair(each.directions, 1), chance)
+    return table
 
 
-def _words(vote: str) -> str:
-    return vote.replace("_", " ")
+def _rounds_table(search: _Replayed) -> Table:
+    title = f"{search.problem}, {search.recorded}, N = {search.budget}, seed {search.seed}: {search.strategy}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for name in ("step", "rollouts", "moved", "directions", "chance"):
+        number_column(table, name)
+    table.add_column("largest counts: given → other", overflow="fold")
+    for each in search.rounds:
+        chance = "-" if each.chance is None else _pair(each.chance, 3)
+        order = sorted(range(len(each.given)), key=lambda index: -max(each.given[index], each.other[index]))
+        counts = ", ".join(f"{each.given[index]}→{each.other[index]}" for index in order[:8])
+        counts += ", …" if len(order) > 8 else ""
+        figures = (each.round + 1, each.width, each.moved)
+        table.add_row(*map(str, figures), _pair(each.directions, 1), chance, counts)
+    return table
 
 
-def _factor(value: float | None, interval: tuple[float, float] | None) -> str:
-    return "-" if value is None or interval is None else f"{value:.2f} × [{interval[0]:.1f}, {interval[1]:.1f}]"
+def _pair(values: tuple[float, float], digits: int) -> str:
+    return f"{values[0]:.{digits}f} → {values[1]:.{digits}f}"
 
 
-def _share(value: float | None, interval: tuple[float, float] | None) -> str:
-    return "-" if value is None or interval is None else f"{value:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+class _Replay(TyperGroup):
+    """A group whose first argument may be a folder instead of a command: that is what `rounds` takes."""
+
+    def parse_args(self, context: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["rounds", *args]
+        return super().parse_args(context, args)
 
 
 def app() -> typer.Typer:
-    """The group `rollwise replay`."""
+    """The group `rollwise replay`: `votes FILE...`, and `rounds RUN`, whose name may be left out."""
     group = typer.Typer(
-        help="Replay what was recorded, without a model.", no_args_is_help=True, rich_markup_mode="markdown"
+        cls=_Replay,
+        help="Replay what was recorded, without a model: **votes** on answers, or **rounds** of a bench. "
+        "`rollwise replay RUN --strategy X` is short for `rollwise replay rounds RUN --strategy X`.",
+        no_args_is_help=True,
+        rich_markup_mode="markdown",
     )
     group.command("votes")(command(VotesOptions, votes))
+    group.command("rounds")(command(RoundsOptions, replay_rounds))
     return group

@@ -74,6 +74,9 @@ class QuestionFile(QuestionFields):
     shuffle: Annotated[int | None, Shown(QUESTIONS)] = Field(
         default=None, ge=0, description="Seed of a random order of the rows of --data; without it, the file's own."
     )
+    skip: Annotated[int, Shown(QUESTIONS)] = Field(
+        default=0, ge=0, description="Rows of --data to leave out at the start of that order."
+    )
     limit: Annotated[int | None, Shown(START, "all")] = Field(
         default=None, ge=1, description="How many questions of --data are asked."
     )
@@ -88,6 +91,7 @@ class QuestionFile(QuestionFields):
             fields=self.field_names(),
             where=self.where,
             shuffle=self.shuffle,
+            skip=self.skip,
             limit=self.limit,
             golds=golds,
         )
@@ -95,6 +99,6 @@ class QuestionFile(QuestionFields):
     def refuse_fields_without_data(self) -> None:
         """Raise InputError if an option is given that only --data reads."""
         super().refuse_fields_without_data()
-        for name in ("where", "shuffle"):
-            if getattr(self, name) not in (None, {}) and self.data is None:
+        for name in ("where", "shuffle", "skip"):
+            if getattr(self, name) not in (None, {}, 0) and self.data is None:
                 raise InputError(f"--{name} chooses rows of --data: give --data FILE too")

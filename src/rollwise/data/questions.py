@@ -71,6 +71,7 @@ def read_questions(
     fields: Mapping[str, str | None] | None = None,
     where: Where | None = None,
     shuffle: int | None = None,
+    skip: int = 0,
     limit: int | None = None,
     golds: bool = True,
 ) -> Questions:
@@ -79,13 +80,13 @@ def read_questions(
     Names are those of `rollwise.data.collections.NAMES` and `hf:owner/name[/part][:split]`. `grader` is how answers
     will be graded (see `rollwise.answers.find_grader`): each gold answer is read by it once. `fields` names the fields
     that hold the "question", "answer", "id" and "level"; those left out are guessed, and "none" means that there is
-    none. `where` maps a field to the values that are taken; `shuffle` seeds an order, and `limit` takes that many of
-    it. Without `golds` a question may lack its gold answer.
+    none. `where` maps a field to the values that are taken; `shuffle` seeds an order, of which `skip`
+    questions are left out at its start and `limit` are taken. Without `golds` a question may lack its gold answer.
 
     Raises InputError for a source, a field or a row that cannot be used; no row is left out in silence.
     """
     name, reader = str(source), find_grader(grader)
-    rows = _rows_of(name)
+    rows = rows_of(name)
     columns = find_columns(name, rows, fields or {}, golds)
     chosen = _matching(name, rows, where or {}, columns)
     problems = [_problem(f"{name}, {row.place}", row, columns, reader, golds) for row in chosen]
@@ -94,14 +95,17 @@ def read_questions(
     order = list(range(len(problems)))
     if shuffle is not None:
         random.Random(shuffle).shuffle(order)
-    order = order[:limit]
+    order = order[skip:][:limit]
+    if not order:
+        raise InputError(f"--skip {skip} leaves no row: {name} has {len(problems)} to choose from")
     remarks = [f"{len(order)} of {len(rows)} rows of {name}: {columns}; graded by {reader.name}", *unnumbered]
     return Questions(
         name, tuple(problems[place] for place in order), tuple(chosen[place].number for place in order), tuple(remarks)
     )
 
 
-def _rows_of(name: str) -> list[Row]:
+def rows_of(name: str) -> list[Row]:
+    """The rows of a source as they stand there. Raises InputError if it cannot be read or holds none."""
     if (folder := folder_of(name)) is not None:
         rows = read_folder(*folder)
     elif Path(name).is_file():

@@ -69,8 +69,8 @@ def fold_flow(events: Sequence[Event], right: Collection[PathKey] = (), state_of
     folded = rounds(events)
     labels = {path: label for happened in folded for path, label in _labels_of(happened).items()}
     states = {} if state_of is None else {path: state_of(text) for path, text in path_texts(events).items()}
-    grown = [event for event in events if isinstance(event, Grown)]
-    links = Counter((event.round, labels[event.path[:-1]], labels[event.path]) for event in grown if event.round)
+    grown = [event for event in events if isinstance(event, Grown) and len(event.path) > 1]
+    links = Counter((event.round, labels[event.path[:-1]], labels[event.path]) for event in grown)
     columns = []
     for happened in folded:
         members: dict[Hashable, list[Grown]] = {}

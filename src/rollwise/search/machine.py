@@ -56,6 +56,10 @@ class Limits:
     """The budget N of rollouts, and the steps or tokens after which a path ends.
 
     `constant_width` follows the paper: N paths stay active until N have finished, and the first N vote.
+
+    `wave` spends the budget in parts: that many rollouts first, and as many again when those have ended. Each part is a
+    search of its own, and all their finished paths vote together. None spends all at once. Raises InputError for values
+    that make no sense.
     """
 
     budget: int = 64
@@ -63,11 +67,14 @@ class Limits:
     max_tokens: int = 2048
     constant_width: bool = False
     aggregate: str = "last"
+    wave: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("budget", "max_steps", "max_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} has to be at least 1, not {getattr(self, name)}")
+        if self.wave is not None and (self.wave < 1 or self.constant_width):
+            raise InputError("a wave is at least 1 rollout, and the paper's constant width takes all at once")
         if self.aggregate not in STEP_AGGREGATES:
             raise InputError(f"no step aggregate is called {self.aggregate!r}; there are: {', '.join(STEP_AGGREGATES)}")
 
@@ -88,8 +95,10 @@ class Search:
         self.events: list[Event] = []
         self.finished: list[Path] = []
         self.failed: list[PathKey] = []
-        self._waiting: dict[PathKey, Path] = {(index,): Path((index,)) for index in range(limits.budget)}
+        self._begun = 0
+        self._waiting: dict[PathKey, Path] = {}
         self._grown: list[tuple[Path, Growth]] = []
+        self._begin_wave()
 
     @property
     def done(self) -> bool:
@@ -154,10 +163,17 @@ class Search:
 
     def _close_round(self) -> None:
         active = self._end_paths()
-        width = self.limits.budget - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
+        width = self._begun - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
         if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
             self._allocate(active, width)
+        elif self._begun < self.limits.budget:
+            self._begin_wave()
         self.round += 1
+
+    def _begin_wave(self) -> None:
+        first, budget = self._begun, self.limits.budget
+        self._begun = min(budget, first + (self.limits.wave or budget))
+        self._waiting = {(index,): Path((index,)) for index in range(first, self._begun)}
 
     def _end_paths(self) -> list[tuple[Path, Growth]]:
         """Move the grown paths that ended to the finished ones; return those that can go on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, 
 from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.models import known_folder
 from rollwise.names import bundled_belief, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import (
@@ -58,8 +59,7 @@ class Parts:
     @property
     def limits(self) -> Limits:
         """The budget, and where a path ends."""
-        config = self.config
-        return Limits(config.budget, config.max_steps, config.max_tokens, config.constant_width, config.aggregate)
+        return Limits(**{each.name: getattr(self.config, each.name) for each in fields(Limits)})
 
     @property
     def votes_by_belief(self) -> bool:
@@ -139,7 +139,8 @@ def _graded(config: Config) -> tuple[Problems, Grader]:
 def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
-    world = config.world or ("text" if served else "countdown")
+    general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
+    world = config.world or ("text" if general else "countdown")
     left_out = {
         "world": world,
         "reward": config.reward or ("confidence" if served or world == "text" else "trained"),
@@ -203,6 +204,8 @@ def _refuse_unread(config: Config, strategy: Strategy) -> None:
     for name in unread:
         if getattr(config, name) != Config.model_fields[name].default:
             raise InputError(f"{name}: this policy does not read it; leave it out, or give a server's URL as policy")
+    if config.wave is not None and config.constant_width:
+        raise InputError("wave: the paper's constant width takes all rollouts at once; leave out one of the two")
     if config.window != "whole" and "directions" not in strategy.needs:
         raise InputError("window: this strategy reads no directions, so nothing is embedded; leave it out")
     if isinstance(config.directions, str):
@@ -229,7 +232,7 @@ def _policy(config: Config) -> Policy:
 def _reward(config: Config) -> RewardModel:
     if not isinstance(config.reward, str):
         return completed(config.reward, RewardModel)
-    return find_reward(config.reward, config.world or "", config.dtype)
+    return find_reward(config.reward, config.world or "", config.dtype, config.answer)
 
 
 def _finder(config: Config, strategy: Strategy, policy: Policy) -> DirectionFinder | None:
