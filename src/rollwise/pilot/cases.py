@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rollwise.allocation import STRATEGIES, split_settings
 from rollwise.bench import Cell
+from rollwise.core import Problem
 from rollwise.pilot.costs import Searches
+from rollwise.report import LANGUAGES, Told, fold_account, reason_of, sentence
+from rollwise.search import read_events
 
 if TYPE_CHECKING:
     from rollwise.pilot.findings import Results
@@ -21,7 +25,8 @@ class Case:
 
     `why` names a sentence: "found" (only the setting found a right path), "voted" (both found one, and the votes
     differ), "missed" (only plain sampling found one), "outvoted" (both found one, and the setting's vote chose another)
-    or "raised". `values` are what it mentions.
+    or "raised". `values` are what it mentions. `reason` says in each language why one path got most of a round's
+    rollouts, where that was decisive.
     """
 
     question: str
@@ -30,6 +35,7 @@ class Case:
     ours: str | None
     why: str
     values: Mapping[str, Any]
+    reason: Mapping[str, str] = field(default_factory=dict)
 
 
 def cases_of(results: Results, base: Searches, best: Searches) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
@@ -53,7 +59,8 @@ def cases_of(results: Results, base: Searches, best: Searches) -> tuple[tuple[Ca
             "plain": plain.finished,
         }
         turning = turning_point(events, right=helped)
-        return Case(problem.question, problem.answer, plain.answer, ours.answer, why, values | turning)
+        reason = _reason(events, best, problem, trial[1], turning["path"]) if turning else {}
+        return Case(problem.question, problem.answer, plain.answer, ours.answer, why, values | turning, reason)
 
     def clearness(trial: tuple[str, int]) -> float:
         ours, plain = best.outcomes[trial], base.outcomes[trial]
@@ -68,8 +75,8 @@ def cases_of(results: Results, base: Searches, best: Searches) -> tuple[tuple[Ca
 def turning_point(events: Sequence[Mapping[str, Any]], right: bool) -> dict[str, Any]:
     """The largest share of a round's rollouts that went to one path whose descendants ended right, or all wrong.
 
-    `events` are those of a search as plain values. The result holds the `step`, the `count` of rollouts among the
-    `width`, and the path's `rank` by reward among `paths`; it is empty if no path got more than one rollout.
+    `events` are those of a search as plain values. The result holds the `path`, the `step`, the `count` of rollouts
+    among the `width`, and the path's `rank` by reward among `paths`; it is empty if no path got more than one rollout.
     """
     ended = {event["path"]: bool(event.get("right")) for event in events if event.get("event") == "finished"}
     best: tuple[float, dict[str, Any]] = (0.0, {})
@@ -81,6 +88,18 @@ def turning_point(events: Sequence[Mapping[str, Any]], right: bool) -> dict[str,
             led = [good for key, good in ended.items() if key.startswith(f"{path}.")]
             if count > 1 and led and any(led) == right and count / event["width"] > best[0]:
                 rank = 1 + sum(other > reward for other in rewards)
-                told = {"step": event["round"], "count": int(count), "width": event["width"]}
+                told = {"path": path, "step": event["round"], "count": int(count), "width": event["width"]}
                 best = count / event["width"], told | {"rank": rank, "paths": len(rewards)}
     return best[1]
+
+
+def _reason(
+    events: Sequence[Mapping[str, Any]], searches: Searches, problem: Problem, seed: int, path: str
+) -> dict[str, str]:
+    """Why a path got its rollouts, in each language."""
+    strategy, settings = split_settings(searches.label)
+    options = {name: value for name, value in settings.items() if name != "vote"}
+    told = Told(problem.question, strategy, searches.budget, STRATEGIES[strategy].bind(options))
+    account = fold_account(read_events(list(events), problem.id, seed), told, compare=())
+    node = account.nodes.get(tuple(map(int, path.split("."))))
+    return {} if node is None else {one: sentence(reason_of(account, node), one) for one in LANGUAGES}

@@ -146,15 +146,17 @@ class Results:
 
     runs: tuple[Run, ...]
     settings: Run
-    plain: Run
+    plain: tuple[Run, ...]
     larger: Run | None
     belief: Calibration | None
 
 
 def equal_budget(chosen: Searches, plain: Searches, cost: CostOf) -> int:
     """The rollouts with which plain sampling costs as much as the chosen setting, rounded up; at most MOST_DEARER times
-    its budget. `plain` says what a rollout costs there.
+    its budget. `plain` says what a rollout costs there, on the questions that both have.
     """
+    shared = set(chosen.outcomes) & set(plain.outcomes)
+    chosen, plain = chosen.within(shared), plain.within(shared)
     of_plain = plain.cost(cost)
     if of_plain <= 0:
         return plain.budget
@@ -185,7 +187,8 @@ def findings_of(
 ) -> Findings:
     """The findings of a pilot. `prices` are those of the model and of the larger one."""
     cost, unit = cost_by(prices[0])
-    plain = searches_of(results.plain.results)
+    plain = searches_of(result for run in results.plain for result in run.results)
+    plain = dict(sorted(plain.items(), key=lambda cell: cell[1].budget))
     settings = searches_of(results.settings.results)
     done = set(plain["temperature", equal].outcomes) & set(settings[chosen.variant, plan.budget].outcomes)
     plain, settings = ({cell: one.within(done) for cell, one in each.items()} for each in (plain, settings))

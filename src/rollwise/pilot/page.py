@@ -118,6 +118,7 @@ def _case(case: Case, helped: bool, words: Words) -> dict[str, Any]:
         "question": case.question,
         "answers": [(name, page["none"] if value is None else value) for name, value in answers],
         "why": words.why(case, helped),
+        "reason": case.reason.get(words.language, ""),
     }
 
 

@@ -188,7 +188,7 @@ def _rollouts(count: int, settings: Sequence[str], wanted: Wanted, rate: Rate) -
     tuned = count - compared
     calibration = calibration_rollouts(_calibrated(count)) if wanted.believed else 0
     return [
-        Rollouts(wanted.budget * tuned * len(settings), wanted.budget * tuned + calibration),
+        Rollouts(wanted.budget * tuned * len(settings), calibration),
         Rollouts(wanted.budget * compared * FAMILIES_COMPARED, 0),
         Rollouts(0, wanted.budget * compared * (0.25 + 1 + rate.dearer + (1.5 if wanted.larger else 0))),
     ]

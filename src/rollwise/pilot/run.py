@@ -28,6 +28,7 @@ STOP = {"stop_early": "lossless"}
 _OWN = "weighted_majority"
 """The vote of a bench by default."""
 _VOTES = ("majority", "best_of_n")
+_BEFORE_EQUAL = 0.6  # the share of the time of plain sampling after which its equal budget begins
 _PLANNED = 0.9  # the share of the time and the tokens that is planned; the rest is for what is not foreseen
 
 
@@ -145,14 +146,11 @@ class _Running:
             return [Score(**each) for each in json.loads(file.read_text(encoding="utf-8"))]
         self._allow(self.plan.tuned_by)
         plan = self.plan
-        plain = self._bench("tune/plain", ["temperature"], [plan.budget], plan.tune, **PLAIN, **STOP)
         labels = [label for label in plan.settings if belief is not None or not label.startswith("optimal")]
         votes = (*_VOTES, *(["believed_majority"] if belief is not None and belief.ended is not None else []))
         run = self._bench("tune/settings", labels, [plan.budget], plan.tune, votes=votes, **self._believed(belief))
-        done = set(searches_of(plain.results)["temperature", plan.budget].outcomes)
         searches = searches_of(run.results)
-        for each in searches.values():
-            done &= set(each.outcomes)
+        done = set.intersection(*(set(each.outcomes) for each in searches.values())) if searches else set()
         if len(searches) < len(labels) or not done:
             raise InputError(
                 "the time or the tokens ran out before one question was tuned on: give more, in another --out"
@@ -171,20 +169,25 @@ class _Running:
         labels = list(dict.fromkeys(score.variant for score in chosen))
         shared = {**self._believed(belief), **STOP}
         settings = self._bench("compare/settings", labels, [plan.budget], plan.compare, events=True, **shared)
-        tuned = self._bench("tune/plain", ["temperature"], [plan.budget], plan.tune, **PLAIN, **STOP)
         best = searches_of(settings.results).get((chosen[0].variant, plan.budget))
         if best is None or len(best.outcomes) < 2:
             raise InputError("the time or the tokens ran out before two questions were compared: give more")
-        equal = self._equal(equal_budget(best, searches_of(tuned.results)["temperature", plan.budget], cost))
+        self._allow(plan.searched_by + (1 - plan.searched_by) * _BEFORE_EQUAL)
+        budgets = sorted({max(1, plan.budget // 4), plan.budget})
+        plain = [self._bench("compare/plain", ["temperature"], budgets, plan.compare, **PLAIN, **STOP)]
+        ordinary = searches_of(plain[0].results).get(("temperature", plan.budget))
+        if ordinary is None:
+            raise InputError("the time or the tokens ran out before plain sampling was compared: give more")
+        equal = self._equal(equal_budget(best, ordinary, cost))
         self._allow(1.0)
-        budgets = sorted({max(1, plan.budget // 4), plan.budget, equal})
-        plain = self._bench("compare/plain", ["temperature"], budgets, plan.compare, **PLAIN, **STOP)
+        if equal not in budgets:
+            plain.append(self._bench("compare/equal", ["temperature"], [equal], plan.compare, **PLAIN, **STOP))
         larger = None
         if self.options.policy_larger is not None:
             policy = {"policy": self.options.policy_larger}
             budgets = sorted({1, max(1, plan.budget // 4), plan.budget})
             larger = self._bench("compare/larger", ["temperature"], budgets, plan.compare, **PLAIN, **STOP, **policy)
-        return Results(tuple(self.stages.runs()), settings, plain, larger, belief), equal
+        return Results(tuple(self.stages.runs()), settings, tuple(plain), larger, belief), equal
 
     def _equal(self, computed: int) -> int:
         """The budget at equal cost, kept in equal.json: it does not change when a stopped pilot goes on."""
