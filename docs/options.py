@@ -30,6 +30,7 @@ from rollwise.cli.ui import UiOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
 from rollwise.pilot import PilotOptions
 from rollwise.search import Options
+from rollwise.service import ServiceOptions
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
 OPENING = """# Options
@@ -65,6 +66,11 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         SimulateOptions,
         "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "
         "simulated world; one of them may be a list, like `--noise 0,0.1,0.2`.",
+    ),
+    "rollwise serve": (
+        ServiceOptions,
+        "A search behind an OpenAI-compatible address. A TOML file may also hold `keys` and `routes`; "
+        "[serve](../serve.md) says how.",
     ),
     "rollwise ui": (UiOptions, "Searches in a browser: where every rollout went, and why."),
     "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),

@@ -36,8 +36,10 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "replay",
     "report",
     "pilot",
+    "openai_format",
     "ui",
     "model_server",
+    "service",
     "testing",
     "cli",
 ]

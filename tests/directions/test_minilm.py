@@ -49,8 +49,8 @@ async def test_a_server_embeds_concurrent_requests_with_minilm() -> None:
 
     from rollwise.directions.finders import MiniLM
     from rollwise.model_server.embedding import MiniLMEmbedder
-    from rollwise.model_server.errors import RequestError
     from rollwise.model_server.schemas import EmbeddingBody
+    from rollwise.openai_format import RequestError
 
     embedder, model = MiniLMEmbedder(), MiniLM()
     texts = ["7 × 13 = 91", "fish", "7 × 13 = 91"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, recorded, resume, run_in_jobs
-    from rollwise.bench.store import Outcome, Result
+    from rollwise.bench.store import Outcome, Result, configure_connection
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
 
@@ -49,6 +49,7 @@ __all__ = [
     "begin",
     "begun",
     "benchmark_of",
+    "configure_connection",
     "curves_of_model",
     "figures_of",
     "join_runs",
@@ -105,6 +106,7 @@ __getattr__ = exports(
         "run_in_jobs": "run",
         "Outcome": "store",
         "Result": "store",
+        "configure_connection": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",

@@ -134,7 +134,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "connect", configure_connection)
         with self._session() as session:
             upgrade(session.connection(), str(file))
 
@@ -291,7 +291,7 @@ class Store:
             return session.scalar(wanted)
 
 
-def _configure(connection: Any, _: Any) -> None:
+def configure_connection(connection: Any, _: Any) -> None:
     """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -42,6 +42,7 @@ def build_app() -> typer.Typer:
     """The application with all its commands."""
     from rollwise.cli import (
         allocate,
+        audit,
         bench,
         calibrate,
         doctor,
@@ -51,6 +52,7 @@ def build_app() -> typer.Typer:
         replay,
         report,
         serve,
+        service,
         simulate,
         solve,
         ui,
@@ -58,6 +60,7 @@ def build_app() -> typer.Typer:
     )
     from rollwise.cli.options import command
     from rollwise.pilot import PilotOptions
+    from rollwise.service import ServiceOptions
 
     app = typer.Typer(
         name="rollwise",
@@ -76,6 +79,9 @@ def build_app() -> typer.Typer:
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
+    app.command("serve")(command(ServiceOptions, service.serve))
+    app.add_typer(audit.audit_app, name="audit")
+    app.add_typer(audit.rollout_app, name="rollout")
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
     app.command("ui")(command(ui.UiOptions, ui.ui))
     app.command("grade")(command(grade.LinesOptions, grade.grade))

@@ -59,7 +59,7 @@ class CalibrateOptions(CollectOptions):
     world: Annotated[str | None, Shown(QUESTIONS, "the world that the file names")] = Field(
         default=None, description="World of the problems in --prefixes."
     )
-    answer: Annotated[str | None, Shown(START, "as the file says, else auto")] = Field(
+    answer: Annotated[str | None, Shown(QUESTIONS, "as the file says, else auto")] = Field(
         default=None,
         description="Where the answer stands in a solution, as for rollwise solve. The rewards dial and worth read it.",
     )

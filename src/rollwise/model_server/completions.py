@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from rollwise.model_server.errors import bad_request
 from rollwise.model_server.inputs import render, token_lists
 from rollwise.model_server.jobs import Completion, CompletionJob, CompletionOptions, Token
 from rollwise.model_server.models import Models
-from rollwise.model_server.schemas import ChatBody, CompletionBody, SamplingBody
 from rollwise.model_server.text import Detokenizer, Ending
+from rollwise.openai_format import ChatBody, CompletionBody, SamplingBody, bad_request
 
 OnToken = Callable[[int, Token], None]
 """(index of the completion, its new token)."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from rollwise.errors import RollwiseError
 from rollwise.model_server.completions import CompletionRequest, Piece, head
-from rollwise.model_server.errors import RequestError, error_body
 from rollwise.model_server.jobs import CompletionJob, Token
 from rollwise.model_server.models import Models
 from rollwise.model_server.text import Transcript
+from rollwise.openai_format import RequestError, error_body
 
 DONE = "data: [DONE]\n\n"
 
