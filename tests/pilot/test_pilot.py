@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import command
+import httpx
 import numpy as np
 import pytest
 
@@ -31,6 +32,7 @@ from rollwise.pilot.findings import Caution
 from rollwise.pilot.stages import Meter
 from rollwise.pilot.wording import LANGUAGES, catalogue
 from rollwise.search import Config
+from rollwise.service import read_settings, running
 
 GIVEN = ["pilot", "--world", "stories", "--policy", "demonstrator", "--directions", "state"]
 GIVEN += ["--levels", "3,4", "--limit", "15", "--budget", "4", "--minutes", "2"]
@@ -187,6 +189,23 @@ def test_the_service_s_configuration_makes_searches(folder: str, request: pytest
     golden = [json.loads(line) for line in (out / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in golden} == set(read(out)["plan"]["compare"])
     assert all(row["question"] and row["answer"] for row in golden)
+
+
+def test_the_service_starts_with_it_and_lets_the_candidate_through_its_gate(good: Path) -> None:
+    golden = json.loads((good / "golden.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    with running(read_settings({"config": good / "serve.toml", "port": 0})) as url:
+        body = {"model": "pilot", "messages": [{"role": "user", "content": golden["question"]}]}
+        reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
+    assert reply["rollwise"]["route_rule"] == "plain"
+    moved = command.rollwise("rollout", "advance", str(good / "serve.toml"), "pilot")
+    assert moved.returncode == 0, moved.stderr
+    assert "plain answers; candidate shadow" in moved.stdout
+
+
+def test_the_service_starts_without_a_candidate_if_nothing_is_to_be_introduced(noise: Path) -> None:
+    told = command.rollwise("rollout", "status", str(noise / "serve.toml"))
+    assert told.returncode == 0, told.stderr
+    assert "plain answers; no candidate" in told.stdout
 
 
 # What people read
