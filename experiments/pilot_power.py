@@ -150,7 +150,8 @@ def _document(found: list[dict[str, object]]) -> dict[str, object]:
         ]
         for row in found
     ]
-    return {"columns": columns, "rows": rows}
+    command = "python experiments/pilot_power.py --pilots 1000 --out docs/results/data/pilot-power.json"
+    return {"made_by": {"command": command, "models": "simulated"}, "columns": columns, "rows": rows}
 
 
 if __name__ == "__main__":
