@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from rollwise.bench import Outcome, Prices, Result
-from rollwise.core import Usage
 
 TOKENS = "tokens"
 """The unit of costs without prices."""
@@ -53,22 +52,12 @@ class Searches:
         """The mean cost of a search, over those that did not raise."""
         return float(np.mean([of(outcome) for outcome in self.ran])) if self.ran else 0.0
 
-    def usage(self) -> dict[str, Usage]:
-        """The mean tokens of a search by role."""
-        roles = sorted({role for outcome in self.ran for role in outcome.usage})
-        return {role: _mean([outcome.usage.get(role, Usage()) for outcome in self.ran]) for role in roles}
-
     def within(self, trials: Iterable[tuple[str, int]]) -> Searches:
         """Those of the given questions and seeds."""
         wanted = set(trials)
         return Searches(
             self.label, self.budget, {trial: one for trial, one in self.outcomes.items() if trial in wanted}
         )
-
-
-def _mean(usages: Sequence[Usage]) -> Usage:
-    names = Usage.__dataclass_fields__
-    return Usage(**{name: round(float(np.mean([getattr(usage, name) for usage in usages]))) for name in names})
 
 
 def searches_of(results: Iterable[Result]) -> dict[tuple[str, int], Searches]:

@@ -63,7 +63,7 @@ def service_toml(findings: Findings, options: PilotOptions, golden: int) -> str:
             "\n# The candidate that the pilot chose.",
             f"[[routes.{ROUTE}.rules]]",
             *(_line(name, value) for name, value in _candidate(findings, options, out, chosen).items()),
-            "\n# What the candidate has to show before the canary and each later step: no fewer right answers on the golden set.",
+            "\n# What the candidate has to show before the canary: no fewer right answers on the golden set.",
             f"[routes.{ROUTE}.gate]",
             *(_line(name, value) for name, value in _gate(findings, out, golden).items()),
         ]

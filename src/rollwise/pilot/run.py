@@ -48,7 +48,7 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     options.refuse_unfit()
     if (kept := kept_plan(options)) is not None:
         return Ready(*kept)
-    find_parts(options.config().model_copy(update={"strategy": "dora"}))  # a wrong name costs nothing
+    _check_parts(options)
     ids = [problem.id for problem in problems_of(options)]
     rate = Stages(options, show, Meter()).rate(hashed_order(ids, options.seed)[:PROBED])
     wanted = Wanted(
@@ -64,6 +64,15 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
     plan = make_plan(ids, wanted, rate)
     keep_plan(options, plan, rate)
     return Ready(plan, rate)
+
+
+def _check_parts(options: PilotOptions) -> None:
+    """Raise InputError or EngineError for a name, a file or a server that cannot be used, before anything is spent."""
+    _prices(options)
+    find_parts(options.config().model_copy(update={"strategy": "dora"}))
+    if options.policy_larger is not None:
+        larger = {"policy": options.policy_larger, "strategy": "temperature"} | PLAIN
+        find_parts(options.config().model_copy(update=larger))
 
 
 def _minutes(options: PilotOptions) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,6 @@ class Meter:
     tokens: float = 0.0
     most_tokens: float = float("inf")
     until: float = float("inf")
-    _taken: int = field(default=0, init=False)
 
     def spend(self, outcome: Outcome) -> None:
         """Count a search."""
