@@ -13,6 +13,7 @@ import command
 import httpx
 import numpy as np
 import pytest
+from served import QUESTION, emulated
 
 from rollwise.bench import Run, read_run
 from rollwise.pilot import (
@@ -324,3 +325,27 @@ def test_the_turning_point_is_the_largest_share_that_led_there() -> None:
     }
     assert turning_point(events, right=False) == {"path": "1", "step": 1, "count": 3, "width": 4, "rank": 1, "paths": 2}
     assert turning_point([], right=True) == {}
+
+
+# A file of questions and a server
+
+
+def test_a_pilot_asks_the_questions_of_a_file(tmp_path: Path) -> None:
+    rows = [{"question": f"{QUESTION} ({place})", "gold": "24" if place % 2 else "20"} for place in range(17)]
+    file, out = tmp_path / "q.jsonl", tmp_path / "pilot"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with emulated("vllm") as server:
+        given = ["pilot", str(file), "--policy", server.url, "--directions", "text", "--budget", "4"]
+        ran = command.rollwise(*given, "--tokens", "9999999", "--out", str(out), "--language", "ja")
+        assert ran.returncode == 0, ran.stderr
+        refused = command.rollwise(*given, "--tokens", "9999999", "--levels", "3", "--out", str(out))
+    assert refused.returncode == 2
+    found = read(out)
+    assert found["decision"]["answer"] != Answer.INTRODUCE
+    assert found["decision"]["gain"]["questions"] == 12
+    assert {caution["name"] for caution in found["cautions"]} >= {"few_questions", "tokens"}
+    golden = [json.loads(line) for line in (out / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(golden) == 12
+    assert {row["answer"] for row in golden} <= {"20", "24"}
+    assert '<html lang="ja">' in (out / "pilot.html").read_text(encoding="utf-8")
+    assert tomllib.loads((out / "serve.toml").read_text(encoding="utf-8"))["routes"]["pilot"]["world"] == "text"

@@ -183,7 +183,7 @@ class Stages:
 
 def problems_of(options: PilotOptions) -> list[Problem]:
     """All questions that the pilot may ask."""
-    return list(Grid.of(**options.posing(), strategies=["temperature"]).asked().problems)
+    return list(Grid.of(**options.posing(), search=options.searched(), strategies=["temperature"]).asked().problems)
 
 
 def kept_plan(options: PilotOptions) -> tuple[Plan, Rate] | None:
