@@ -112,8 +112,8 @@ def test_the_site_has_every_page_once() -> None:
     assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md"))
 
 
-def test_the_readme_is_read_in_a_minute() -> None:
-    assert len(README.read_text(encoding="utf-8").split()) <= 450
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").split()) <= 500
 
 
 @pytest.mark.parametrize("script", ["tables.py", "options.py", "house.py"])
