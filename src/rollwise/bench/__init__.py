@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
+    from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, RecordedSearch
     from rollwise.bench.comparisons import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
     from rollwise.bench.finding import begun
@@ -20,22 +21,28 @@ if TYPE_CHECKING:
     from rollwise.bench.wording import verdict
 
 __all__ = [
+    "OUTCOMES",
     "Asked",
     "Bench",
+    "Browser",
     "Cell",
     "Comparison",
     "Cost",
     "Difference",
     "Failure",
     "Figures",
+    "Filter",
     "Found",
     "Grid",
+    "Listed",
     "Match",
     "Measure",
     "Outcome",
+    "Pair",
     "PaperCurves",
     "Place",
     "Prices",
+    "RecordedSearch",
     "Result",
     "RoleCost",
     "Row",
@@ -67,6 +74,12 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "OUTCOMES": "browse",
+        "Browser": "browse",
+        "Filter": "browse",
+        "Listed": "browse",
+        "Pair": "browse",
+        "RecordedSearch": "browse",
         "Grid": "grid",
         "verdict": "wording",
         "read_prices": "prices",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,13 @@ class Questions:
             )
         return found
 
+    def among(self, ids: Collection[str]) -> Questions:
+        """The questions with these ids, in their order."""
+        wanted = set(ids)
+        places = [place for place, problem in enumerate(self.problems) if problem.id in wanted]
+        rows = tuple(self.rows[place] for place in places) if self.rows else ()
+        return replace(self, problems=tuple(self.problems[place] for place in places), rows=rows)
+
 
 def read_questions(
     source: str | Path,
@@ -79,7 +86,7 @@ def read_questions(
     Raises InputError for a source, a field or a row that cannot be used; no row is left out in silence.
     """
     name, reader = str(source), find_grader(grader)
-    rows = _rows_of(name)
+    rows = rows_of(name)
     columns = find_columns(name, rows, fields or {}, golds)
     chosen = _matching(name, rows, where or {}, columns)
     problems = [_problem(f"{name}, {row.place}", row, columns, reader, golds) for row in chosen]
@@ -97,7 +104,8 @@ def read_questions(
     )
 
 
-def _rows_of(name: str) -> list[Row]:
+def rows_of(name: str) -> list[Row]:
+    """The rows of a source as they stand there. Raises InputError if it cannot be read or holds none."""
     if (folder := folder_of(name)) is not None:
         rows = read_folder(*folder)
     elif Path(name).is_file():

@@ -6,11 +6,11 @@ from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.database.columns import Json, PlainText, Whole
-    from rollwise.database.opening import Database, shown
+    from rollwise.database.opening import Database, configure_sqlite, shown
     from rollwise.database.upgrading import Tables
     from rollwise.database.urls import is_url
 
-__all__ = ["Database", "Json", "PlainText", "Tables", "Whole", "is_url", "shown"]
+__all__ = ["Database", "Json", "PlainText", "Tables", "Whole", "configure_sqlite", "is_url", "shown"]
 
 __getattr__ = exports(
     __name__,
@@ -20,6 +20,7 @@ __getattr__ = exports(
         "PlainText": "columns",
         "Tables": "upgrading",
         "Whole": "columns",
+        "configure_sqlite": "opening",
         "is_url": "urls",
         "shown": "opening",
     },

@@ -96,7 +96,7 @@ def _open(url: URL, schema: str) -> Engine:
     """An engine whose connections are set up alike."""
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url)
-        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "connect", configure_sqlite)
         return engine
     try:
         import psycopg  # noqa: F401
@@ -118,7 +118,7 @@ def _open(url: URL, schema: str) -> Engine:
     return engine
 
 
-def _configure_sqlite(connection: Any, _: Any) -> None:
+def configure_sqlite(connection: Any, _: Any) -> None:
     """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
