@@ -54,7 +54,7 @@ def smoke(recipe: Path, out: Path, paper: Path | None = None) -> Path:
             models_of = ["--data", str(questions), "--policy", served, "--reward", str(reward)]
             belief = out / "belief.json"
             search = settings(grid)
-            few = "--paths 4 --points 2 --completions 2 --least 4".split()
+            few = ["--paths", "4", "--points", "2", "--completions", "2", "--least", "4"]
             rollwise("calibrate", *models_of, *few, *search, "--out", str(belief))
             parts = ["--set", f"directions={embedder}", "--set", f"belief={belief}"]
             size = ["--budgets", ",".join(map(str, BUDGETS)), "--seeds", "1", "--limit", "2"]
