@@ -4,9 +4,9 @@
     python experiments/paper/cost.py --limit 50 --seeds 1
 
 Table 1 gives seconds for one question on one A100 (40 GB) with Llama-3.2-1B and Qwen2.5-Math-PRM-7B: beam search 345,
-DVTS 253 and REBASE 490 at N = 256, DORA 124 at N = 64. Assumed here: seconds grow with N; plain sampling takes what DVTS
-takes, the optimum by direction what DORA takes; with another policy they grow with the weights of policy and reward
-model together; questions of AIME take what those of MATH-500 take, although their solutions are longer.
+DVTS 253 and REBASE 490 at N = 256, DORA 124 at N = 64. Assumed here: seconds grow with N; plain sampling takes what
+DVTS takes, the optimum by direction what DORA takes; with another policy they grow with the weights of policy and
+reward model together; questions of AIME take what those of MATH-500 take, although their solutions are longer.
 """
 
 from __future__ import annotations

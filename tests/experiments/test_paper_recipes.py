@@ -69,7 +69,7 @@ def runs_to_its_report(recipe: Path, folder: Path) -> None:
     for each in figures.costs:
         assert each.roles["policy"].generated > 0
         assert each.roles["reward"].prefilled > 0
-        assert ("embedder" in each.roles) == (each.strategy in ("dora", "optimal_directions"))
+        assert (each.roles["embedder"].prefilled > 0) == (each.strategy in ("dora", "optimal_directions"))
     drawn = set(re.findall(r"paper: accuracy, ([\w.-]+)", page))
     assert drawn == {curve.model for curve in curves_of_model(read_paper(curves), smoke.policy_name(grid))}
     assert len(drawn) == 1
