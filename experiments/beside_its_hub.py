@@ -36,8 +36,7 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.answers.equality import group
-from rollwise.answers.extraction import answer_of
+from rollwise.answers import answer_of, group
 from rollwise.answers.voting import best_of_n, weighted_majority
 from rollwise.core import Failure, Path, Problem, Step, Stop
 from rollwise.names import bundled

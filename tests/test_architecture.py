@@ -18,6 +18,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "plugins",
     "directions",
     "allocation",
+    "models",
     "names",
     "engines",
     "engines.local",
@@ -34,7 +35,10 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "bench",
     "replay",
     "report",
+    "openai_format",
+    "ui",
     "model_server",
+    "service",
     "testing",
     "cli",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rollwise.allocation import STRATEGIES
+from rollwise.models import known_folder
 from rollwise.plugins import is_own_file, plugin_files
 
 WORLDS = ("countdown", "stories", "stories-even")
@@ -33,8 +34,8 @@ OURS = {
 SURENESS = "log_concentration"
 """The label under which a reward model reports how sure it is of its score."""
 
-NAMED_FAMILY = re.compile(r"(?P<family>[a-z_]+):(?P<folder>.+)")
-"""A reward model's folder with its family before it."""
+NAMED_FAMILY = re.compile(r"(?P<family>(?!hf:)[a-z_]+):(?P<folder>.+)")
+"""A reward model's folder, or its name on the hub, with its family before it."""
 
 
 def bundled(world: str, part: str, name: str = "trained") -> Path:
@@ -49,9 +50,10 @@ def bundled_belief(world: str) -> Path | None:
 
 
 def named_path(name: str) -> Path:
-    """The folder in "FOLDER" and "family:FOLDER"."""
+    """The folder in "FOLDER" and "family:FOLDER", or that a model's name stands for; it need not exist."""
     match = None if Path(name).is_dir() else NAMED_FAMILY.fullmatch(name)
-    return Path(match["folder"] if match else name)
+    name = match["folder"] if match else name
+    return known_folder(name) or Path(name)
 
 
 _DECIDING = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
@@ -69,7 +71,8 @@ def part_files(world: str, part: str, name: str) -> list[Path]:
         return _model_files(bundled(world, part, name))
     if name in OURS[part]:
         return []
-    return (_model_files(named_path(name)) if part in FAMILY else []) or plugin_files(part, name)
+    models = (*FAMILY, "directions")
+    return (_model_files(named_path(name)) if part in models else []) or plugin_files(part, name)
 
 
 def _model_files(folder: Path) -> list[Path]:

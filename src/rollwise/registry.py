@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rollwise.allocation import STRATEGIES, NoOptions, Strategy
+from rollwise.answers import BOXED
 from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, RewardModel, World, completed
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.models import HUB, is_hub_name
+from rollwise.models import model_folder as found_model
 from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 
@@ -138,8 +141,9 @@ def find_policy(
     """The policy of a name.
 
     "trained", "small" and "large" are a world's bundled models; "demonstrator" is a policy with known chances, if the
-    world has one. `URL` or `URL,URL` names servers. Other names are the folder of a causal language model, your own
-    policy by `file.py:name`, or one that an installed package offers. `step_rule` names where a step ends, see
+    world has one. `URL` or `URL,URL` names servers. Other names are a causal language model (its folder, its name on
+    the hub `hf:owner/name`, a GGUF file, a name of `rollwise models list`), your own policy by `file.py:name`, or one
+    that an installed package offers. `step_rule` names where a step ends, see
     `rollwise.engines.step_rule`. `template` is the text of a Jinja template or "none", `shots` are examples before the
     question, and the strings `stops` end a text.
     """
@@ -203,21 +207,26 @@ _DIAL = re.compile(r"(?P<kind>dial|worth)(?:\((?P<size>\d+(?:\.\d+)?)(?:,\s*(?P<
 _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 
 
-@functools.cache
-def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
+def find_reward(name: str, world: str, dtype: str | None = None, answer: str = BOXED) -> RewardModel:
     """The reward model of a name.
 
     "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "dial(SIZE,SHARED)"
     is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
     "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
-    family does not show), your own function or reward model by `file.py:name`, or a package's.
+    family does not show), your own function or reward model by `file.py:name`, or a package's. `answer` is the form in
+    which a dial reads answers.
     """
+    if (match := _DIAL.fullmatch(name)) is not None:
+        return _dial(match, world, answer)
+    return _loaded_reward(name, world, dtype)
+
+
+@functools.cache
+def _loaded_reward(name: str, world: str, dtype: str | None) -> RewardModel:
     if name == "confidence":
         from rollwise.rewards import Confidence
 
         return Confidence()
-    if (match := _DIAL.fullmatch(name)) is not None:
-        return _dial(match, world)
     if (match := _SERVED.fullmatch(name)) is not None:
         return _served_reward(match["family"], match["url"])
     if (own := _own_part("reward", name)) is not None:
@@ -225,14 +234,14 @@ def find_reward(name: str, world: str, dtype: str | None = None) -> RewardModel:
     return _local_reward(name, world, dtype)
 
 
-def _dial(match: re.Match[str], world: str) -> RewardModel:
+def _dial(match: re.Match[str], world: str, answer: str) -> RewardModel:
     from rollwise.rewards import DialReward
 
     problems = find_problems(world)
     if not isinstance(problems, World):
         raise InputError(f"a dial reads the truth, which the world {world} does not know: give another --reward")
     noise = float(match["size"] or 0.2), float(match["shared"] or 0.0)
-    return DialReward(problems, *noise, truth="course" if match["kind"] == "dial" else "worth")
+    return DialReward(problems, *noise, truth="course" if match["kind"] == "dial" else "worth", answer=answer)
 
 
 def _served_reward(name: str, urls: str) -> RewardModel:
@@ -274,8 +283,15 @@ def _own_reward(given: Any, name: str) -> RewardModel:
 def model_folder(name: str, world: str, part: str) -> Path:
     """The folder of a world's bundled policy or reward model, or of another model.
 
+    The name of a model on the hub, a GGUF file and a name of `rollwise models list` stand for folders of the cache.
     Raises InputError if there is none.
     """
+    try:
+        found = found_model(name)
+    except InputError as error:
+        raise (InputError(f"{error}: {_serving(name, part)}") if name.endswith(".gguf") else error) from None
+    if found is not None:
+        return found
     _refuse_gguf(name, part)
     if name in FAMILY[part] and world not in WORLDS:
         instead = "the folder of a model or a server's URL" if part == "policy" else "confidence or a model's folder"
@@ -293,25 +309,32 @@ def model_folder(name: str, world: str, part: str) -> Path:
         )
     if not Path(name).is_dir():
         names = ["confidence"] if part == "reward" else []
-        names += [*FAMILY[part], *offered(part, OURS[part]), *([other] if other else []), "or the folder of a model"]
+        names += [*FAMILY[part], *offered(part, OURS[part]), *([other] if other else [])]
+        names += ["hf:owner/name", "or the folder of a model"]
         raise InputError(f"no {part} is called {name!r}: give {', '.join(names)}")
     return Path(name)
 
 
 def _refuse_gguf(name: str, part: str) -> None:
-    """Raise InputError for a GGUF file or a folder of such files: a model in this process is safetensors."""
+    """Raise InputError for a GGUF file that was not converted, or a folder that only holds such files."""
     path = named_path(name)
     if name.endswith(".gguf"):
+        if not path.is_file():
+            raise InputError(f"--{part}: there is no file {name}")
+        here = "pip install 'rollwise[local,gguf]' to have it converted once and loaded in this process"
         file = name
     elif path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf")):
         file = str(sorted(path.glob("*.gguf"))[0])
+        here = f"give that file itself as --{part}"
     else:
         return
+    raise InputError(f"{file} is a GGUF file: {here}, or serve it: {_serving(file, part)}")
+
+
+def _serving(file: str, part: str) -> str:
+    """How to serve a GGUF file as a policy or a reward model."""
     given = "http://127.0.0.1:8080" if part == "policy" else "family@http://127.0.0.1:8080"
-    raise InputError(
-        f"{file} is a GGUF file, which llama.cpp serves and this process does not load: run `llama-server -m {file} "
-        f"--port 8080` and give --{part} {given} (docs/servers.md)"
-    )
+    return f"run `llama-server -m {file} --port 8080` and give --{part} {given} (docs/servers.md)"
 
 
 def says_concentration(reward: Any, world: str) -> bool:
@@ -330,11 +353,17 @@ def refuse_unknown_directions(name: str) -> None:
     """Raise InputError if no direction finder has that name. It loads nothing but your own file."""
     from rollwise.engines.http import is_url
 
-    if name in DIRECTIONS or is_url(name) or is_own_file(name):
+    if name in DIRECTIONS or is_url(name) or is_own_file(name) or _is_embedder(name):
         return
     others = offered("directions", DIRECTIONS)
     if name not in others:
-        raise UnknownNameError("direction finder", name, [*DIRECTIONS, *others, "a server's URL", "file.py:name"])
+        known = [*DIRECTIONS, *others, "hf:owner/name", "an embedder's folder", "a server's URL", "file.py:name"]
+        raise UnknownNameError("direction finder", name, known)
+
+
+def _is_embedder(name: str) -> bool:
+    """Whether a name is that of an embedder on the hub, or the folder of one."""
+    return is_hub_name(name) or Path(name).is_dir()
 
 
 @functools.cache
@@ -342,15 +371,19 @@ def find_directions(name: str, world: str, window: str = "whole") -> DirectionFi
     """The direction finder of a name.
 
     "hidden" compares states of the policy; "state" is the world's true state; "text" is the text of the last step;
-    "minilm" and the `URL` of a server embed. Other names are your own by `file.py:name`, or a package's. `window` is
-    the part of a solution that is embedded.
+    "minilm", the `URL` of a server, an embedder of the library sentence-transformers on the hub (`hf:owner/name`) and
+    the folder of one embed. Other names are your own by `file.py:name`, or a package's. `window` is the part of a
+    solution that is embedded.
     """
     from rollwise import directions
     from rollwise.engines.http import is_url
 
-    embeds = name == "minilm" or is_url(name)
+    embeds = name == "minilm" or is_url(name) or _is_embedder(name)
     if window != "whole" and not embeds:
-        raise InputError(f"--window {window} is for directions that embed text, minilm or a server's URL, not {name}")
+        raise InputError(
+            f"--window {window} is for directions that embed text, minilm, an embedder's folder, {HUB}owner/name or a "
+            f"server's URL, not {name}"
+        )
     match name:
         case "hidden":
             return directions.HiddenStates()
@@ -363,6 +396,8 @@ def find_directions(name: str, world: str, window: str = "whole") -> DirectionFi
             return directions.EqualSteps()
         case "minilm":
             return directions.MiniLM(window)
+    if _is_embedder(name):
+        return directions.LocalEmbedder(found_model(name) or Path(name), window)
     if embeds:
         from rollwise.engines.http import HttpEmbedder
 

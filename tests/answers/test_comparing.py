@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollwise.answers import count_ballots, equivalent, grade, group
-from rollwise.answers.comparing import FEWEST_DIGITS, Likeness, UndecidedError, compare, reading_of
+from rollwise.answers.comparing import Likeness, UndecidedError, compare, reading_of
 from rollwise.answers.evaluation import Numbers, exact
+from rollwise.answers.rounding import FEWEST_DIGITS
 from rollwise.errors import InputError
 
 PATIENCE = 30.0

@@ -81,7 +81,7 @@ def test_what_counts_as_one_answer_in_a_vote(name: str, answers: list[str | None
     ("name", "gold"),
     [
         ("integer", "1/2"),
-        ("integer", "twelve"),
+        ("integer", "a dozen"),
         ("number", "x + 1"),
         ("choice", "F"),
         ("choice", "3"),

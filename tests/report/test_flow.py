@@ -80,11 +80,24 @@ def test_the_tables_count_by_the_same_directions(hidden: Solution) -> None:
     ended = any(isinstance(event, Grown) and event.round == 0 and event.step.stop == "end" for event in hidden.events)
     table = where_table(folded, hidden)
     assert table.columns[0].header == "direction of the first step"
-    assert table.columns[1].header == "true states"
+    assert table.columns[1].header == "true\nstates"
     assert table.row_count == min(directions + ended, 9)
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(explanation(folded, hidden))
     assert "true states" in console.export_text()
+
+
+@pytest.mark.parametrize(("level", "budget"), [(1, 12), (2, 120), (3, 120), (5, 120)])
+def test_names_of_directions_keep_room_at_80_columns(level: int, budget: int) -> None:
+    problem = find_world("stories").problem(level, 1, "test")
+    parts = {"policy": "demonstrator", "reward": "worth(0.1,1)", "directions": "state", "strategy": "dora"}
+    solution = rollwise.solve(problem, budget=budget, world="stories", seed=1, **parts)
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(where_table(fold_flow(solution.events, state_of=state), solution))
+    lines = console.export_text().splitlines()
+    names = {path.text.partition("\n")[0] for path in solution.finished}
+    assert any(line.startswith(tuple(names)) for line in lines), lines
+    assert all(len(line.rstrip()) <= 80 for line in lines)
 
 
 def test_a_strategy_without_directions_is_shown_by_equal_steps_and_says_so() -> None:

@@ -17,6 +17,7 @@ from tiny import tiny_model
 from rollwise.allocation.exact_counts import optimal_counts
 from rollwise.core import Failure, Judgement, Path, PathKey, Problem, Step, Stop
 from rollwise.errors import InputError
+from rollwise.registry import find_reward
 from rollwise.rewards.dial import DialReward
 from rollwise.rewards.local import LocalReward, LocalRewardSession
 from rollwise.search.events import Allocated
@@ -224,6 +225,13 @@ WRONG_STEP = "2 + 3 = 6, left: 4 5 6"
 async def test_a_dial_of_size_zero_is_the_truth(path: Path, truth: float) -> None:
     for shared in (0.0, 0.5, 1.0):
         assert await DialReward(WORLD, 0.0, shared).open(PROBLEM, seed=3).score([path]) == [truth]
+
+
+async def test_a_dial_reads_answers_in_the_form_it_is_told() -> None:
+    boxed, stated = (path_of((0,), *GOOD[:3], ending, end=True) for ending in (GOOD[3], "The answer is 2 + 3 + 4 × 5."))
+    for form, truths in [("boxed", [1, 0]), ("answer-is", [0, 1]), ("auto", [1, 1]), ("gsm8k", [0, 0])]:
+        dial = find_reward("dial(0)", "countdown", answer=form)
+        assert await dial.open(PROBLEM, seed=3).score([boxed, stated]) == truths
 
 
 async def dial_rewards(dial: DialReward, paths: Sequence[Path], seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:

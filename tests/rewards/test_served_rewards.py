@@ -508,8 +508,8 @@ def own_server() -> Iterator[tuple[str, LocalReward, Any]]:
     from rollwise.engines.local.prefixes import Prefixes
     from rollwise.model_server.app import build_app
     from rollwise.model_server.models import Models
-    from rollwise.model_server.run import listen
     from rollwise.model_server.step_scores import StepScorer
+    from rollwise.openai_format import listen
     from rollwise.worlds.tokenizer import build_tokenizer
 
     world = find_world("countdown")

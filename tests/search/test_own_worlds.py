@@ -114,7 +114,9 @@ def object_policy() -> Any:
 def test_a_gguf_file_is_refused_with_the_command_that_serves_it(tmp_path: FilePath) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF")
-    for name in (str(file), str(tmp_path), "elsewhere/model.gguf"):
+    with pytest.raises(InputError, match=r"there is no file elsewhere/model\.gguf"):
+        find_policy("elsewhere/model.gguf", "text")
+    for name in (str(file), str(tmp_path)):
         with pytest.raises(InputError, match=r"llama-server -m .*model\.gguf --port 8080.*--policy http"):
             find_policy(name, "text")
     with pytest.raises(InputError, match=r"llama-server -m .*model\.gguf.*--reward family@http"):

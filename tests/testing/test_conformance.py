@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,9 +15,10 @@ import pytest
 from rollwise import strategy_needs
 from rollwise.allocation.heuristic import RebaseOptions
 from rollwise.allocation.strategies import STRATEGIES, Strategy
-from rollwise.core import Evidence, Failure, Path, PathKey, Problem, Sampling, Step, Stop, Usage
+from rollwise.core import Evidence, Failure, Path, PathKey, Problem, Problems, Sampling, Step, Stop, Usage
 from rollwise.directions.finders import EqualSteps, HiddenStates, TrueStates, step_label
-from rollwise.registry import find_policy, find_reward, find_world
+from rollwise.errors import InputError
+from rollwise.registry import find_policy, find_problems, find_reward, find_world
 from rollwise.rewards import from_function
 from rollwise.testing import (
     WORLD_CHECKS,
@@ -25,6 +26,7 @@ from rollwise.testing import (
     WorldCase,
     check_directions,
     check_policy,
+    check_problems,
     check_reward,
     check_strategy,
     check_world,
@@ -492,6 +494,82 @@ def test_a_broken_world_is_caught(broken: str, check: Callable[[WorldCase], None
     case = WorldCase(Worldly(broken), Worldly(broken, FAULTLESS), lambda problem: problem.question)
     with pytest.raises(ContractError, match=promise):
         check(case)
+
+
+class Capitals(Problems):
+    """Questions with gold answers, with one promise broken."""
+
+    name, separator, checkable = "capitals", "\n", False
+    levels = (1, 2)
+    towns: ClassVar = {1: {"France": "Paris", "Peru": "Lima"}, 2: {"Palau": "Ngerulmud"}}
+
+    def __init__(self, broken: str = "") -> None:
+        self.broken, self.calls = broken, 0
+        if broken == "levels":
+            self.levels = (2, 1)
+        if broken == "separator":
+            self.separator = ""
+
+    def problem(self, level: int, seed: int, split: str = "test") -> Problem:
+        countries = list(self.towns.get(level, {} if self.broken != "bounds" else self.towns[1]))
+        if seed >= len(countries):
+            raise InputError("there are no more countries: give a smaller seed")
+        return self.parse(countries[seed], level)
+
+    def parse(self, question: str, level: int | None = None) -> Problem:
+        if not question.strip() and self.broken != "empty":
+            raise InputError("give a country")
+        gold = {country: town for towns in self.towns.values() for country, town in towns.items()}.get(question)
+        id_ = {"ids": "same", "names": f"{question} {random.random()}"}.get(self.broken, question or "none")
+        return Problem(id_, question or "none", gold, "towns" if self.broken == "world" else self.name, level)
+
+    def remark(self, problem: Problem) -> str | None:
+        return 7 if self.broken == "remark" else None  # type: ignore[return-value]
+
+    def is_right(self, problem: Problem, answer: str) -> bool:
+        if self.broken == "raises":
+            return bool(answer[0] and answer == problem.answer)
+        if self.broken == "kind":
+            return (answer == problem.answer) and "yes"  # type: ignore[return-value]
+        if self.broken == "coin":
+            self.calls += 1
+            return self.calls % 7 == 0
+        return {"lax": True, "strict": False}.get(self.broken, answer == problem.answer)
+
+
+def test_parts_that_only_pose_problems_keep_the_contract() -> None:
+    check_problems(Capitals(), ["France"])
+    check_problems(find_problems("text"), ["What is 12 × 13?"])
+    check_problems(GAME, ["Use 3, 4, 5 to make 17"])
+    check_problems(find_problems("stories"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        ("levels", "easiest first"),
+        ("separator", "between two steps"),
+        ("bounds", "there is no problem"),
+        ("empty", "empty question"),
+        ("ids", "different ids"),
+        ("names", "same at every call"),
+        ("world", "names its world"),
+        ("remark", "a text or None"),
+        ("raises", "grades any answer; it raised IndexError"),
+        ("kind", "True or False"),
+        ("coin", "same grade at every call"),
+        ("lax", "a wrong answer is wrong"),
+        ("strict", "a right answer is right"),
+    ],
+)
+def test_broken_problems_are_caught(broken: str, promise: str) -> None:
+    with pytest.raises(ContractError, match=promise):
+        check_problems(Capitals(broken), ["France"])
+
+
+def test_a_part_without_levels_needs_questions() -> None:
+    with pytest.raises(ContractError, match="give check_problems some questions"):
+        check_problems(find_problems("text"))
 
 
 def test_check_world_runs_every_check() -> None:

@@ -3,8 +3,8 @@
 from rollwise.answers.arithmetic import evaluate
 from rollwise.answers.ballots import Ballot, count_ballots
 from rollwise.answers.equality import equivalent, group
-from rollwise.answers.extraction import answer_of, last_boxed
-from rollwise.answers.forms import FORMS, Reading, check_form, read_answers
+from rollwise.answers.extraction import last_boxed
+from rollwise.answers.forms import AUTO, BOXED, FORMS, Reading, answer_of, check_form, read_answers
 from rollwise.answers.graders import GRADER_NAMES, Grader, find_grader
 from rollwise.answers.grading import GRADERS, Grade, grade
 from rollwise.answers.stopping import (
@@ -21,7 +21,9 @@ from rollwise.answers.stopping import (
 from rollwise.answers.voting import BELIEVED, VOTES, verified, weighted_majority
 
 __all__ = [
+    "AUTO",
     "BELIEVED",
+    "BOXED",
     "FORMS",
     "GRADERS",
     "GRADER_NAMES",

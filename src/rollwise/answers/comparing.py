@@ -9,24 +9,29 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rollwise.answers.evaluation import Numbers, exact
-from rollwise.answers.reading import LONGEST, Node, UnreadableError, items_of, read
+from rollwise.answers.notation import Node
+from rollwise.answers.reading import LONGEST, items_of, read
+from rollwise.answers.relations import FLIPPED, coordinates, interval, stated
+from rollwise.answers.rounding import FEWEST_DIGITS, decimal_of, rounded, tolerance_of
+from rollwise.answers.showing import shown_node
 from rollwise.answers.spelling import text_key, tidy, unwrapped
+from rollwise.answers.tokens import UnreadableError
 from rollwise.answers.units import split_unit
 
-FEWEST_DIGITS = 5
-"""A rounded decimal with fewer significant digits does not stand for an exact value."""
-FLOAT_DIGITS = 16
-"""A decimal with at least as many significant digits comes from floating point; its last digits may be noise."""
-FLOAT_NOISE = Fraction(1, 10**14)
-
-RoundedNumber = tuple[Fraction, Fraction, int]
-"""The value of a decimal, the value of 1 in its last place, and its number of significant digits."""
-
 _BARE_CHOICE = re.compile(
-    r"(?:(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?[(\[]?\s*([A-Z])\s*[)\]]?\s*[.):]?", re.I
+    r"(?P<said>(?:the\s+)?(?:option|choice|answer)(?:\s+is)?\s*:?\s*)?(?P<open>[(\[]?)\s*(?P<letter>[A-Z])\s*"
+    r"(?P<close>[)\]]?\s*[.):]?)",
+    re.I,
 )
-_LABELLED = re.compile(r"(?:\(\s*([A-Z])\s*\)\s*[.:]?\s*(?!\()|([A-Z])\s*[.):]\s+)(\S.*)", re.DOTALL)
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "!=": "!="}
+_SMALL_WITH_STOP = re.compile(r"[a-j]\.")
+"""Checked before the full stop goes as that of a sentence."""
+_LABELLED = re.compile(
+    r"(?:\(\s*([A-Z]|[a-j])\s*\)\s*[.:]?\s*(?!\()|([A-Z]|[a-j])\s*[.):]\s+)([^\s,;/&+*^=<>].*)", re.DOTALL
+)
+
+_REALS: dict[Node, Node] = {
+    ("name", "mathbb R"): ("sequence", "()", ("negate", ("symbol", "infinity")), ("symbol", "infinity"))
+}
 
 
 class Likeness(IntEnum):
@@ -50,7 +55,8 @@ class Reading:
     """What was understood of an answer.
 
     `node` is the expression without its unit, None if the answer counts as text; `key` is that text; `choice` is the
-    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup.
+    letter of a multiple choice, `rest` the text after a letter's label, and `text` the answer without markup. `small`
+    is the letter of `b)`, `(b)` or `b.` as a capital: a choice only beside another choice.
     """
 
     key: str
@@ -59,15 +65,18 @@ class Reading:
     choice: str | None = None
     rest: str | None = None
     text: str = ""
+    small: str | None = None
 
     def __str__(self) -> str:
         if self.choice is not None and (self.node is None or self.rest is not None):
             return f"choice {self.choice}"
+        if self.small is not None and self.node is None:
+            return f"choice {self.small.lower()}"
         if self.node is None:
             return f"text {self.text}"
         value = exact(self.node)
         short = value is not None and max(abs(value.numerator), value.denominator) < 10**30
-        shown = str(value) if short and not _decimal(self.node) else shown_node(self.node)
+        shown = str(value) if short and not decimal_of(self.node) else shown_node(self.node)
         return shown if self.unit is None else f"{shown} {self.unit}"
 
 
@@ -79,17 +88,18 @@ def reading_of(answer: str) -> Reading:
         return Reading(text, None, text=text)
     tidied = tidy(answer)
     key = text_key(tidied)
-    bare = " ".join(unwrapped(tidied).split())
-    choice, rest = _choice(bare)
+    bare = " ".join(re.sub(r"\\both\b", "and", re.sub(r"\\either\b", "or", unwrapped(tidied))).split())
+    letter, rest = _choice(answer.strip() if _SMALL_WITH_STOP.fullmatch(answer.strip()) else bare)
+    choice, small = (letter, None) if letter is None or letter.isupper() else (None, letter.upper())
     if rest is not None:
-        return Reading(key, None, None, choice, rest, bare)
+        return Reading(key, None, None, choice, rest, bare, small)
     value, unit = split_unit(tidied)
     for text, its_unit in dict.fromkeys([(value, unit), (tidied, None)]):
         try:
-            return Reading(key, read(text), its_unit, choice, text=bare)
+            return Reading(key, read(text), its_unit, choice, text=bare, small=small)
         except UnreadableError:
             continue
-    return Reading(key, None, None, choice, text=bare)
+    return Reading(key, None, None, choice, text=bare, small=small)
 
 
 def number_reading(value: Fraction) -> Reading:
@@ -98,9 +108,10 @@ def number_reading(value: Fraction) -> Reading:
 
 
 def _choice(bare: str) -> tuple[str | None, str | None]:
+    """The letter of a choice and the text after its label; a small letter counts with a bracket or a full stop."""
     match = _BARE_CHOICE.fullmatch(bare)
-    if match and match.group(1).isupper():
-        return match.group(1), None
+    if match and (match["letter"].isupper() or match["said"] or match["close"].strip()):
+        return match["letter"], None
     match = _LABELLED.fullmatch(bare)
     return (match.group(1) or match.group(2), match.group(3)) if match else (None, None)
 
@@ -112,7 +123,7 @@ def compare(left: Reading, right: Reading, numbers: Numbers | None = None) -> Li
     """
     if left.key == right.key:
         return Likeness.SAME
-    if left.choice is not None and right.choice is not None:
+    if (left.choice or left.small) and (right.choice or right.small):
         return _compare_choices(left, right, numbers)
     for labelled, other in ((left, right), (right, left)):
         if labelled.rest is not None:
@@ -132,13 +143,14 @@ def compare(left: Reading, right: Reading, numbers: Numbers | None = None) -> Li
 
 
 def _compare_choices(left: Reading, right: Reading, numbers: Numbers | None) -> Likeness:
-    if left.choice != right.choice:
+    if (left.choice or left.small) != (right.choice or right.small):
         return Likeness.DIFFERENT
+    likeness = Likeness.SAME if left.choice == right.choice else Likeness.FORGIVEN
     if left.rest is None and right.rest is None:
-        return Likeness.SAME
+        return likeness
     if left.rest is None or right.rest is None:
         return Likeness.FORGIVEN
-    return compare(reading_of(left.rest), reading_of(right.rest), numbers)
+    return min(likeness, compare(reading_of(left.rest), reading_of(right.rest), numbers))
 
 
 def _hundredth(node: Node) -> Node:
@@ -154,14 +166,23 @@ class _Comparison:
     def nodes(self, left: Node, right: Node) -> Likeness:
         if left == right:
             return Likeness.SAME
-        left, right = _interval(left), _interval(right)
+        left, right = interval(left), interval(right)
+        left, right = _REALS.get(left, left), _REALS.get(right, right)
         kinds = {left[0], right[0]}
+        if kinds & {"relation", "list"} and (pair := coordinates(left, right)) is not None:
+            return min(self._all(*pair), Likeness.FORGIVEN)
+        if kinds & {"list", "set"} and "relation" in kinds:
+            return self._relations(left, right)
         if "list" in kinds or (kinds == {"set"}):
             return self._unordered(left, right)
         if "relation" in kinds:
             return self._relations(left, right)
         if kinds == {"sequence"}:
-            return self._all(left[2:], right[2:]) if left[1] == right[1] else Likeness.DIFFERENT
+            likeness = self._all(left[2:], right[2:])
+            forgiven = Likeness.FORGIVEN if {left[1], right[1]} == {"()", "<>"} else Likeness.DIFFERENT
+            return likeness if left[1] == right[1] else min(likeness, forgiven)
+        if kinds == {"matrix", "sequence"}:
+            return self._matrix(*((left, right) if left[0] == "matrix" else (right, left)))
         if kinds == {"matrix"} or kinds == {"row"}:
             return self._all(left[1:], right[1:])
         if "set" in kinds and len(left) == len(right) == 2 and not kinds & {"sequence", "matrix"}:
@@ -205,16 +226,28 @@ class _Comparison:
             table = left_over
         return Likeness.DIFFERENT if table else likeness
 
+    def _matrix(self, matrix: Node, sequence: Node) -> Likeness:
+        """A row or a column beside a tuple of its entries, and a matrix beside a list of its rows in brackets."""
+        rows = [row[1:] for row in matrix[1:]]
+        if sequence[1] not in ("()", "<>", "[]"):
+            return Likeness.DIFFERENT
+        if len(rows) == 1 or all(len(row) == 1 for row in rows):
+            return min(self._all(tuple(entry for row in rows for entry in row), sequence[2:]), Likeness.FORGIVEN)
+        if any(item[:2] != ("sequence", "[]") for item in sequence[2:]) or len(rows) != len(sequence) - 2:
+            return Likeness.DIFFERENT
+        likenesses = [self._all(row, item[2:]) for row, item in zip(rows, sequence[2:], strict=True)]
+        return min(Likeness.FORGIVEN, *likenesses)
+
     def _relations(self, left: Node, right: Node) -> Likeness:
         if left[0] != right[0]:
             relation, other = (left, right) if left[0] == "relation" else (right, left)
-            stated = _stated(relation)
-            return min(self.nodes(stated, other), Likeness.FORGIVEN) if stated is not None else Likeness.DIFFERENT
+            value = stated(relation)
+            return min(self.nodes(value, other), Likeness.FORGIVEN) if value is not None else Likeness.DIFFERENT
         if left[1] == right[1]:
             likeness = self._all(left[2:], right[2:])
             if likeness is not Likeness.DIFFERENT:
                 return likeness
-        flipped = ("relation", tuple(_FLIPPED.get(sign, sign) for sign in reversed(right[1])), *reversed(right[2:]))
+        flipped = ("relation", tuple(FLIPPED.get(sign, sign) for sign in reversed(right[1])), *reversed(right[2:]))
         if left[1] == flipped[1] and "in" not in flipped[1]:
             likeness = self._all(left[2:], flipped[2:])
             if likeness is not Likeness.DIFFERENT:
@@ -233,57 +266,34 @@ class _Comparison:
             raise UndecidedError
         differences = [("add", side, ("negate", other)) for side, other in (left[2:], right[2:])]
         ratio = self.numbers.ratio(*differences)
-        sign = right[1][0] if ratio >= 0 or right[1][0] in "=!=" else _FLIPPED[right[1][0]]
+        sign = right[1][0] if ratio >= 0 or right[1][0] in "=!=" else FLIPPED[right[1][0]]
         return Likeness.SAME if ratio and left[1][0] == sign else Likeness.DIFFERENT
 
     def _scalars(self, left: Node, right: Node) -> Likeness:
         if _infinite(left) or _infinite(right):
             return Likeness.DIFFERENT
         a, b = exact(left), exact(right)
-        decimals = _decimal(left), _decimal(right)
+        decimals = decimal_of(left), decimal_of(right)
         if a is not None and b is not None:
-            return Likeness.SAME if a == b else self._rounded(a, b, decimals)
+            return Likeness.SAME if a == b else _forgiven(rounded(a, b, decimals))
         if (a is None) != (b is None) and not any(decimals) and _plainly_irrational(left if a is None else right):
             return Likeness.DIFFERENT
         if self.numbers is None:
             raise UndecidedError
         if self.numbers.same(left, right):
             return Likeness.SAME
-        for decimal, other in zip(decimals, (right, left), strict=True):
-            if decimal is not None and decimal[2] >= FEWEST_DIGITS:
-                value, step, _ = decimal
-                tolerance = max(step / 2, abs(value) * FLOAT_NOISE) if decimal[2] >= FLOAT_DIGITS else step / 2
-                if self.numbers.near(other, value, tolerance):
-                    return Likeness.FORGIVEN
-        return Likeness.DIFFERENT
-
-    def _rounded(
-        self, a: Fraction, b: Fraction, decimals: tuple[RoundedNumber | None, RoundedNumber | None]
-    ) -> Likeness:
-        given = [decimal for decimal in decimals if decimal is not None]
-        if not given or (len(given) == 2 and given[0][1] == given[1][1]):
-            return Likeness.DIFFERENT
-        _, step, digits = max(given, key=lambda decimal: decimal[1])
-        tolerance = step / 2
-        if max(decimal[2] for decimal in given) >= FLOAT_DIGITS:
-            tolerance = max(tolerance if digits >= FEWEST_DIGITS else Fraction(0), abs(a) * FLOAT_NOISE)
-        elif digits < FEWEST_DIGITS:
-            return Likeness.DIFFERENT
-        return Likeness.FORGIVEN if abs(a - b) <= tolerance else Likeness.DIFFERENT
+        return _forgiven(
+            any(
+                decimal is not None
+                and decimal[2] >= FEWEST_DIGITS
+                and self.numbers.near(other, decimal[0], tolerance_of(decimal))
+                for decimal, other in zip(decimals, (right, left), strict=True)
+            )
+        )
 
 
-def _decimal(node: Node) -> RoundedNumber | None:
-    """A node as a decimal, also with a sign or a power of ten; None if it is anything else."""
-    if node[0] == "number" and node[2] is not None:
-        return node[1], Fraction(10) ** -node[2], node[3]
-    if node[0] == "negate":
-        inner = _decimal(node[1])
-        return None if inner is None else (-inner[0], inner[1], inner[2])
-    if node[0] == "multiply":
-        inner, factor = _decimal(node[1]), exact(node[2])
-        if inner is not None and factor and node[2][0] == "power" and exact(node[2][1]) == 10:
-            return inner[0] * factor, inner[1] * factor, inner[2]
-    return None
+def _forgiven(near: bool) -> Likeness:
+    return Likeness.FORGIVEN if near else Likeness.DIFFERENT
 
 
 def _infinite(node: Node) -> bool:
@@ -293,78 +303,3 @@ def _infinite(node: Node) -> bool:
 def _plainly_irrational(node: Node) -> bool:
     """Whether a node is one variable or constant, so that no number equals it."""
     return node[0] in ("symbol", "name", "apply")
-
-
-def _stated(relation: Node) -> Node | None:
-    """What `x = …`, `f(x) = …` or `x ∈ …` states of its left side."""
-    signs, sides = relation[1], relation[2:]
-    if signs in (("=",), ("in",)) and sides[0][0] in ("symbol", "name", "apply"):
-        return _interval(sides[1])
-    if signs == ("=",) and sides[1][0] in ("symbol", "name") and exact(sides[0]) is not None:
-        return sides[0]
-    return None
-
-
-def _interval(node: Node) -> Node:
-    """An inequality of one bare variable as `x in` an interval; any other expression as it is."""
-    if node[0] != "relation" or not set(node[1]) <= {"<", "<=", ">", ">="}:
-        return node
-    signs, sides = node[1], node[2:]
-    if all(sign in (">", ">=") for sign in signs):
-        signs, sides = tuple(_FLIPPED[sign] for sign in reversed(signs)), sides[::-1]
-    if any(sign in (">", ">=") for sign in signs) or len(sides) > 3:
-        return node
-    infinity: Node = ("symbol", "infinity")
-    if len(sides) == 2 and sides[0][0] == "symbol" and sides[1][0] != "symbol":
-        signs, sides = ("<", *signs), (("negate", infinity), *sides)
-    elif len(sides) == 2 and sides[1][0] == "symbol" and sides[0][0] != "symbol":
-        signs, sides = (*signs, "<"), (*sides, infinity)
-    if len(sides) != 3 or sides[1][0] != "symbol":
-        return node
-    brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
-    return ("relation", ("in",), sides[1], ("sequence", brackets, sides[0], sides[2]))
-
-
-def shown_node(node: Node) -> str:
-    """An expression as a person reads it, with brackets around every operation inside another."""
-    kind, parts = node[0], node[1:]
-    if kind == "number":
-        return _shown_number(parts[0], parts[1])
-    if kind in ("symbol", "name"):
-        return str(parts[0]).removeprefix("\\")
-    if kind == "based":
-        return f"{parts[0]}_{parts[1]}"
-    if kind == "relation":
-        sides = [shown_node(side) for side in parts[1:]]
-        return sides[0] + "".join(f" {sign} {side}" for sign, side in zip(parts[0], sides[1:], strict=True))
-    if kind == "sequence":
-        return parts[0][0] + ", ".join(map(shown_node, parts[1:])) + parts[0][1]
-    if kind in ("set", "list", "row", "matrix"):
-        opening, closing = {"set": "{}", "list": ("", ""), "row": "[]", "matrix": "[]"}[kind]
-        return opening + ", ".join(map(shown_node, parts)) + closing
-    if kind in ("call", "apply"):
-        return f"{parts[0]}({', '.join(map(shown_node, parts[1:]))})"
-    if kind == "negate":
-        return f"-{_inner(parts[0])}"
-    if kind == "add" and parts[1][0] == "negate":
-        return f"{shown_node(parts[0])} - {_term(parts[1][1])}"
-    if kind == "add":
-        return f"{shown_node(parts[0])} + {_term(parts[1])}"
-    sign = {"multiply": "*", "divide": "/", "power": "^"}[kind]
-    return f"{_inner(parts[0])}{sign}{_inner(parts[1])}"
-
-
-def _term(node: Node) -> str:
-    return shown_node(node) if node[0] in ("multiply", "divide") else _inner(node)
-
-
-def _inner(node: Node) -> str:
-    text = shown_node(node)
-    return f"({text})" if node[0] in ("add", "multiply", "divide", "negate") else text
-
-
-def _shown_number(value: Fraction, places: int | None) -> str:
-    if places is None or places <= 0:
-        return str(value)
-    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
-    return f"{'-' if value < 0 else ''}{digits[:-places]}.{digits[-places:]}"

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path as FilePath
 from typing import Any
@@ -87,7 +88,7 @@ def _leaders_among(texts: Sequence[str], seconds: float, pair_seconds: float) ->
     values = list(map(_value, texts))
     keys = (
         [
-            (text_reading.key, text_reading.unit) if value is None else value
+            replace(text_reading, text="") if value is None else value
             for value, text_reading in zip(values, map(_reading, texts, values), strict=True)
         ]
         if None in values

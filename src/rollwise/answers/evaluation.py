@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
-from rollwise.answers.reading import Node
+from rollwise.answers.notation import Node
 
 MOST_BITS = 20_000
 """The longest numerator or denominator that is computed exactly in this process."""

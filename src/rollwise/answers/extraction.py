@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 
-from rollwise.core import Path
-
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _BARE = re.compile(r"\\[dt]?frac\s*(?:\d\s*\d|\{[^{}]*\}\s*\{[^{}]*\})|-?\d[\d.,]*(?<![.,])|\\?[a-zA-Z]+")
 _JOINED = re.compile(
@@ -47,11 +45,6 @@ def _boxes(text: str) -> list[tuple[int, int, str]]:
         if content is not None and content.strip():
             found.append((box.start(), end, content.strip()))
     return found
-
-
-def answer_of(path: Path) -> str | None:
-    """A path's boxed answer; None if the path did not end by itself or contains no box."""
-    return last_boxed(path.text) if path.ended else None
 
 
 def _balanced(text: str, start: int) -> str | None:

@@ -151,6 +151,15 @@ def read_answers(paths: Sequence[Path], answer: str = AUTO) -> Reading:
     )
 
 
+def answer_of(path: Path, form: str = BOXED) -> str | None:
+    """A path's answer in a form; None if the path did not end by itself or has no such answer.
+
+    `auto` reads the box of this path; without a box, the most explicit form that finds something. Raises InputError
+    for an unknown form.
+    """
+    return read_answers([path], form).answers[0]
+
+
 def _read(form: Form, texts: Sequence[str | None]) -> list[str | None]:
     return [None if text is None else form(text) for text in texts]
 

@@ -41,9 +41,17 @@ def _by_text(answer: str, gold: str) -> Grade:
 
 
 def _by_choice(answer: str, gold: str) -> Grade:
-    letters = [reading_of(text).choice for text in (answer, gold)]
+    letters = [_letter(text) for text in (answer, gold)]
     read_answer, read_gold = ("no choice" if letter is None else letter for letter in letters)
     return Grade(letters[0] is not None and letters[0] == letters[1], read_answer, read_gold)
+
+
+def _letter(text: str) -> str | None:
+    """The letter of a choice as a capital, however it is written."""
+    reading = reading_of(text)
+    if reading.choice is None and reading.small is None and len(reading.text) == 1 and reading.text.isalpha():
+        return reading.text.upper()
+    return reading.choice or reading.small
 
 
 GRADERS: dict[str, Callable[[str, str], Grade]] = {

@@ -6,11 +6,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-
-def words_of(text: str) -> list[str]:
-    """The words of a list with spaces between them."""
-    return text.split()
-
+from rollwise.answers.wording import in_figures, without_lead, words_of
 
 SHORT_WORDS = words_of("am an as at be by do go he if in is it me my no of oh on or so to up us we")
 """Words of two letters; other two small letters are a product of variables."""
@@ -43,12 +39,29 @@ _SIGNS = {
     "∪": r"\cup ",
     "∩": r"\cap ",
     "∈": r"\in ",
+    "∉": r"\notin ",
+    "≈": r"\approx ",
+    "≅": r"\cong ",
+    "≡": r"\equiv ",
+    "∶": ":",
+    "∣": "|",
+    "⌊": r"\lfloor ",
+    "⌋": r"\rfloor ",
+    "⌈": r"\lceil ",
+    "⌉": r"\rceil ",
+    "⟨": r"\langle ",
+    "⟩": r"\rangle ",
+    "⋯": r"\ldots ",
+    "≪": r"\ll ",
+    "≫": r"\gg ",
+    "“": '"',
+    "”": '"',
     "±": r"\pm ",
     "∓": r"\mp ",
     "…": r"\ldots ",
     "∠": r"\angle ",
     "△": r"\triangle ",
-    "ℝ": r"\mathbb{R}",
+    **{sign: rf"\mathbb{{{letter}}}" for sign, letter in zip("ℝℤℕℚℂ", "RZNQC", strict=True)},
     "′": "'",
     "’": "'",
 }
@@ -81,9 +94,26 @@ _REWRITES = [
         (r"\\(?:mathrm|text|operatorname)\s*\{\s*(pi|sin|cos|tan|cot|sec|csc|ln|log|exp)\s*\}", r"\\\1 "),
         (r"\^\s*\{?\s*\\circ(?![a-zA-Z])\s*\}?|\\degree(?![a-zA-Z])", r" \\text{degrees} "),
         (r"\\%|(?<!\\)%", r" \\text{percent} "),
-        (r"\\text\s*\{\s*,?\s*(?:and|or)\s*\}|,?\s+\b(?:and|or)\b\s+", " , "),
-        (r",\s*,", ","),
+        (r"(?:,\s*)?\\text\s*\{\s*,?\s*and\s*\}|,?\s+\band\b\s+", r" \\both "),
+        (r"(?:,\s*)?\\text\s*\{\s*,?\s*or\s*\}|,?\s+\bor\b\s+", r" \\either "),
         (r"\*\*", "^"),
+        (r"(?<=\d)\s*\\(?:text|mathrm)\s*\{\s*[eE]\s*\}\s*(?=\d)|(?<=\d)\s*\\text\s*\{\s*[eE]\s*\}\s*(?=[+-]\d)", "e"),
+        (r"(?<![\w.^_])(-?\d[\d.]*)\s*(?:[xX]|\\(?:text|mathrm)\s*\{\s*[xX]\s*\})\s*(?=10\s*\^)", r"\1*"),
+        (r"\\[lr]?vert(?![a-zA-Z])|\\mid(?![a-zA-Z])", "|"),
+        (r"\\colon(?![a-zA-Z])", ":"),
+        (r"\\lbrack(?![a-zA-Z])", "["),
+        (r"\\rbrack(?![a-zA-Z])", "]"),
+        (r"\\lparen(?![a-zA-Z])", "("),
+        (r"\\rparen(?![a-zA-Z])", ")"),
+        (r"\{\s*([^{}]*?)\s*\\over(?![a-zA-Z])\s*([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
+        (r"\{\s*([^{}]*?)\s*\\choose(?![a-zA-Z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
+        (r"^(?:\{\})?[\^_]\{?(\d+)\}?\s*C\s*_\{?(\d+)\}?$", r"\\binom{\1}{\2}"),
+        (r"(?<=[)\]])\s*U\s*(?=[(\[])", r" \\cup "),
+        (r"\\underline\s*\{([^{}]*)\}|\\textcolor\s*\{\w+\}\s*\{([^{}]*)\}|\\color\s*\{\w+\}", r"\1\2"),
+        (r"m\s*(?=\\angle(?![a-zA-Z]))", ""),
+        (r"\(\s*(\d+)\s*\)\s*_", r"\1_"),
+        (r"(?<=[\w])\s*\(?\s*\bbase[- ](\d+)\s*\)?$", r"_{\1}"),
+        (r"\(\s*\\?mod\s*(\d+)\s*\)|\\[bp]?mod\s*(?:\{\s*(\d+)\s*\}|(\d+))", r" mod \1\2\3 "),
     ]
 ]
 _THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:,\s?(?!\s)\d{3})+)(?![\d,])")
@@ -91,11 +121,25 @@ _SPACED = re.compile(r"(?<![\d.\N{THIN SPACE}])(\d{1,3}(?:,?\N{THIN SPACE}\d{3})
 _REPEATING = re.compile(
     r"(?<![\d.])(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*(?:\{\s*(\d+)\s*\}|(\d))(?!\s*(?:\d|\\(?:overline|bar|dot)))"
 )
+_EXPONENTS_IN_TEXT = re.compile(r"\\(?:text|textrm|mathrm|operatorname|mbox)\s*\{(?:[^{}]|\^\{-?\d\})*\}")
+_PERIOD = re.compile(r"(?<![\w.,)}^_])(\d*)\.(\d*)\((\d+)\)()(?=\s*(?:$|[,;)\]}]|\\text|[a-z]|\\%))")
+"""A repeating decimal such as 0.1(6): no product continues after its bracket."""
+_SPANS = re.compile(r"([\[\]])([^\[\](){}]*,[^\[\](){}]*)([\[\]])")
 _MIXED = re.compile(
     r"(?<![\d.^_{}\w/])(\d+)(?:\s+(\d+)\s*/\s*(\d+)(?![\d.])"
     r"|\s*\\frac\s*(?:\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|(\d)\s*(\d)))"
 )
-_FENCES = [("```", "```"), ("`", "`"), ("**", "**"), ("__", "__"), ("$$", "$$"), (r"\(", r"\)"), (r"\[", r"\]")]
+_FENCES = [
+    ("```", "```"),
+    ("`", "`"),
+    ('"', '"'),
+    ("''", "''"),
+    ("**", "**"),
+    ("__", "__"),
+    ("$$", "$$"),
+    (r"\(", r"\)"),
+    (r"\[", r"\]"),
+]
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _ONE_ARGUMENT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|operatorname|rm|bf)\*?\s*\{([^{}]*)\}"
@@ -104,16 +148,20 @@ _ONE_ARGUMENT = re.compile(
 
 def tidy(text: str) -> str:
     """The text in one plain spelling: no markdown, no math delimiters, no Unicode signs, uniform LaTeX commands."""
-    text = _without_fences(_without_unicode(text))
+    text = without_lead(_without_fences(_without_unicode(text)))
     text = re.sub(r"^\s*(?:\\?\$)(?=\s*-?[\d.])([^$]*)$", r"\\text{dollars} \1", text.replace(r"\$", "$"))
     text = text.replace("$", " ").replace("&nbsp;", " ")
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
+    text = _EXPONENTS_IN_TEXT.sub(lambda match: re.sub(r"\^\{(-?\d)\}", r"^\1", match.group()), text)
     text = _SPACED.sub(lambda match: re.sub(r"\D", "", match.group()), text).replace("\N{THIN SPACE}", " ")
     if not re.search(r"[(\[{]", re.sub(r"\\[a-zA-Z]+\s*\{[^{}]*\}", "", text)):
         text = _THOUSANDS.sub(lambda match: match.group(1) + re.sub(r"\D", "", match.group(2)), text)
-    text = _MIXED.sub(_mixed, _REPEATING.sub(_repeating, text))
-    return " ".join(re.sub(r"[\s.]+$", "", text).split())
+    if not re.search(r"[<>]|\\[lg]e(?![a-zA-Z])", text):  # only between inequalities is `and` another thing than `or`
+        text = re.sub(r",\s*,", ",", re.sub(r"\\(?:both|either)(?![a-zA-Z])", ",", text))
+    text = in_figures(text, " ".join(unwrapped(text).split()))
+    text = _MIXED.sub(_mixed, _PERIOD.sub(_repeating, _REPEATING.sub(_repeating, text)))
+    return " ".join(re.sub(r"[\s.]+$", "", _SPANS.sub(_open_ends, text)).split())
 
 
 def text_key(text: str) -> str:
@@ -149,11 +197,7 @@ def _without_unicode(text: str) -> str:
             parts.append(str(int(character)))
         else:
             parts.append(unicodedata.normalize("NFKC", character) if ord(character) > 127 else character)
-    return (
-        re.sub(r"\}([\^_])\{", lambda match: f"\0{match.group(1)}", "".join(parts))
-        .replace("\0^", "")
-        .replace("\0_", "")
-    )
+    return "".join(parts)
 
 
 def _without_fences(text: str) -> str:
@@ -181,6 +225,12 @@ def _repeating(match: re.Match[str]) -> str:
     period = match.group(3) or match.group(4)
     value = Fraction(int(whole + fixed + period) - int(whole + fixed), (10 ** len(period) - 1) * 10 ** len(fixed))
     return f" ({value.numerator}/{value.denominator}) "
+
+
+def _open_ends(match: re.Match[str]) -> str:
+    """An interval in the notation ]a, b[ with round brackets for its open ends."""
+    left, inside, right = match.groups()
+    return f"{'(' if left == ']' else left}{inside}{')' if right == '[' else right}"
 
 
 def _mixed(match: re.Match[str]) -> str:

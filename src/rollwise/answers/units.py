@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rollwise.answers.spelling import unwrapped, words_of
+from rollwise.answers.spelling import unwrapped
+from rollwise.answers.wording import words_of
 
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _ATOM = rf"\\(?:text|textrm|textbf|mathrm|mbox|operatorname|rm)\s*\{{[A-Za-z%$°/.,^0-9 ()-]*\}}{_POWER}"
@@ -12,10 +13,14 @@ _IN_TEXT = re.compile(
     rf"(?P<value>.*[^\\\s^_*/(,=<>+-])\s*(?P<unit>{_ATOM}(?:\s*[*/]?\s*{_ATOM})*(?:\s*[CFK])?)", re.DOTALL
 )
 _WORD = rf"[A-Za-z]+{_POWER}"
-_PLAIN = re.compile(rf"(?P<value>.*[\d)}}\]])(?P<gap>\s*)(?P<unit>{_WORD}(?:(?:\s*[*/]\s*|\s+){_WORD})*)", re.DOTALL)
+_PLAIN = re.compile(
+    rf"(?P<value>.*(?:[\d)}}\]]|\\pi(?=\s+[A-Za-z]{{2}})))(?P<gap>\s*)(?P<unit>{_WORD}(?:(?:\s*[*/]\s*|\s+){_WORD})*)",
+    re.DOTALL,
+)
 _LEADING = re.compile(
     r"(?P<sign>-?)\s*\\text\{(?P<unit>dollars|[A-Za-z]{2,3}|[£€])\}\s*(?P<value>-?[\d.(\\].*)", re.DOTALL
 )
+_OF_ANGLE = re.compile(r"(?<!arc)(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _CURRENCIES = {"£": "pounds", "€": "euros", "¥": "yen"}
 
 _SAME_UNITS = {
@@ -59,25 +64,41 @@ _SAME_UNITS = {
     "pascal": "Pa",
     "kilopascal": "kPa",
     "mole": "mol",
+    "cup": "cups",
+    "ton": "tons",
+    "tablespoon": "tbsp",
+    "teaspoon": "tsp",
+    "gallon": "gal",
+    "quart": "qt",
+    "pint": "pt",
 }
 _CANONICAL = {spelling: unit for unit, spellings in _SAME_UNITS.items() for spelling in [unit, *spellings.split()]}
 _SPOKEN = {"sq": 2, "square": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _NO_UNITS = set(
     words_of(
         "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt abs floor ceil factorial gcd lcm "
-        "max min "
-        "pi infty infinity inf oo mod to the of million billion trillion thousand hundred dozen remainder "
-        "base is are alpha beta gamma delta epsilon theta lambda sigma omega"
+        "max min pi infty infinity inf oo mod modulo to the of remainder base is are am pm root "
+        "alpha beta gamma delta epsilon theta lambda sigma omega "
+        "more less fewer greater smaller larger higher lower bigger longer shorter older younger taller faster slower "
+        "heavier lighter earlier later ago ahead behind before after extra left remaining remains each apiece total "
+        "altogether together times fold plus minus divided multiplied approximately about roughly nearly almost "
+        "exactly only over under above below positive negative possible impossible undefined unknown wrong "
+        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion "
+        "trillion dozen dozens pairs half halves third thirds fourth fourths quarter quarters fifth fifths sixth "
+        "sixths seventh sevenths eighth eighths ninth ninths tenth tenths hundredth hundredths thousandth thousandths "
+        "january february march april may june july august september october november december"
     )
 ) - {"sec", "min"}
+"""Words that are no units after a number, because they change its meaning."""
 
 _NO_UNIT_TEXT = set(
     words_of(
         "is are was if when where for and or not no to from with remainder mod even odd prime base "
         "such that times than "
-        "million billion trillion thousand hundred dozen pi e only more less"
+        "million billion trillion thousand hundred dozen pi e only"
     )
-)
+) | (_NO_UNITS - {"am", "pm", "max", "sec", "min", "abs"})
 
 
 def split_unit(tidied: str) -> tuple[str, str | None]:
@@ -92,7 +113,10 @@ def split_unit(tidied: str) -> tuple[str, str | None]:
         return currency[1] + currency[3], _canonical(_CURRENCIES[currency[2]])
     match = _IN_TEXT.fullmatch(tidied)
     if match and _is_unit_text(match["unit"]) and _is_value(match["value"]):
-        return match["value"], _canonical(match["unit"])
+        unit = _canonical(match["unit"])
+        if unit.startswith("degree") and _OF_ANGLE.search(match["value"]):
+            return tidied, None
+        return re.sub(rf"\s*{re.escape(match['unit'])}\s*(?=[,;])", "", match["value"]), unit
     match = _PLAIN.fullmatch(tidied)
     if match and _are_unit_words(match["unit"], bool(match["gap"])) and _is_value(match["value"]):
         return match["value"], _canonical(match["unit"])
@@ -114,9 +138,12 @@ def _is_unit_text(unit: str) -> bool:
 def _are_unit_words(unit: str, gap: bool) -> bool:
     """Whether plain words after a number are a unit: known ones, and long words after a space."""
     words = re.findall(r"[A-Za-z]+", unit)
-    if any(word in _NO_UNITS for word in words):
+    if any(word.lower() in _NO_UNITS for word in words) or all(word in _SPOKEN for word in words):
         return False
-    known = [word in _CANONICAL or word.lower().removesuffix("s") in _CANONICAL or word in _SPOKEN for word in words]
+    known = [
+        word == "per" or word in _CANONICAL or word.lower().removesuffix("s") in _CANONICAL or word in _SPOKEN
+        for word in words
+    ]
     if len(words) == 1 and len(words[0]) == 1:
         return gap and words[0] in "mgsLlh"
     long = [len(word) > 3 for word in words]
@@ -144,7 +171,10 @@ def _canonical(unit: str) -> str:
         else:
             parts.append(_singular(word) + (f"^{power}" if power > 1 else ""))
             power = 1
-    return re.sub(r" ?([/*]) ?", r"\1", " ".join(parts))
+    joined = re.sub(r" ?([/*]) ?", r"\1", " ".join(parts))
+    return re.sub(
+        r"[ *]([^ */^]+)\^-(\d+)", lambda match: f"/{match[1]}{'' if match[2] == '1' else '^' + match[2]}", joined
+    )
 
 
 def _singular(word: str) -> str:

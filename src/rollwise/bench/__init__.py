@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
+    from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, RecordedSearch
     from rollwise.bench.comparisons import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
     from rollwise.bench.grid import Cell, Grid
@@ -12,26 +13,32 @@ if TYPE_CHECKING:
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
     from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, recorded, resume, run_in_jobs
-    from rollwise.bench.store import Outcome, Result
+    from rollwise.bench.store import Outcome, Result, configure_connection
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
 
 __all__ = [
+    "OUTCOMES",
     "Asked",
     "Bench",
+    "Browser",
     "Cell",
     "Comparison",
     "Cost",
     "Difference",
     "Failure",
     "Figures",
+    "Filter",
     "Found",
     "Grid",
+    "Listed",
     "Match",
     "Measure",
     "Outcome",
+    "Pair",
     "PaperCurves",
     "Prices",
+    "RecordedSearch",
     "Result",
     "RoleCost",
     "Row",
@@ -42,6 +49,7 @@ __all__ = [
     "begin",
     "begun",
     "benchmark_of",
+    "configure_connection",
     "curves_of_model",
     "figures_of",
     "join_runs",
@@ -59,6 +67,12 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "OUTCOMES": "browse",
+        "Browser": "browse",
+        "Filter": "browse",
+        "Listed": "browse",
+        "Pair": "browse",
+        "RecordedSearch": "browse",
         "Grid": "grid",
         "verdict": "wording",
         "read_prices": "prices",
@@ -92,6 +106,7 @@ __getattr__ = exports(
         "run_in_jobs": "run",
         "Outcome": "store",
         "Result": "store",
+        "configure_connection": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",

@@ -14,7 +14,7 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import QUESTIONS, RUN, START, Config, Limits, Numbers, Runner, Shown, validated
+from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Numbers, Runner, Shown, validated
 
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
 LIMIT = 20
@@ -81,7 +81,7 @@ class Grid(QuestionFile):
     limit: Annotated[int | None, Shown(START, f"{LIMIT}; all of --data")] = Field(
         default=None, ge=1, description="Questions of each level; of --data, in all."
     )
-    search: Annotated[dict[str, Any], Shown(START, flag="set")] = Field(
+    search: Annotated[dict[str, Any], Shown(ALLOCATION, flag="set")] = Field(
         default_factory=dict,
         description="A field of every search: reward=dial(0.5,1), directions=state, vote=majority.",
     )

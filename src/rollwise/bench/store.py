@@ -134,7 +134,7 @@ class Store:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "connect", configure_connection)
         with self._session() as session:
             upgrade(session.connection(), str(file))
 
@@ -277,6 +277,11 @@ class Store:
                 for row, cell, name, level in session.execute(wanted)
             ]
 
+    def rows(self, query: Any) -> list[Any]:
+        """The rows of a query over the tables of this module."""
+        with self._session() as session:
+            return list(session.execute(query).all())
+
     def events(self, experiment: int, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
         """The events of a result as plain values; None if they were not stored."""
         wanted = select(EventsRow.events).join(ResultRow, ResultRow.id == EventsRow.result_id)
@@ -286,7 +291,7 @@ class Store:
             return session.scalar(wanted)
 
 
-def _configure(connection: Any, _: Any) -> None:
+def configure_connection(connection: Any, _: Any) -> None:
     """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

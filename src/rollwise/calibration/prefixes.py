@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
 from typing import Any
 
+from rollwise.answers import BOXED
 from rollwise.calibration.rollouts import collect_lines, grow_to_end, load_lines, load_source, sample_solutions
 from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
 from rollwise.errors import InputError
@@ -51,12 +52,19 @@ class Prefix:
 
 
 async def complete_prefixes(
-    world: World, policy: Policy, problem: Problem, paths: int, completions: int, sampling: Sampling
+    world: World,
+    policy: Policy,
+    problem: Problem,
+    paths: int,
+    completions: int,
+    sampling: Sampling,
+    answer: str = BOXED,
 ) -> list[Prefix]:
     """The distinct prefixes of `paths` plain samples of a problem, with `completions` completions of each.
 
     A finished prefix is not completed. Completions start from the copies 1, 2, … of their prefix, and the plain samples
-    continue copy 0, so all are independent.
+    continue copy 0, so all are independent. `answer` is the form in which answers are read, see
+    `rollwise.answers.FORMS`.
     """
     solutions = await sample_solutions(policy, problem, paths, sampling, world.curriculum.longest)
     prefixes = [
@@ -74,11 +82,11 @@ async def complete_prefixes(
         return Prefix(
             steps=tuple(step.text for step in prefix.steps),
             size=sizes[identity(prefix)],
-            right=sum(path.ended and on_course(world, problem, path) for path in ends),
+            right=sum(path.ended and on_course(world, problem, path, answer) for path in ends),
             completions=1 if prefix.ended else completions,
             state=repr(world.state(problem, steps)),
             valid=world.step_is_valid(problem, steps),
-            reachable=on_course(world, problem, prefix),
+            reachable=on_course(world, problem, prefix, answer),
             ended=prefix.ended,
         )
 
@@ -100,16 +108,19 @@ def collect_prefixes(
     file: FilePath,
     progress: Callable[[int, int], None],
     name: str = "",
+    answer: str = BOXED,
 ) -> None:
     """Write the completed prefixes of every problem to `file`. A stopped run continues if it is started again.
 
-    `name` is the policy's name. Raises InputError if the file holds prefixes that were made with other settings.
+    `name` is the policy's name, `answer` the form in which answers are read. Raises InputError if the file holds
+    prefixes that were made with other settings.
     """
 
     async def complete(problem: Problem) -> list[Prefix]:
-        return await complete_prefixes(world, policy, problem, paths, completions, sampling)
+        return await complete_prefixes(world, policy, problem, paths, completions, sampling, answer)
 
-    source = {"world": world.name, "policy": name, "paths": paths, "completions": completions, **asdict(sampling)}
+    counts = {"paths": paths, "completions": completions}
+    source = {"world": world.name, "policy": name, "answer": answer, **counts, **asdict(sampling)}
     collect_lines(problems, complete, "prefixes", source, file, progress)
 
 

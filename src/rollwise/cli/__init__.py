@@ -40,8 +40,25 @@ def _options(version: _Version = False) -> None:
 
 def build_app() -> typer.Typer:
     """The application with all its commands."""
-    from rollwise.cli import allocate, bench, calibrate, doctor, grade, replay, report, serve, simulate, solve, world
+    from rollwise.cli import (
+        allocate,
+        audit,
+        bench,
+        calibrate,
+        doctor,
+        grade,
+        models,
+        replay,
+        report,
+        serve,
+        service,
+        simulate,
+        solve,
+        ui,
+        world,
+    )
     from rollwise.cli.options import command
+    from rollwise.service import ServiceOptions
 
     app = typer.Typer(
         name="rollwise",
@@ -53,15 +70,20 @@ def build_app() -> typer.Typer:
         callback=_options,
     )
     app.command("solve")(command(solve.SolveOptions, solve.solve))
-    app.command("doctor")(doctor.doctor)
-    app.command("allocate")(allocate.allocate)
+    app.command("doctor")(command(doctor.DoctorOptions, doctor.doctor))
+    app.command("allocate")(command(allocate.AllocateOptions, allocate.allocate))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))
     app.command("simulate")(command(simulate.SimulateOptions, simulate.simulate))
+    app.command("serve")(command(ServiceOptions, service.serve))
+    app.add_typer(audit.audit_app, name="audit")
+    app.add_typer(audit.rollout_app, name="rollout")
     app.command("serve-model")(command(serve.ServeOptions, serve.serve_model))
-    app.command("grade")(grade.grade)
-    app.command("vote")(grade.vote)
+    app.command("ui")(command(ui.UiOptions, ui.ui))
+    app.command("grade")(command(grade.LinesOptions, grade.grade))
+    app.command("vote")(command(grade.LinesOptions, grade.vote))
+    app.add_typer(models.app, name="models")
     app.add_typer(replay.app(), name="replay")
     app.add_typer(world.app, name="world")
     return app

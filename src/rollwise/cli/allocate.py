@@ -15,6 +15,7 @@ from rollwise.core import Allocation, Belief, Candidates, Directions
 from rollwise.directions import check_directions, from_embeddings, from_labels, uniqueness
 from rollwise.errors import InputError
 from rollwise.registry import find_strategy
+from rollwise.search import START, Options, Shown, validated
 
 
 class Request(BaseModel):
@@ -114,9 +115,13 @@ def _reply(allocation: Allocation, directions: Directions | None) -> dict[str, A
     }
 
 
-def allocate(
-    file: Annotated[str, typer.Argument(help="A JSON file, or - for standard input.")],
-) -> None:
+class AllocateOptions(Options):
+    """The options of `rollwise allocate`."""
+
+    file: Annotated[str, Shown(START, argument=True)] = Field(description="A JSON file, or - for standard input.")
+
+
+def allocate(given: dict[str, Any]) -> None:
     """Read an allocation request as JSON, and print the counts as JSON.
 
     Fields: **strategy**, **scores**, one of **embeddings**, **similarity** and **directions** (labels), **lineage**
@@ -137,7 +142,7 @@ def allocate(
 
     * `rollwise allocate request.json`
     """
-    typer.echo(json.dumps(advise(_read(file))))
+    typer.echo(json.dumps(advise(_read(validated(AllocateOptions, given).file))))
 
 
 def _read(file: str) -> Request:

@@ -17,7 +17,7 @@ from rollwise.cli.options import check_folder, document, settings
 from rollwise.cli.progress import progress_bars
 from rollwise.errors import InputError
 from rollwise.report import sheet_markdown, sheet_tables, summary_notes, summary_sheets
-from rollwise.search import OUTPUT, RUN, START, Shown, run_to_end
+from rollwise.search import ALLOCATION, OUTPUT, RUN, START, Shown, run_to_end
 
 if TYPE_CHECKING:
     from rollwise.bench import Bench, Found, Outcome
@@ -31,7 +31,7 @@ class BenchOptions(Grid):
     policy: Annotated[str | None, Shown(START, "trained")] = Field(
         default=None, description="Short for --set policy=...: a server's URL, a bundled model or a folder."
     )
-    reward: Annotated[str | None, Shown(START, "trained; confidence with a policy's URL")] = Field(
+    reward: Annotated[str | None, Shown(ALLOCATION, "trained; confidence with a policy's URL")] = Field(
         default=None, description="Short for --set reward=...: the model that scores partial solutions."
     )
     config: Annotated[Path | None, Shown(RUN)] = Field(

@@ -14,6 +14,7 @@ from pydantic import Field
 from rich.console import Console
 
 import rollwise
+from rollwise.answers import AUTO, check_form
 from rollwise.calibration import (
     Calibration,
     Method,
@@ -57,6 +58,10 @@ class CalibrateOptions(CollectOptions):
     )
     world: Annotated[str | None, Shown(QUESTIONS, "the world that the file names")] = Field(
         default=None, description="World of the problems in --prefixes."
+    )
+    answer: Annotated[str | None, Shown(QUESTIONS, "as the file says, else auto")] = Field(
+        default=None,
+        description="Where the answer stands in a solution, as for rollwise solve. The rewards dial and worth read it.",
     )
     out: Annotated[Path, Shown(START)] = Field(default=Path("belief.json"), description="The belief file to write.")
     least: Annotated[int, Shown(_FIT)] = Field(
@@ -104,10 +109,15 @@ def calibrate(given: dict[str, Any]) -> None:
         )
     if options.reward is None and options.world is not None:
         raise InputError("--world is for --reward, which scores the prefixes; give both, or neither")
+    if options.reward is None and options.answer is not None:
+        raise InputError("--answer is for --reward, which scores the prefixes; give both, or neither")
     _check_files(options.out, options.draw)
     problems = _read(options.prefixes)
     world = options.world if options.world is not None else problems[0][0].world or ""
-    scored = recorded_rewards(problems) if options.reward is None else _scored(problems, options.reward, world)
+    if options.reward is None:
+        scored = recorded_rewards(problems)
+    else:
+        scored = _scored(problems, options.reward, world, _form(options, options.prefixes))
     failed = 0 if options.reward is None else _prefix_count(problems) - _prefix_count(scored)
     _finish(options, options.prefixes, scored, world, failed)
 
@@ -116,6 +126,8 @@ def _calibrate_on_data(options: CalibrateOptions, prefixes: Path) -> None:
     """Complete prefixes of --data and fit a belief on them; with --dry-run, only say what the prefixes cost."""
     if options.world not in (None, "text"):
         raise InputError(f"--data brings its own questions: leave --world {options.world} out")
+    if options.answer is not None:
+        options = options.model_copy(update={"search": {"answer": options.answer} | options.search})
     _check_files(options.out, options.draw)
     check_writable(prefixes, "--prefixes")
     cost = collect(options, prefixes)
@@ -170,14 +182,23 @@ def _read(file: Path) -> PrefixesByProblem:
     return problems
 
 
-def _scored(problems: PrefixesByProblem, reward: str, world: str) -> list[ScoredPrefixes]:
+def _form(options: CalibrateOptions, prefixes: Path) -> str:
+    """The form in which answers are read. Raises InputError if it is unknown."""
+    form = options.answer or prefix_source(prefixes).get("answer", AUTO)
+    if not isinstance(form, str):
+        raise InputError(f"{prefixes} names its form of answers {form!r:.60}; give --answer")
+    check_form(form)
+    return form
+
+
+def _scored(problems: PrefixesByProblem, reward: str, world: str, answer: str) -> list[ScoredPrefixes]:
     """Every prefix with its reward from the model named `reward`; prefixes that the model fails on are left out."""
     if not world:
         raise InputError("the prefixes do not name their world, and a reward model needs it: give --world")
     others = {problem.world for problem, _ in problems} - {world, None}
     if others and others != {find_problems(world).name}:
         raise InputError(f"the prefixes are of the world {', '.join(map(str, others))}, not {world}; leave out --world")
-    model = find_reward(reward, world)
+    model = find_reward(reward, world, answer=answer)
     with progress_bars() as show:
         return score_problems(model, problems, lambda done, total: show("problems scored", done, total, ""))
 
@@ -200,7 +221,9 @@ def _source(options: CalibrateOptions, file: Path, scored: Sequence[ScoredPrefix
     recorded = prefix_source(file)
     prefixes = [prefix for _, pairs in scored for prefix, _ in pairs]
     command = ["rollwise", "calibrate", "--prefixes", str(file)]
-    command += [] if options.reward is None or options.data else ["--reward", options.reward, "--world", world]
+    if options.reward is not None and options.data is None:
+        command += ["--reward", options.reward, "--world", world]
+        command += [] if options.answer is None else ["--answer", options.answer]
     command += ["--out", str(options.out), "--least", str(options.least), "--method", options.method]
     temperature = recorded.get("temperature")
     known_temperature = float(temperature) if isinstance(temperature, int | float) else None

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from rich.text import Text
 from rollwise.engines import StepRule, default_step_rule
 from rollwise.engines.http import Server, addresses, weaknesses
 from rollwise.errors import InputError
+from rollwise.search import OUTPUT, SERVER, START, Options, Shown, validated
 
 _TEMPLATES = {
     "tokenize": "the server's own, from /tokenize",
@@ -35,13 +37,21 @@ _STOPPING = {
 }
 
 
-def doctor(
-    urls: Annotated[list[str], typer.Argument(help="Servers: URL, or URL#model if a server holds several models.")],
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Folder of the served model's tokenizer, if its server renders no chat.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON and nothing else.")] = False,
-) -> None:
+class DoctorOptions(Options):
+    """The options of `rollwise doctor`."""
+
+    urls: Annotated[list[str], Shown(START, argument=True, repeatable=True)] = Field(
+        description="Servers: URL, or URL#model if a server holds several models."
+    )
+    tokenizer: Annotated[str | None, Shown(SERVER)] = Field(
+        default=None, description="Folder of the served model's tokenizer, if its server renders no chat."
+    )
+    as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
+        default=False, description="Print the findings as JSON and nothing else."
+    )
+
+
+def doctor(given: dict[str, Any]) -> None:
     """Show the features of servers before a search uses them.
 
     The command sends each server a few short completions. The exit status is 1 if a server cannot be used for a search.
@@ -53,20 +63,21 @@ def doctor(
     """
     from rollwise.engines.http import probe
 
+    options = validated(DoctorOptions, given)
     console = Console(highlight=False)
     findings: list[dict[str, Any]] = []
-    for address in [address for text in urls for address in addresses(text)]:
+    for address in [address for text in options.urls for address in addresses(text)]:
         try:
-            server = probe(address, tokenizer, thorough=True)
+            server = probe(address, options.tokenizer, thorough=True)
         except InputError as error:
             findings.append({"url": address.url, "usable": False, "error": str(error)})
-            if not as_json:
+            if not options.as_json:
                 console.print(f"{address.url}: {error}\n", style="red", markup=False)
             continue
         findings.append(finding(server))
-        if not as_json:
+        if not options.as_json:
             print_server(console, server)
-    if as_json:
+    if options.as_json:
         typer.echo(json.dumps(findings, indent=2))
     if not all(found["usable"] for found in findings):
         raise typer.Exit(1)

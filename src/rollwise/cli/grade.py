@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
 from rollwise.answers import GRADERS, count_ballots
 from rollwise.answers import grade as grade_answer
 from rollwise.cli.options import document
 from rollwise.errors import InputError
+from rollwise.search import START, Options, Shown, validated
 
-_File = Annotated[str, typer.Argument(help="JSON lines; - reads standard input.", show_default=False)]
+
+class LinesOptions(Options):
+    """The options of `rollwise grade` and `rollwise vote`."""
+
+    file: Annotated[str, Shown(START, argument=True)] = Field(description="JSON lines; - reads standard input.")
 
 
-def grade(file: _File) -> None:
+def grade(given: dict[str, Any]) -> None:
     """Grade answers against gold answers.
 
     Each line of the file is a JSON object with `answer` and `gold`, and optionally `grader`: mathematics (default),
@@ -32,21 +36,18 @@ def grade(file: _File) -> None:
 
     * `rollwise grade - < answers.jsonl | grep '"right": false'`
     """
-    with _quiet_if_the_pipe_closes():
-        for number, record in json_records(file):
-            answer, gold = _text(record, "answer", number, optional=True), _text(record, "gold", number)
-            grader = record.get("grader") or "mathematics"
-            if not isinstance(grader, str) or grader not in GRADERS:
-                raise InputError(f"line {number}: no grader is called {grader!r}; choose {', '.join(GRADERS)}")
-            assert gold is not None
-            result = grade_answer(answer or "", gold, grader)
-            read = {"answer": None if answer is None else result.read_answer, "gold": result.read_gold}
-            _print(
-                json.dumps({**record, "right": result.right and answer is not None, "read": read}, ensure_ascii=False)
-            )
+    for number, record in json_records(validated(LinesOptions, given).file):
+        answer, gold = _text(record, "answer", number, optional=True), _text(record, "gold", number)
+        grader = record.get("grader") or "mathematics"
+        if not isinstance(grader, str) or grader not in GRADERS:
+            raise InputError(f"line {number}: no grader is called {grader!r}; choose {', '.join(GRADERS)}")
+        assert gold is not None
+        result = grade_answer(answer or "", gold, grader)
+        read = {"answer": None if answer is None else result.read_answer, "gold": result.read_gold}
+        _print(json.dumps({**record, "right": result.right and answer is not None, "read": read}, ensure_ascii=False))
 
 
-def vote(file: _File) -> None:
+def vote(given: dict[str, Any]) -> None:
     """Count votes for answers; answers that are the same mathematics are one.
 
     Each line of the file is a JSON object with `answer` (null for none) and optionally `weight` (default 1). Prints
@@ -57,7 +58,7 @@ def vote(file: _File) -> None:
     * `rollwise vote answers.jsonl`
     """
     answers, weights = [], []
-    for number, record in json_records(file):
+    for number, record in json_records(validated(LinesOptions, given).file):
         answers.append(_text(record, "answer", number, optional=True))
         weights.append(_weight(record, number))
     ballots = count_ballots(answers, weights)
@@ -69,8 +70,7 @@ def vote(file: _File) -> None:
         "ballots": [{"answer": each.answer, "paths": each.paths, "weight": each.weight} for each in ballots],
         "unanswered": sum(answer is None for answer in answers),
     }
-    with _quiet_if_the_pipe_closes():
-        _print(document(result))
+    _print(document(result))
 
 
 def json_records(file: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -123,12 +123,3 @@ def _weight(record: dict[str, Any], number: int) -> float:
 
 def _print(text: str) -> None:
     typer.echo(text.encode("utf-8", errors="replace"))
-
-
-@contextmanager
-def _quiet_if_the_pipe_closes() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:  # the reader, such as head, has seen enough; keeps the interpreter from flushing at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None

@@ -63,7 +63,8 @@ def serve_model(given: dict[str, Any]) -> None:
     * `rollwise serve-model --policy path/to/model --reward none --port 8001`
     """
     options = validated(ServeOptions, given)
-    from rollwise.model_server import API_KEY_VARIABLE, Choice, listen, load_models, serve
+    from rollwise.model_server import API_KEY_VARIABLE, Choice, load_models, serve
+    from rollwise.openai_format import listen
 
     host = options.host
     with listen(host, options.port) as listener:  # fail before the models load, which takes minutes

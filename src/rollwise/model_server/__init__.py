@@ -6,9 +6,9 @@ from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.model_server.models import Models
-    from rollwise.model_server.run import API_KEY_VARIABLE, Choice, listen, load_models, running, serve
+    from rollwise.model_server.run import API_KEY_VARIABLE, Choice, load_models, running, serve
 
-__all__ = ["API_KEY_VARIABLE", "Choice", "Models", "listen", "load_models", "running", "serve"]
+__all__ = ["API_KEY_VARIABLE", "Choice", "Models", "load_models", "running", "serve"]
 
 __getattr__ = exports(
     __name__,
@@ -16,7 +16,6 @@ __getattr__ = exports(
         "Models": "models",
         "API_KEY_VARIABLE": "run",
         "Choice": "run",
-        "listen": "run",
         "load_models": "run",
         "running": "run",
         "serve": "run",

@@ -9,36 +9,19 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from starlette.exceptions import HTTPException
 
 import rollwise
-from rollwise.errors import RollwiseError
 from rollwise.model_server import completions, streaming
-from rollwise.model_server.errors import RequestError, bad_request, error_body, validation_message
 from rollwise.model_server.inputs import render, token_lists
 from rollwise.model_server.jobs import Completion, CompletionJob
 from rollwise.model_server.models import Models
-from rollwise.model_server.schemas import (
-    ChatBody,
-    CompletionBody,
-    DetokenizeBody,
-    EmbeddingBody,
-    PoolingBody,
-    TokenizeBody,
-)
-
-Result = TypeVar("Result")
-_CLIENT_GONE = 499
-
-
-class _ClientGoneError(Exception):
-    """The client has hung up."""
+from rollwise.model_server.schemas import DetokenizeBody, EmbeddingBody, PoolingBody, TokenizeBody
+from rollwise.openai_format import ChatBody, CompletionBody, RequestError, add_error_replies, bad_request, unless_gone
 
 
 def build_app(models: Models, key: str | None = None) -> FastAPI:
@@ -47,12 +30,7 @@ def build_app(models: Models, key: str | None = None) -> FastAPI:
     app.state.models = models
     app.include_router(public)
     app.include_router(router, dependencies=[Depends(_key_check(key))])
-    app.add_exception_handler(RequestError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _no_route)
-    app.add_exception_handler(RollwiseError, _failed)
-    app.add_exception_handler(Exception, _failed)
-    app.add_exception_handler(_ClientGoneError, _gone)
+    add_error_replies(app)
     return app
 
 
@@ -135,7 +113,7 @@ async def _complete(request: Request, asked: completions.CompletionRequest, stre
         return StreamingResponse(streaming.events(models, asked), media_type="text/event-stream")
     jobs = asked.submit(models)
     try:
-        done = await _unless_gone(request, _all_done(jobs))
+        done = await unless_gone(request, _all_done(jobs))
     finally:
         for job in jobs:
             job.future.cancel()
@@ -157,7 +135,7 @@ async def pool(body: PoolingBody, request: Request) -> Response:
     longest = max(map(len, texts))
     if longest > scorer.context:
         raise bad_request(f"a text takes {longest} tokens and {name} reads {scorer.context} at most: cut it", "input")
-    scores = await _unless_gone(request, scorer.batcher.run_all(texts))
+    scores = await unless_gone(request, scorer.batcher.run_all(texts))
     data = [{"index": index, "object": "pooling", "data": text.rows.tolist()} for index, text in enumerate(scores)]
     usage = _read_usage(sum(map(len, texts)), sum(text.cached for text in scores))
     return JSONResponse(_list_head("pool", name) | {"data": data, "usage": usage})
@@ -169,7 +147,7 @@ async def embed(body: EmbeddingBody, request: Request) -> Response:
     models = _models(request)
     name = models.model_for("embed", body.model, "/v1/embeddings")
     assert models.embedder is not None
-    embedded = await _unless_gone(request, models.embedder.embed(body))
+    embedded = await unless_gone(request, models.embedder.embed(body))
     width = embedded.vectors.shape[1]
     if body.dimensions not in (None, width):
         raise bad_request(f"{name} embeds in {width} dimensions: leave 'dimensions' out, or send {width}", "dimensions")
@@ -223,49 +201,3 @@ def _read_usage(tokens: int, cached: int) -> dict[str, Any]:
 
 def _encoded(vector: np.ndarray[Any, Any], encoding: str) -> list[float] | str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode() if encoding == "base64" else vector.tolist()
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of the work. Cancels the work and raises _ClientGoneError if the client hangs up first."""
-
-    async def hung_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working, watching = asyncio.create_task(work), asyncio.create_task(hung_up())
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise _ClientGoneError
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    return JSONResponse(error_body(error), status_code=error.status)
-
-
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    refusal = bad_request(*validation_message(error.errors(), error.body))
-    return JSONResponse(error_body(refusal), HTTPStatus.BAD_REQUEST)
-
-
-async def _no_route(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    routes = sorted({path for route in (*public.routes, *router.routes) if (path := getattr(route, "path", ""))})
-    refusal = RequestError(HTTPStatus(error.status_code), f"{error.detail}; this server has: {', '.join(routes)}")
-    return JSONResponse(error_body(refusal), status_code=error.status_code, headers=error.headers)
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    error_type = "" if isinstance(error, RollwiseError) else f"{type(error).__name__}: "
-    failure = RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error_type}{error}; try again")
-    return JSONResponse(error_body(failure), status_code=failure.status)
-
-
-async def _gone(_: Request, error: Exception) -> Response:
-    return Response(status_code=_CLIENT_GONE)

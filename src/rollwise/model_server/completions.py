@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from rollwise.model_server.errors import bad_request
 from rollwise.model_server.inputs import render, token_lists
 from rollwise.model_server.jobs import Completion, CompletionJob, CompletionOptions, Token
 from rollwise.model_server.models import Models
-from rollwise.model_server.schemas import ChatBody, CompletionBody, SamplingBody
 from rollwise.model_server.text import Detokenizer, Ending
+from rollwise.openai_format import ChatBody, CompletionBody, SamplingBody, bad_request
 
 OnToken = Callable[[int, Token], None]
 """(index of the completion, its new token)."""
@@ -74,7 +73,7 @@ class CompletionRequest:
         choices = []
         for index, completion in enumerate(completions):
             ending = self.detokenizer.ending([token.id for token in completion.tokens])
-            choices.append(self.format.choice(self, index, completion.tokens, ending))
+            choices.append(self.format.choice(self, Piece(index, ending.text, completion.tokens, ending=ending)))
         body = head(self, self.format.object_name) | {"choices": choices, "usage": self.usage(completions)}
         if self.with_token_ids and isinstance(self.format, ChatFormat):
             body["prompt_token_ids"] = list(self.prompts[0])
@@ -91,6 +90,17 @@ def head(request: CompletionRequest, object_name: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A completion or a piece of it: its text, its tokens, where its text begins, and why it ended, if it did."""
+
+    index: int
+    text: str
+    tokens: Sequence[Token]
+    offset: int = 0
+    ending: Ending | None = None
+
+
 class ResponseFormat(Protocol):
     """How completions are written: as text, or as messages of a chat."""
 
@@ -98,30 +108,22 @@ class ResponseFormat(Protocol):
     object_name: str
     chunk_name: str
 
-    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
-        """A whole completion."""
+    def choice(self, request: CompletionRequest, whole: Piece) -> dict[str, Any]:
+        """The fields of a whole completion."""
         ...
 
-    def delta(
-        self,
-        request: CompletionRequest,
-        index: int,
-        text: str,
-        tokens: Sequence[Token],
-        offset: int,
-        ending: Ending | None,
-    ) -> dict[str, Any]:
-        """A piece of a completion: its text, its tokens, the offset of its first token, and why it ended, if it did."""
+    def delta(self, request: CompletionRequest, piece: Piece) -> dict[str, Any]:
+        """The fields of a piece of a completion."""
         ...
 
 
-def _end_fields(request: CompletionRequest, tokens: Sequence[Token], ending: Ending | None) -> dict[str, Any]:
+def _end_fields(request: CompletionRequest, piece: Piece) -> dict[str, Any]:
     """The last fields of a completion or of a piece: why it ended, and its tokens if the request wants them."""
     fields = {
-        "finish_reason": ending.finish_reason if ending else None,
-        "stop_reason": ending.stop_reason if ending else None,
+        "finish_reason": piece.ending.finish_reason if piece.ending else None,
+        "stop_reason": piece.ending.stop_reason if piece.ending else None,
     }
-    return fields | ({"token_ids": [token.id for token in tokens]} if request.with_token_ids else {})
+    return fields | ({"token_ids": [token.id for token in piece.tokens]} if request.with_token_ids else {})
 
 
 @dataclass(frozen=True)
@@ -132,23 +134,15 @@ class TextFormat:
     id_prefix = "cmpl"
     object_name = chunk_name = "text_completion"
 
-    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
-        """See ResponseFormat."""
-        prompt = {"prompt_token_ids": list(request.prompts[index // request.n])} if request.with_token_ids else {}
-        return self.delta(request, index, ending.text, tokens, 0, ending) | prompt
+    def choice(self, request: CompletionRequest, whole: Piece) -> dict[str, Any]:
+        """The fields of a whole completion."""
+        prompt = {"prompt_token_ids": list(request.prompts[whole.index // request.n])} if request.with_token_ids else {}
+        return self.delta(request, whole) | prompt
 
-    def delta(
-        self,
-        request: CompletionRequest,
-        index: int,
-        text: str,
-        tokens: Sequence[Token],
-        offset: int,
-        ending: Ending | None,
-    ) -> dict[str, Any]:
-        """See ResponseFormat."""
-        logprobs = self._logprobs(tokens, offset) if request.options.top_count >= 0 else None
-        return {"index": index, "text": text, "logprobs": logprobs} | _end_fields(request, tokens, ending)
+    def delta(self, request: CompletionRequest, piece: Piece) -> dict[str, Any]:
+        """The fields of a piece of a completion."""
+        logprobs = self._logprobs(piece.tokens, piece.offset) if request.options.top_count >= 0 else None
+        return {"index": piece.index, "text": piece.text, "logprobs": logprobs} | _end_fields(request, piece)
 
     def _logprobs(self, tokens: Sequence[Token], offset: int) -> dict[str, Any]:
         offsets = []
@@ -175,29 +169,21 @@ class ChatFormat:
     id_prefix = "chatcmpl"
     object_name, chunk_name = "chat.completion", "chat.completion.chunk"
 
-    def choice(self, request: CompletionRequest, index: int, tokens: Sequence[Token], ending: Ending) -> dict[str, Any]:
-        """See ResponseFormat."""
-        fields = self.delta(request, index, ending.text, tokens, 0, ending)
+    def choice(self, request: CompletionRequest, whole: Piece) -> dict[str, Any]:
+        """The fields of a whole completion."""
+        fields = self.delta(request, whole)
         message = fields.pop("delta")
         return fields | {"message": message}
 
-    def delta(
-        self,
-        request: CompletionRequest,
-        index: int,
-        text: str,
-        tokens: Sequence[Token],
-        offset: int,
-        ending: Ending | None,
-    ) -> dict[str, Any]:
-        """See ResponseFormat."""
+    def delta(self, request: CompletionRequest, piece: Piece) -> dict[str, Any]:
+        """The fields of a piece of a completion."""
         reported = request.options.top_count >= 0
         fields = {
-            "index": index,
-            "delta": {"role": "assistant", "content": text},
-            "logprobs": {"content": [self._logprob(token) for token in tokens]} if reported else None,
+            "index": piece.index,
+            "delta": {"role": "assistant", "content": piece.text},
+            "logprobs": {"content": [self._logprob(token) for token in piece.tokens]} if reported else None,
         }
-        return fields | _end_fields(request, tokens, ending)
+        return fields | _end_fields(request, piece)
 
     def _logprob(self, token: Token) -> dict[str, Any]:
         sampled = self._entry(token.id, token.logprob)

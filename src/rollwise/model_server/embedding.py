@@ -12,10 +12,10 @@ import numpy as np
 from rollwise.core import FloatArray
 from rollwise.directions import MiniLM
 from rollwise.engines.local import Batcher, Decoder, Prefixes
-from rollwise.model_server.errors import bad_request
 from rollwise.model_server.inputs import token_lists
 from rollwise.model_server.jobs import CompletionJob, CompletionOptions
 from rollwise.model_server.schemas import EmbeddingBody
+from rollwise.openai_format import bad_request
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rollwise.model_server.errors import bad_request
+from rollwise.openai_format import bad_request
 
 MOST_PROMPTS = 1024
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from rollwise.engines.local import LocalPolicy, Prefixes
 from rollwise.model_server.embedding import Embedder
-from rollwise.model_server.errors import RequestError, bad_request
 from rollwise.model_server.step_scores import StepScorer
+from rollwise.openai_format import RequestError, bad_request
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -24,6 +23,7 @@ from rollwise.model_server.app import build_app
 from rollwise.model_server.embedding import Embedder, HiddenEmbedder, MiniLMEmbedder
 from rollwise.model_server.models import Models
 from rollwise.model_server.step_scores import StepScorer
+from rollwise.openai_format import running_app
 from rollwise.registry import find_world, model_folder
 from rollwise.rewards import LocalReward
 
@@ -87,37 +87,15 @@ def _name(folder: FilePath, world: str) -> str:
     return f"{world}-{folder.name}" if folder.parent.name == world else folder.name
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address; port 0 takes a free port. Raises InputError if it cannot listen there."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; give another --host or --port") from error
-
-
 def serve(models: Models, listener: socket.socket) -> None:
     """Serve until Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         _server(models).run(sockets=[listener])
 
 
-@contextlib.contextmanager
-def running(models: Models, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running(models: Models, host: str = "127.0.0.1", port: int = 0) -> AbstractContextManager[str]:
     """The URL of a server that runs in a thread of this process until the context ends."""
-    with listen(host, port) as listener:
-        server = _server(models)
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="rollwise-server", daemon=True
-        )
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.01)
-        try:
-            yield f"http://{host}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    return running_app(_server(models), host, port)
 
 
 def _server(models: Models) -> uvicorn.Server:

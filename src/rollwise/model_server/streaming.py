@@ -9,11 +9,11 @@ from http import HTTPStatus
 from typing import Any
 
 from rollwise.errors import RollwiseError
-from rollwise.model_server.completions import CompletionRequest, head
-from rollwise.model_server.errors import RequestError, error_body
+from rollwise.model_server.completions import CompletionRequest, Piece, head
 from rollwise.model_server.jobs import CompletionJob, Token
 from rollwise.model_server.models import Models
 from rollwise.model_server.text import Transcript
+from rollwise.openai_format import RequestError, error_body
 
 DONE = "data: [DONE]\n\n"
 
@@ -75,12 +75,12 @@ class _EventWriter:
 
     def token_event(self, index: int, token: Token) -> str:
         text = self.transcripts[index].add(token.id)
-        delta = self.request.format.delta(self.request, index, text, [token], self.offsets[index], None)
+        delta = self.request.format.delta(self.request, Piece(index, text, [token], self.offsets[index]))
         self.offsets[index] += len(self.pieces[token.id])
         return self.event({"choices": [delta]})
 
     def end_event(self, index: int) -> str:
         self.open -= 1
         text, ending = self.transcripts[index].end()
-        delta = self.request.format.delta(self.request, index, text, [], self.offsets[index], ending)
+        delta = self.request.format.delta(self.request, Piece(index, text, [], self.offsets[index], ending))
         return self.event({"choices": [delta]})

@@ -1,28 +1,49 @@
 """What people look at: tables and pictures of a search, a bench, a belief and a simulation."""
 
+from rollwise.report.account import Account, Fate, Node, Stage, Told
 from rollwise.report.beliefs import belief_notes, belief_sheets, belief_svg
 from rollwise.report.bench_page import Part
 from rollwise.report.bench_pictures import pictures_of
 from rollwise.report.bench_report import write_report
 from rollwise.report.bench_tables import tables_of
 from rollwise.report.flow import Flow, fold_flow
+from rollwise.report.folding import account_of, fold_account, told_by
 from rollwise.report.pictures import search_svg
+from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
+from rollwise.report.search_page import asset, html_page, search_data, search_html
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
+from rollwise.report.words import LANGUAGES, catalogue, sentence
 
 __all__ = [
+    "LANGUAGES",
+    "Account",
+    "Fate",
     "Flow",
+    "Node",
     "Part",
+    "Reason",
+    "Stage",
+    "Told",
+    "account_of",
+    "asset",
     "belief_notes",
     "belief_sheets",
     "belief_svg",
+    "catalogue",
     "explanation",
+    "fold_account",
     "fold_flow",
+    "html_page",
     "ledger_table",
     "pictures_of",
+    "reason_of",
     "round_line",
+    "search_data",
+    "search_html",
     "search_svg",
+    "sentence",
     "sheet_markdown",
     "sheet_tables",
     "simulation_sheets",
@@ -30,6 +51,7 @@ __all__ = [
     "summary_notes",
     "summary_sheets",
     "tables_of",
+    "told_by",
     "verdict_text",
     "where_table",
     "write_report",

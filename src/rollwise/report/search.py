@@ -10,13 +10,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rollwise.core import PathKey
+from rollwise.core import PathKey, key_text
+from rollwise.report.account import Account, Node
 from rollwise.report.flow import Band, Flow
+from rollwise.report.reasons import Reason, reason_of
 from rollwise.report.sheets import number_column
+from rollwise.report.words import sentence
 from rollwise.search import Allocated, Grown, Round, Solution
 
 _SHOWN = 8
-_NAMED, _MOST_STEPS = 7, 10
+_NAMED, _MOST_STEPS = 3, 7
+"""More steps than the first are numbers only; more than the second are thinned out. Names keep room at 80 columns."""
 
 
 def round_line(happened: Round) -> Text:
@@ -121,7 +125,8 @@ def where_table(searched: Flow, solution: Solution) -> Table:
 
     Directions are those that the strategy used. For a strategy that reads none, equal text of the first step stands in.
     """
-    title = "where the rollouts went" + (", step by step" if len(searched.columns) > _NAMED else "")
+    rounds = max(map(len, searched.labels), default=1)
+    title = "where the rollouts went" + (", step by step" if rounds > _NAMED else "")
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     table.add_column("direction of the first step" if searched.by_strategy else "first step")
     ends = _ends(searched, solution)
@@ -129,8 +134,7 @@ def where_table(searched: Flow, solution: Solution) -> Table:
     bands = [band for place, band in reversed(placed.items()) if place in ends.roots]
     with_states = searched.by_strategy and any(band.states is not None for band in bands)
     if with_states:
-        number_column(table, "true states")
-    rounds = max(map(len, searched.labels), default=1)
+        number_column(table, "true\nstates")
     shown = range(0, rounds, -(-rounds // _MOST_STEPS))
     for index in shown:
         number_column(table, f"step {index + 1}" if rounds <= _NAMED else f"{index + 1:>2}")
@@ -206,17 +210,43 @@ def ledger_table(solution: Solution) -> Table:
     return table
 
 
-def explanation(searched: Flow, solution: Solution) -> Group:
+def explanation(searched: Flow, solution: Solution, account: Account | None = None, language: str = "en") -> Group:
     """Why the rollouts went where they went: for each round its directions, what each got, and on what grounds.
 
     The directions are those that the strategy used; the number of true states in each stands beside it if the world
-    knows them.
+    knows them. With an `account`, sentences in that language say why the most telling paths got what they got.
     """
     tables: list[RenderableType] = []
     for event in solution.events:
         if isinstance(event, Allocated):
-            tables += [_explain_round(event, searched), Text()]
+            tables += [_explain_round(event, searched), *_sentences(event, account, language), Text()]
     return Group(*tables)
+
+
+def _sentences(event: Allocated, account: Account | None, language: str) -> list[Text]:
+    if account is None:
+        return []
+    told = [(account.nodes[key], reason_of(account, account.nodes[key])) for key in event.candidates.paths]
+    return [
+        Text.assemble((f"path {key_text(node.key)}  ", "bold"), sentence(reason, language))
+        for node, reason in telling(told)
+    ]
+
+
+def telling(told: Sequence[tuple[Node, Reason]]) -> list[tuple[Node, Reason]]:
+    """The paths of a round that tell most, each once: the one with most rollouts, the one that would have gained most
+    alone in its direction, and the best-scored one that got nothing.
+    """
+    by_score = sorted(told, key=lambda item: -(item[0].score or 0.0))
+    most = max(by_score, key=lambda item: item[0].count)
+    crowded = max(by_score, key=_gain_alone)
+    dropped = [item for item in by_score if not item[0].count]
+    picked = [most, *([crowded] if _gain_alone(crowded) > 0 else []), *dropped[:1]]
+    return list({node.key: (node, reason) for node, reason in picked}.values())
+
+
+def _gain_alone(item: tuple[Node, Reason]) -> int:
+    return int(item[1].values.get("alone", item[0].count)) - item[0].count
 
 
 def _explain_round(event: Allocated, searched: Flow) -> Table:

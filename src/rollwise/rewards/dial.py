@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rollwise.answers import BOXED
 from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, RewardSession, Usage, World, whole_steps
 from rollwise.errors import InputError
 from rollwise.numerics import keyed_generator
@@ -20,7 +21,8 @@ class DialReward(RewardModel):
     The truth of an unfinished path is "course", 1 if it can still reach the right answer and 0 if not, or "worth", the
     exact chance that the world's demonstrator ends right from there. The truth of a finished path is whether it is
     right. z_state is keyed by the state and z_path by the path, so at `shared` = 1 all paths of a state err together,
-    as a real reward model does on equal text.
+    as a real reward model does on equal text. `answer` is the form in which answers are read; "auto" reads each path by
+    itself.
 
     Raises InputError if `size` is negative, if `shared` lies outside [0, 1], or if the world cannot compute "worth".
     """
@@ -31,6 +33,7 @@ class DialReward(RewardModel):
     size: float = 0.2
     shared: float = 0.0
     truth: Literal["course", "worth"] = "course"
+    answer: str = BOXED
     parameters: int = 0
 
     def __post_init__(self) -> None:
@@ -68,7 +71,7 @@ class DialSession(RewardSession):
 
     def _truth(self, path: Path, steps: Sequence[str]) -> float:
         if self.dial.truth == "course" or path.ended:
-            return float(on_course(self.dial.world, self.problem, path))
+            return float(on_course(self.dial.world, self.problem, path, self.dial.answer))
         return self.dial.world.worth(self.problem, steps)
 
     def retain(self, keys: Collection[PathKey]) -> None:

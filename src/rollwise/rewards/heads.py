@@ -132,13 +132,15 @@ def detect_family(folder: FilePath, tokenizer: Any) -> Family:
     Raises InputError if they show none, as with causal language models: a model that scores by `+` and `-` looks like
     any other.
     """
-    architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    architectures = config.get("architectures") or []
     if "Qwen2ForProcessRewardModel" in architectures:
         return QWEN_PRM
     if "Qwen2ForPrmModel" in architectures:
         return SKYWORK
     if any(name.endswith("ForTokenClassification") for name in architectures):
-        return CHAT if tokenizer.chat_template == CHAT_TEMPLATE else TRL
+        ours = SURENESS in (config.get("id2label") or {}).values() or tokenizer.chat_template == CHAT_TEMPLATE
+        return CHAT if ours else TRL
     stored = ", ".join(architectures) or "a model of no stated kind"
     raise InputError(
         f"{folder} holds {stored}, from which the family of reward model does not show: name it, as in "

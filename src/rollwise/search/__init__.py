@@ -30,7 +30,7 @@ from rollwise.search.options import (
     validated,
 )
 from rollwise.search.parts import Parts, deciding_files, find_parts, settled
-from rollwise.search.records import event_records
+from rollwise.search.records import event_records, read_events
 from rollwise.search.runner import Runner, run_to_end, solve, solve_async
 from rollwise.search.solution import Ballot, Solution
 
@@ -68,6 +68,7 @@ __all__ = [
     "deciding_files",
     "event_records",
     "find_parts",
+    "read_events",
     "rounds",
     "run_to_end",
     "settled",

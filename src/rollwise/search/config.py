@@ -52,10 +52,10 @@ class Config(Options):
     policy: Annotated[Part, Shown(START)] = Field(
         default="trained",
         description="The model that writes solutions: the URL of a server (URL,URL for several that serve the same "
-        "model), trained, small, large or demonstrator (bundled), the folder of a causal language model, or your own "
-        "as file.py:name.",
+        "model), trained, small, large or demonstrator (bundled), a causal language model (its FOLDER, hf:owner/name, "
+        "a GGUF file, a name of rollwise models list), or your own as file.py:name.",
     )
-    world: Annotated[str | None, Shown(START, "countdown; text with a policy's URL")] = Field(
+    world: Annotated[str | None, Shown(START, "countdown; text with a policy's URL or hf: name")] = Field(
         default=None,
         description="Where the question comes from: countdown, stories, stories-even, text for any question, or your "
         "own as file.py:name.",
@@ -71,9 +71,9 @@ class Config(Options):
     )
     reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
         default=None,
-        description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model or "
-        "family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), dial(SIZE,SHARED) or "
-        "worth(SIZE,SHARED) (the truth plus noise).",
+        description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model, "
+        "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), "
+        "dial(SIZE,SHARED) or worth(SIZE,SHARED) (the truth plus noise).",
     )
     options: Annotated[dict[str, Any], Shown(ALLOCATION, flag="option")] = Field(
         default_factory=dict, description="An option of the strategy as name=value, such as reward_temperature=0.2."
@@ -88,7 +88,8 @@ class Config(Options):
     ] = Field(
         default=None,
         description="Which paths share a direction: hidden (states of the policy), state (the world's true state), "
-        "text (equal last steps), minilm, the URL of a server that embeds, or your own as file.py:name.",
+        "text (equal last steps), minilm, an embedder (hf:owner/name, its FOLDER, the URL of a server), or your own as "
+        "file.py:name.",
     )
     window: Annotated[str, Shown(ALLOCATION)] = Field(
         default="whole", description="What text is embedded for directions: whole, step or tail(64), counted in words."

@@ -14,6 +14,7 @@ from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, 
 from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
 from rollwise.errors import InputError, UnknownNameError
+from rollwise.models import known_folder
 from rollwise.names import bundled_belief, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import (
@@ -138,7 +139,8 @@ def _graded(config: Config) -> tuple[Problems, Grader]:
 def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
-    world = config.world or ("text" if served else "countdown")
+    general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
+    world = config.world or ("text" if general else "countdown")
     left_out = {
         "world": world,
         "reward": config.reward or ("confidence" if served or world == "text" else "trained"),
@@ -230,7 +232,7 @@ def _policy(config: Config) -> Policy:
 def _reward(config: Config) -> RewardModel:
     if not isinstance(config.reward, str):
         return completed(config.reward, RewardModel)
-    return find_reward(config.reward, config.world or "", config.dtype)
+    return find_reward(config.reward, config.world or "", config.dtype, config.answer)
 
 
 def _finder(config: Config, strategy: Strategy, policy: Policy) -> DirectionFinder | None:

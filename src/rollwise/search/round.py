@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rollwise.core import (
     DirectionSession,
@@ -48,25 +48,30 @@ class Grower:
     clock: Clock = time.perf_counter
 
     async def round(self, search: Search) -> None:
-        """Grow every waiting path, score it, find directions among those that go on, and report to the search."""
+        """Grow every waiting path, score it, find directions among those that go on, and report to the search.
+
+        If it is cancelled, it first reports the paths that have their step and its score.
+        """
         scoring = Desk("reward model", self.reward.score, judgement, self.clock, self._at_once(self.reward))
         finding = None
         if self.finder is not None:
             at_once = self._at_once(self.finder)
             finding = Desk("direction finder", self.finder.find, instance_of(Evidence), self.clock, at_once)
-        waiting = search.ask()
+        waiting, steps = search.ask(), dict[PathKey, Grown]()
         try:
-            steps = await self._grow(waiting, scoring, finding)
+            await self._grow(waiting, steps, scoring, finding)
             await asyncio.gather(scoring.all(), *([finding.all()] if finding else []))
+        except asyncio.CancelledError:
+            lost = {key for key, (step, _) in steps.items() if isinstance(step, Failure)}
+            done = [path for path in waiting if path.key in lost or path.key in scoring.found]
+            if len(done) < len(waiting):
+                _tell(search, done, steps, scoring, finding)
+            raise
         finally:
             await scoring.close()
             if finding:
                 await finding.close()
-        for path in waiting:
-            step, span = steps[path.key]
-            asked = {"scoring": scoring.spans, "embedding": finding.spans if finding else {}}
-            spans = {"generating": span} | {name: at[path.key] for name, at in asked.items() if path.key in at}
-            search.tell(path.key, _growth(path.key, step, scoring, finding), spans)
+        await _to_its_end(asyncio.to_thread(_tell, search, waiting, steps, scoring, finding))
         parents = {path.key[:-1] for path in search.ask()}
         self.policy.retain(parents)
         self.reward.retain(parents)
@@ -79,10 +84,14 @@ class Grower:
         return session.at_once
 
     async def _grow(
-        self, waiting: Sequence[Path], scoring: Desk[Judgement], finding: Desk[Evidence] | None
-    ) -> dict[PathKey, Grown]:
-        """Every path's step. The desks got each step as it was done."""
-        steps, began = dict[PathKey, Grown](), self.clock()
+        self,
+        waiting: Sequence[Path],
+        steps: dict[PathKey, Grown],
+        scoring: Desk[Judgement],
+        finding: Desk[Evidence] | None,
+    ) -> None:
+        """Put every path's step into `steps`. The desks get each step as it is done."""
+        began = self.clock()
         early = scoring.at_once or (finding and finding.at_once)
         async for path, step in _steps(self.policy, waiting, bool(early)):
             steps[path.key] = step, (began, self.clock())
@@ -90,11 +99,37 @@ class Grower:
                 scoring.put(path.grown(step))
                 if finding and step.stop is not Stop.END:
                     finding.put(path.grown(step))
-        return steps
 
 
 Grown = tuple[Step | Failure, Span]
 """A step or the Failure that took its place, with the start and end of its growth."""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work in a thread, which computes the allocation, so that other questions go on meanwhile. A cancelled
+    caller waits too, since nothing else may touch the search before.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _tell(
+    search: Search,
+    paths: Sequence[Path],
+    steps: Mapping[PathKey, Grown],
+    scoring: Desk[Judgement],
+    finding: Desk[Evidence] | None,
+) -> None:
+    """Report paths to the search, in their order, with the spans of what was done for them."""
+    asked = {"scoring": scoring.spans, "embedding": finding.spans if finding else {}}
+    for path in paths:
+        step, span = steps[path.key]
+        spans = {"generating": span} | {name: at[path.key] for name, at in asked.items() if path.key in at}
+        search.tell(path.key, _growth(path.key, step, scoring, finding), spans)
 
 
 def _growth(

@@ -29,8 +29,11 @@ class Runner:
     def __init__(self, config: Config | Parts) -> None:
         self.parts = find_parts(config) if isinstance(config, Config) else config
 
-    async def solve(self, problem: Problem, on_round: OnRound | None = None) -> Solution:
-        """Search for an answer. `on_round` gets each round when it has closed."""
+    async def solve(self, problem: Problem, on_round: OnRound | None = None, deadline: float | None = None) -> Solution:
+        """Search for an answer. `on_round` gets each round when it has closed.
+
+        After `deadline` seconds the search ends and the paths that have finished vote.
+        """
         parts, config, started = self.parts, self.parts.config, time.perf_counter()
         step_tokens, tokens = config.max_step_tokens, config.max_tokens
         certainty = parts.reward.reads_certainty
@@ -38,19 +41,24 @@ class Runner:
         policy = completed(parts.policy.open(problem, sampling), PolicySession)
         reward = completed(parts.reward.open(problem, config.seed), RewardSession)
         finder = completed(parts.finder.open(problem, policy), DirectionSession) if parts.finder else None
+        search = Search(problem, parts.allocate, parts.limits, config.seed, parts.believe)
         try:
-            await policy.prepare()
-            limits = replace(parts.limits, max_tokens=min(tokens, policy.room))
-            search = Search(problem, parts.allocate, limits, config.seed, parts.believe)
-            grower = Grower(policy, reward, finder, config.overlap, lambda: time.perf_counter() - started)
-            stopper = Stopper(parts)
-            while not search.done:
-                seen = len(search.events)
-                await grower.round(search)
-                if not search.done and (reason := await asyncio.to_thread(stopper.reason, search)) is not None:
-                    search.stop(reason)
-                if on_round:
-                    on_round(rounds(search.events[seen:])[0])
+            async with asyncio.timeout(deadline) as timer:
+                await policy.prepare()
+                search.limits = replace(parts.limits, max_tokens=min(tokens, policy.room))
+                grower = Grower(policy, reward, finder, config.overlap, lambda: time.perf_counter() - started)
+                stopper = Stopper(parts)
+                while not search.done:
+                    seen = len(search.events)
+                    await grower.round(search)
+                    if not search.done and (reason := await asyncio.to_thread(stopper.reason, search)) is not None:
+                        search.stop(reason)
+                    if on_round:
+                        on_round(rounds(search.events[seen:])[0])
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            search.stop(f"the deadline of {deadline:g} s has come")
         finally:
             await policy.close()
             await reward.close()
@@ -61,7 +69,8 @@ class Runner:
         ledger.enter("reward", reward.usage, parts.reward.parameters)
         if finder is not None and parts.finder is not None:
             ledger.enter("embedder", finder.usage, parts.finder.parameters)
-        return await asyncio.to_thread(conclude, search, parts, ledger)
+        solution = await asyncio.to_thread(conclude, search, parts, ledger)
+        return replace(solution, expired=True) if timer.expired() else solution
 
 
 async def solve_async(

@@ -61,6 +61,8 @@ class Solution:
     example: str | None = None
     afterwards: tuple[str, ...] = ()
     """The notes that only the search itself could give."""
+    expired: bool = False
+    """Whether a deadline ended the search before its budget was spent."""
 
     @property
     def stopped(self) -> Stopped | None:
@@ -70,7 +72,7 @@ class Solution:
     @property
     def saved(self) -> int:
         """How many rollouts were not grown to their end, because the vote was decided before."""
-        return 0 if self.stopped is None else self.stopped.saved
+        return 0 if self.stopped is None or self.expired else self.stopped.saved
 
     @property
     def covered(self) -> bool:
@@ -101,6 +103,7 @@ class Solution:
             "ledger": self.ledger.as_dict(),
             **({"votes": dict(self.votes) if self.judged else dict.fromkeys(self.votes)} if self.votes else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"expired": True} if self.expired else {}),
         }
 
 

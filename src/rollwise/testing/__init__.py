@@ -10,6 +10,7 @@ from rollwise.testing.contract import ContractError
 from rollwise.testing.directions import check_directions
 from rollwise.testing.faults import FAULTS, MANNERS, FaultsProxy, faulty
 from rollwise.testing.policies import check_policy
+from rollwise.testing.problems import check_problems
 from rollwise.testing.rewards import check_reward
 from rollwise.testing.strategies import check_strategy
 from rollwise.testing.worlds import WORLD_CHECKS, WorldCase, check_world
@@ -24,6 +25,7 @@ __all__ = [
     "WorldCase",
     "check_directions",
     "check_policy",
+    "check_problems",
     "check_reward",
     "check_strategy",
     "check_world",

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rollwise.core import Failure, Path, PathKey, Usage
-from rollwise.errors import RollwiseError
+from rollwise.errors import InputError, RollwiseError
 
 Results = dict[PathKey, Any]
 """The result of each path by its key."""
@@ -33,6 +33,15 @@ def promised(promise: str) -> Iterator[None]:
         raise
     except Exception as error:  # a plug-in may raise anything
         raise ContractError(f"{promise}; it raised {type(error).__name__}: {error}") from error
+
+
+def refused(call: Callable[[], Any], promise: str) -> None:
+    """Raise ContractError unless a call raises an InputError."""
+    try:
+        call()
+    except InputError:
+        return
+    raise ContractError(f"{promise}: the call has to raise an InputError that says what to give instead")
 
 
 def check_parameters(model: Any, part: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rollwise.core import Problem, World
 from rollwise.errors import InputError
-from rollwise.testing.contract import ContractError, promised, require
+from rollwise.testing.contract import promised, refused, require
 
 SPLITS = ("test", "validation", "train")
 LONGEST = 480
@@ -263,12 +263,3 @@ WORLD_CHECKS: tuple[Callable[[WorldCase], None], ...] = (
     worth_is_the_demonstrators_chance,
 )
 """The checks of `check_world`, each a function of a WorldCase. Run each as a test of its own to see which one fails."""
-
-
-def refused(call: Callable[[], Any], promise: str) -> None:
-    """Raise ContractError unless a call raises an InputError."""
-    try:
-        call()
-    except InputError:
-        return
-    raise ContractError(f"{promise}: the call has to raise an InputError that says what to give instead")

@@ -80,12 +80,25 @@ def calibrated(judged: Judged) -> FloatArray:
     return result
 
 
+def within_questions(judged: Judged) -> float:
+    """The AUC against the outcome of completions among the prefixes of one question, as the mean over the questions.
+
+    A question whose completions all ended alike has no AUC and is left out. NaN if there is no other question.
+    """
+    areas = []
+    for question in np.unique(judged.question):
+        part = judged.take(judged.question == question)
+        areas.append(area_under_curve(part.reward, part.worth, part.completions))
+    known = [area for area in areas if np.isfinite(area)]
+    return float(np.mean(known)) if known else float("nan")
+
+
 def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
     """The figures of "all" prefixes, of each "level L" and of each "depth D".
 
     Each holds the number of prefixes, their mean worth, the share of valid prefixes, the AUC against validity and
-    against the outcome of completions, and the calibration error against worth before and after calibration. A figure
-    that the data do not determine is None.
+    against the outcome of completions (among all prefixes, and within a question), and the calibration error against
+    worth before and after calibration. A figure that the data do not determine is None.
     """
     after = calibrated(judged)
     groups = {"all": np.ones(len(judged.level), dtype=bool)}
@@ -99,6 +112,7 @@ def prefix_figures(judged: Judged) -> dict[str, dict[str, Any]]:
             "valid": part.valid.mean(),
             "auc_validity": area_under_curve(part.reward, part.valid),
             "auc_outcome": area_under_curve(part.reward, part.worth, part.completions),
+            "auc_within": within_questions(part),
             "ece": calibration_error(part.reward, part.worth),
             "ece_calibrated": calibration_error(after[chosen], part.worth),
         }

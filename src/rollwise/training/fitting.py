@@ -10,6 +10,7 @@ import json
 import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,8 +88,12 @@ def fit(
     folder: Path,
     progress: Progress,
     source: str = "",
+    checkpoint_seconds: float = math.inf,
 ) -> float:
     """Train the model in place, with checkpoints in `folder`. Returns the mean loss of the last hundred steps.
+
+    Parameters that take no gradient stay as they are, and checkpoints leave them out. A checkpoint is written after
+    every `options.checkpoint_every` steps and after `checkpoint_seconds`, whichever comes first.
 
     Training uses a GPU if there is one. Then other processes prepare the batches, and attention is PyTorch's scaled dot
     product.
@@ -103,14 +108,16 @@ def fit(
     if device.type == "cuda":
         model.set_attn_implementation("sdpa")
     model.to(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
+        trained, lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=options.weight_decay, fused=True
     )
-    shape = [list(parameter.shape) for parameter in model.parameters()]
+    shape = [list(parameter.shape) for parameter in trained]
     origin: dict[str, object] = {"options": asdict(options), "shape": shape, "source": source}
     first, losses = _load_checkpoint(model, optimizer, origin, folder)
     model.train()
     steps = range(first, options.steps)
+    saved = time.monotonic()
     for step, on_host in zip(steps, batches(batch_at, steps, ahead=device.type == "cuda"), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = options.rate_at(step)
@@ -119,8 +126,10 @@ def fit(
             loss = loss_of(model, batch)
         losses = [*losses[-99:], _optimise(model, optimizer, loss)]
         progress(step + 1, options.steps, sum(losses) / len(losses))
-        if (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
+        due = time.monotonic() - saved >= checkpoint_seconds
+        if due or (step + 1) % options.checkpoint_every == 0 or step + 1 == options.steps:
             _save_checkpoint(model, optimizer, origin, folder, step + 1, losses)
+            saved = time.monotonic()
     model.to(home).eval()
     return sum(losses) / max(1, len(losses))
 
@@ -130,7 +139,7 @@ def _optimise(model: PreTrainedModel, optimizer: torch.optim.Optimizer, loss: to
     import torch
 
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_([each for group in optimizer.param_groups for each in group["params"]], 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return float(loss.detach())
@@ -177,7 +186,8 @@ def _save_checkpoint(
 ) -> None:
     from safetensors.torch import save_file
 
-    tensors = {f"model.{name}": tensor.detach().clone().contiguous() for name, tensor in model.named_parameters()}
+    trained = [(name, tensor) for name, tensor in model.named_parameters() if tensor.requires_grad]
+    tensors = {f"model.{name}": tensor.detach().clone().contiguous() for name, tensor in trained}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor.contiguous() for name, tensor in moments.items()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +214,7 @@ def _load_checkpoint(
                 f"{file} was written by a run with other {', '.join(changed)}; resume with the same settings, or give "
                 "another --out folder"
             )
-        parameters = dict(model.named_parameters())
+        parameters = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(tensors.get_tensor(f"model.{name}"))

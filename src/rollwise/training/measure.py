@@ -90,7 +90,7 @@ def evaluate_models(
     }
     if rewards:
         prefixes = _held_out_prefixes(world, models / BASE, questions, folder, progress)
-        figures["rewards"] = {name: _measure_reward(models / name, prefixes, progress) for name in rewards}
+        figures["rewards"] = {name: measure_reward(models / name, prefixes, progress) for name in rewards}
     return figures
 
 
@@ -129,7 +129,7 @@ def _run_name(world: World, model: FilePath, questions: Questions) -> str:
     return f"{world.name}-{model.name}-{digest}-{questions.split}-{questions.first_seed}-{questions.questions}"
 
 
-def _measure_reward(
+def measure_reward(
     model: FilePath, prefixes: Sequence[tuple[Problem, Sequence[Prefix]]], progress: Progress
 ) -> dict[str, Any]:
     """The figures of unfinished prefixes, and under "finished" those of finished solutions, if there are any."""

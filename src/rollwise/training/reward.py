@@ -170,7 +170,7 @@ def train_reward(
     InputError if a problem of the file has no level of the world, because batches are drawn by level.
     """
     _, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM")
-    model = _with_head(trunk, options.seed)
+    model = with_head(trunk, options.seed)
     sampled, counts = _read_examples(world, tokenizer, prefixes)
     started = time.perf_counter()
     loss = fit(
@@ -195,7 +195,7 @@ def train_reward(
     }
 
 
-def _with_head(trunk: FilePath, seed: int) -> PreTrainedModel:
+def with_head(trunk: FilePath, seed: int) -> PreTrainedModel:
     """The policy in the folder `trunk` with a new head, which has a logit for each of LABELS."""
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification

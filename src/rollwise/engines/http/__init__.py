@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from rollwise.engines.http.client import Endpoint, Fleet, Patience
     from rollwise.engines.http.embedder import HttpEmbedder
     from rollwise.engines.http.exchange import LostError
+    from rollwise.engines.http.keys import key_headers, redacted
     from rollwise.engines.http.policy import HttpPolicy
     from rollwise.engines.http.probing import probe
     from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
@@ -27,9 +28,11 @@ __all__ = [
     "addresses",
     "checked",
     "is_url",
+    "key_headers",
     "listed_cards",
     "possible",
     "probe",
+    "redacted",
     "shown",
     "weaknesses",
 ]
@@ -42,6 +45,8 @@ __getattr__ = exports(
         "Patience": "client",
         "HttpEmbedder": "embedder",
         "LostError": "exchange",
+        "key_headers": "keys",
+        "redacted": "keys",
         "HttpPolicy": "policy",
         "probe": "probing",
         "BrokenReplyError": "shapes",

@@ -18,7 +18,7 @@ import httpx
 from rollwise.engines.http.environment import usable_environment
 from rollwise.engines.http.event_stream import event_data
 from rollwise.engines.http.exchange import LostError, TransientError, check_status, parsed
-from rollwise.engines.http.keys import headers, redacted
+from rollwise.engines.http.keys import key_headers, redacted
 from rollwise.engines.http.servers import Address
 from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.engines.http.streams import EmptyStreamError, NativeStream, Stream
@@ -222,7 +222,7 @@ class Fleet:
         url, timeout = endpoint.address.url + path, self._timeout(seconds)
         try:
             async with self._connections().client(endpoint.address.url) as client:
-                reply = await client.post(url, json=body, headers=headers(), timeout=timeout)
+                reply = await client.post(url, json=body, headers=key_headers(), timeout=timeout)
         except httpx.HTTPError as error:
             raise _broke_off(endpoint, error) from None
         check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
@@ -241,7 +241,7 @@ class Fleet:
         try:
             async with (
                 self._connections().client(endpoint.address.url) as client,
-                client.stream("POST", url, json=body, headers=headers(), timeout=timeout) as reply,
+                client.stream("POST", url, json=body, headers=key_headers(), timeout=timeout) as reply,
             ):
                 await _check_streamed_status(reply)
                 accepted = True

@@ -28,7 +28,7 @@ def api_key() -> str | None:
     return key
 
 
-def headers() -> dict[str, str]:
+def key_headers() -> dict[str, str]:
     """The headers of every request; they hold the API key if there is one. Raises InputError as `api_key` does."""
     key = api_key()
     return {"Authorization": f"Bearer {key}"} if key else {}

@@ -11,7 +11,7 @@ import httpx
 
 from rollwise.engines.http.environment import usable_environment
 from rollwise.engines.http.exchange import LostError, check_status, parsed
-from rollwise.engines.http.keys import headers, redacted
+from rollwise.engines.http.keys import key_headers, redacted
 from rollwise.engines.http.servers import Address
 from rollwise.engines.http.shapes import BrokenReplyError
 from rollwise.errors import EngineError, InputError
@@ -69,7 +69,7 @@ class SyncClient:
         """The JSON of one reply. Raises InputError if nothing answers, EngineError for any other failure."""
         url = self.address.url
         try:
-            reply = self._client.request(method, url + path, json=body, headers=headers())
+            reply = self._client.request(method, url + path, json=body, headers=key_headers())
         except httpx.ConnectError as error:
             raise InputError(
                 f"nothing answers at {url} ({redacted(str(error))}): start a server there, or give the URL of a "

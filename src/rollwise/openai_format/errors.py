@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,17 +13,24 @@ _TYPES = {
     HTTPStatus.NOT_FOUND: "NotFoundError",
     HTTPStatus.UNAUTHORIZED: "AuthenticationError",
     HTTPStatus.BAD_REQUEST: "BadRequestError",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "BadRequestError",
+    HTTPStatus.TOO_MANY_REQUESTS: "RateLimitError",
 }
 
 
 class RequestError(RollwiseError):
     """A request that the server refuses or fails: an HTTP status, a message with the next step, and, if a field is
-    wrong, that field.
+    wrong, that field. `wait` is the number of seconds after which the client may try again, sent as Retry-After.
     """
 
-    def __init__(self, status: HTTPStatus, message: str, field: str | None = None) -> None:
+    def __init__(self, status: HTTPStatus, message: str, field: str | None = None, wait: float | None = None) -> None:
         super().__init__(message)
-        self.status, self.field = status, field
+        self.status, self.field, self.wait = status, field, wait
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the reply."""
+        return {} if self.wait is None else {"Retry-After": str(max(1, math.ceil(self.wait)))}
 
 
 def bad_request(message: str, field: str | None = None) -> RequestError:

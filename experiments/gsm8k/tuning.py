@@ -1,0 +1,304 @@
+"""Fine-tunes a language model on solutions, by LoRA or in full, and ships the change as an adapter."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from world import Gsm8k
+
+from rollwise.engines import messages
+from rollwise.engines.local import load_checkpoint
+from rollwise.errors import InputError, MissingExtraError
+from rollwise.numerics import keyed_generator
+from rollwise.training.fitting import Batch, TrainingOptions, device_name, digest_of, fit, save_half
+
+if TYPE_CHECKING:
+    import torch
+
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The matrices of a decoder's layers that are trained."""
+METHODS = {"lora": 1e-3, "full": 1e-4}
+"""Method → its learning rate."""
+CHECKPOINT_SECONDS = 300.0
+IGNORED = -100
+"""The label of a token that is not learnt."""
+
+Report = Callable[[int, int, str], None]
+"""(steps done, steps, note)."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The options of a training: `method` is lora or full, `rank` the rank of the adapter, and a batch holds about
+    `batch_tokens` tokens with padding. The early checkpoint is taken after the share `early` of the steps.
+    """
+
+    method: str = "lora"
+    rank: int = 16
+    epochs: float = 2.0
+    batch_tokens: int = 4096
+    learning_rate: float | None = None
+    early: float = 0.15
+    seed: int = 0
+
+    def options(self, steps: int) -> TrainingOptions:
+        """The options of the training loop. Raises InputError for an unknown method."""
+        if self.method not in METHODS:
+            raise InputError(f"--method takes {' or '.join(METHODS)}, not {self.method!r}")
+        rate = self.learning_rate or METHODS[self.method]
+        warmup = max(1, min(100, steps // 20))
+        return TrainingOptions(steps, self.batch_tokens, rate, warmup, 0.0, self.seed, checkpoint_every=10**9)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A question and its solution as tokens; the first `prompt` of them are not learnt."""
+
+    tokens: tuple[int, ...]
+    prompt: int
+
+
+def encode(tokenizer: Any, question: str, steps: Sequence[str]) -> Encoded:
+    """A solution as the policy will see it: the chat of `rollwise solve`, the steps, the end of the text."""
+    world = Gsm8k()
+    chat = messages(world.parse(question))
+    prompt = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    solution = tokenizer(world.separator.join(steps), add_special_tokens=False)["input_ids"]
+    return Encoded((*start, *solution, tokenizer.eos_token_id), len(start))
+
+
+def plan(lengths: Sequence[int], batch_tokens: int, epochs: float, seed: int) -> list[list[int]]:
+    """The examples of every step. Examples of like length share a batch, so that little of it is padding, and no two
+    solutions share a row; each epoch has its own order.
+    """
+    steps: list[list[int]] = []
+    for epoch in range(math.ceil(epochs)):
+        rng = keyed_generator("order", seed, epoch)
+        noisy = [(length + rng.random() * 8, index) for index, length in enumerate(lengths)]
+        batches: list[list[int]] = []
+        longest = 0
+        for _, index in sorted(noisy):
+            longest = max(longest, lengths[index])
+            if not batches or (len(batches[-1]) + 1) * longest > batch_tokens:
+                batches.append([])
+                longest = lengths[index]
+            batches[-1].append(index)
+        order = rng.permutation(len(batches))
+        share = min(1.0, epochs - epoch)
+        steps += [batches[place] for place in order[: max(1, round(share * len(batches)))]]
+    return steps
+
+
+def solution_batch(examples: Sequence[Encoded], padding: int) -> Batch:
+    """Tokens and labels, each (rows, length). Padding stands on the right, where no real token attends to it."""
+    import torch
+
+    longest = max(len(example.tokens) for example in examples)
+    tokens = torch.full((len(examples), longest), padding)
+    labels = torch.full((len(examples), longest), IGNORED)
+    for row, example in enumerate(examples):
+        tokens[row, : len(example.tokens)] = torch.tensor(example.tokens)
+        labels[row, example.prompt : len(example.tokens)] = torch.tensor(example.tokens[example.prompt :])
+    return {"input_ids": tokens, "labels": labels}
+
+
+def solution_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """The mean cross entropy of the learnt tokens. Only at these are logits computed: a vocabulary is large."""
+    import torch
+
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden = causal.model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state[:, :-1]
+    following = batch["labels"][:, 1:]
+    learnt = following != IGNORED
+    logits = causal.lm_head(hidden[learnt])
+    return torch.nn.functional.cross_entropy(logits.float(), following[learnt])
+
+
+def trainable(model: Any, tuning: Tuning, heads: Iterable[str] = ()) -> Any:
+    """The model with only those parameters open to training that the method trains, and the modules `heads`.
+
+    LoRA adds matrices of the given rank beside the layers' own. In full training the layers' own matrices change;
+    embeddings and norms stay as they are, so that an adapter can hold the whole change.
+    """
+    if tuning.method == "lora":
+        return adapted(model, tuning.rank, heads)
+    model.requires_grad_(False)
+    for name, parameter in model.named_parameters():
+        parts = name.split(".")
+        parameter.requires_grad_(parts[-2] in LINEAR or parts[0] in heads)
+    return model
+
+
+def adapted(model: Any, rank: int, heads: Iterable[str] = ()) -> Any:
+    """The model with an adapter of a rank that changes nothing yet. Raises MissingExtraError without peft."""
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise MissingExtraError("training by LoRA", "tune") from error
+    import torch
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(LINEAR), modules_to_save=list(heads) or None)
+    return get_peft_model(model, config)
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model as a whole in half precision, and its adapter, if it has one, to the folder `adapter` beside."""
+    whole = copy.deepcopy(model)
+    if hasattr(whole, "merge_and_unload"):
+        save_adapter(model, folder / "adapter")
+        whole = whole.merge_and_unload()
+    save_half(whole, tokenizer, folder)
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write an adapter in half precision, as peft reads it."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    model.peft_config["default"].save_pretrained(folder)
+    halves = {name: each.detach().half().cpu().contiguous() for name, each in get_peft_model_state_dict(model).items()}
+    save_file(halves, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def merge(base: Path, adapter: Path, folder: Path, kind: str = "AutoModelForCausalLM") -> None:
+    """Write the model that an adapter makes of its base to `folder`, in half precision."""
+    from peft import PeftModel
+
+    model, tokenizer = load_checkpoint(base, kind, "float32")
+    save_half(PeftModel.from_pretrained(model, adapter).merge_and_unload(), tokenizer, folder)
+
+
+def shrink(base: Path, tuned: Path, rank: int, folder: Path) -> dict[str, float]:
+    """Write the change from `base` to `tuned` as an adapter of a rank: the best one by singular values, matrix by
+    matrix. Returns which share of the change (sum of squares) the adapter holds.
+    """
+    import torch
+
+    before, _ = load_checkpoint(base, "AutoModelForCausalLM", "float32")
+    after, _ = load_checkpoint(tuned, "AutoModelForCausalLM", "float32")
+    model, whole, held = adapted(copy.deepcopy(before), rank), 0.0, 0.0
+    targets = dict(after.named_modules())
+    originals = dict(before.named_modules())
+    for name, module in model.get_base_model().named_modules():
+        if not hasattr(module, "lora_A"):
+            continue
+        change = (targets[name].weight - originals[name].weight).detach()
+        left, values, right = torch.linalg.svd(change, full_matrices=False)
+        root, most = values[:rank].sqrt(), min(rank, len(values))
+        module.lora_A["default"].weight.data[:most] = root[:, None] * right[:rank]
+        module.lora_B["default"].weight.data[:, :most] = left[:, :rank] * root / module.scaling["default"]
+        whole += float((values**2).sum())
+        held += float((values[:rank] ** 2).sum())
+    save_adapter(model, folder)
+    return {"rank": rank, "share of the change": held / whole if whole else 1.0}
+
+
+def tune_policy(
+    base: Path, lines: Sequence[dict[str, Any]], tuning: Tuning, folder: Path, report: Report
+) -> dict[str, Any]:
+    """Train a policy on the lines of a part and write it to `folder`/policy, and its early checkpoint to
+    `folder`/policy-early. Returns facts about the training. A stopped training goes on from its last checkpoint.
+    """
+    model, tokenizer = load_checkpoint(base, "AutoModelForCausalLM", "float32")
+    examples = [encode(tokenizer, line["question"], line["steps"]) for line in lines]
+    steps = plan([len(example.tokens) for example in examples], tuning.batch_tokens, tuning.epochs, tuning.seed)
+    options = tuning.options(len(steps))
+    model = trainable(model, tuning)
+    watch = Watch(report, [sum(len(examples[index].tokens) for index in step) for step in steps])
+    early = max(1, round(tuning.early * len(steps)))
+
+    def progress(step: int, total: int, loss: float) -> None:
+        watch.tell(step, total, loss)
+        if step == early:
+            save(model, tokenizer, folder / "policy-early")
+
+    loss = fit(
+        model,
+        lambda step: solution_batch([examples[index] for index in steps[step]], tokenizer.pad_token_id),
+        solution_loss,
+        options,
+        folder / "policy-checkpoint",
+        progress,
+        source=f"{digest_of(base / 'model.safetensors')} {digest_lines(lines)} {asdict(tuning)}",
+        checkpoint_seconds=CHECKPOINT_SECONDS,
+    )
+    save(model, tokenizer, folder / "policy")
+    return {
+        **asdict(tuning),
+        **watch.facts(),
+        "examples": len(lines),
+        "steps": len(steps),
+        "early": early,
+        "loss": loss,
+    }
+
+
+def measured_rate(
+    base: Path, lines: Sequence[dict[str, Any]], tuning: Tuning, folder: Path, count: int = 12
+) -> tuple[float, int]:
+    """Real tokens a second of a few steps of a training, the first left out, and the tokens of an epoch."""
+    model, tokenizer = load_checkpoint(base, "AutoModelForCausalLM", "float32")
+    examples = [encode(tokenizer, line["question"], line["steps"]) for line in lines]
+    lengths = [len(example.tokens) for example in examples]
+    steps = plan(lengths, tuning.batch_tokens, 1, tuning.seed)[:count]
+    seen: list[tuple[float, int]] = []
+
+    def progress(step: int, total: int, loss: float) -> None:
+        seen.append((time.monotonic(), sum(lengths[index] for index in steps[step - 1])))
+
+    fit(
+        trainable(model, tuning),
+        lambda step: solution_batch([examples[index] for index in steps[step]], tokenizer.pad_token_id),
+        solution_loss,
+        tuning.options(len(steps)),
+        folder,
+        progress,
+        source=str(time.time_ns()),
+    )
+    (folder / "checkpoint.safetensors").unlink()
+    passed = max(1e-9, seen[-1][0] - seen[0][0])
+    return sum(tokens for _, tokens in seen[1:]) / passed, sum(lengths)
+
+
+def digest_lines(lines: Sequence[dict[str, Any]]) -> str:
+    """What identifies the examples, in their order."""
+    import hashlib
+
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
+
+
+class Watch:
+    """Counts real tokens and seconds of a training, and tells its rate and loss."""
+
+    def __init__(self, report: Report, tokens: Sequence[int]) -> None:
+        self.report, self.tokens = report, tokens
+        self.since, self.seen, self.started = time.monotonic(), 0, time.monotonic()
+
+    def tell(self, step: int, total: int, loss: float) -> None:
+        """A step is done."""
+        self.seen += self.tokens[step - 1]
+        self.report(step, total, f"loss {loss:.3f}, {self.rate:,.0f} tokens/s")
+
+    @property
+    def rate(self) -> float:
+        """Real tokens a second, in this run."""
+        return self.seen / max(1e-9, time.monotonic() - self.started)
+
+    def facts(self) -> dict[str, Any]:
+        """Tokens in all, and the rate, seconds and device of this run."""
+        return {
+            "tokens": sum(self.tokens),
+            "tokens_per_second": round(self.rate, 1),
+            "seconds_this_run": round(time.monotonic() - self.started),
+            "device": device_name(),
+        }

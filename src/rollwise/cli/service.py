@@ -1,0 +1,53 @@
+"""`rollwise serve`: a search behind an OpenAI-compatible address."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rollwise.service import Settings
+
+
+def serve(given: dict[str, Any]) -> None:
+    """Serve a search to any client of OpenAI's interface. Without a configuration it searches in the bundled world.
+
+    The TOML file names routes: the fields of a search, such as a policy's URL and a budget, and the rules that a route
+    is moved through. SIGTERM lets the searches in flight end.
+
+    Examples:
+    * `rollwise serve`
+
+    * `rollwise serve service.toml --port 8080`
+    """
+    from rollwise.service import read_settings
+
+    settings = read_settings(given)
+    from rollwise.openai_format import listen
+    from rollwise.service import make_service
+    from rollwise.service import serve as serve_until_signal
+
+    with listen(settings.host, settings.port) as listener:
+        service = make_service(settings)
+        typer.echo(_notice(settings, f"http://{settings.host}:{listener.getsockname()[1]}"))
+        if settings.host not in ("127.0.0.1", "localhost", "::1") and not settings.keys:
+            typer.echo(
+                f"anyone who reaches {settings.host} can use this service: name keys in the configuration", err=True
+            )
+        serve_until_signal(service, listener)
+
+
+def _notice(settings: Settings, url: str) -> str:
+    """The address, the routes with their rules, and a request to try."""
+    lines = [f"serving at {url}"]
+    for name, route in settings.routes.items():
+        lines.append(f"  {name}: {' → '.join(rule.name for rule in route.ladder)}")
+    question = "Use 3, 4, 5 to make 17" if "countdown" in settings.routes else "What is 12 × 13?"
+    body = {"model": next(iter(settings.routes)), "messages": [{"role": "user", "content": question}]}
+    text = json.dumps(body | {"rollwise": {"budget": 16}}, ensure_ascii=False)
+    curl = f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{text}'"
+    return "\n".join(
+        [*lines, f"searches, stages and the audit log are in {settings.store}", "", curl, "Ctrl-C stops the service"]
+    )

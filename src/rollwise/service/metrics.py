@@ -1,0 +1,90 @@
+"""What Prometheus reads of a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rollwise.errors import MissingExtraError
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+except ImportError as error:
+    raise MissingExtraError("the metrics of a service", "serve") from error
+
+if TYPE_CHECKING:
+    from rollwise.service.records import Record
+
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_DIRECTIONS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+_KINDS = ("generated", "prefilled", "cached")
+
+
+class Metrics:
+    """The metrics of one service, in a registry of their own."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        where = ("route", "rule", "stage")
+
+        def counter(name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"rollwise_{name}", about, labels, registry=self.registry)
+
+        def gauge(name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(f"rollwise_{name}", about, labels, registry=self.registry)
+
+        def histogram(name: str, about: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"rollwise_{name}", about, labels, buckets=buckets, registry=self.registry)
+
+        self.searches = counter("searches", "Searches by outcome.", (*where, "strategy", "outcome"))
+        self.seconds = histogram("search_seconds", "Seconds of a search.", where, _SECONDS)
+        self.tokens = counter("tokens", "Tokens by role and kind.", ("route", "rule", "role", "kind"))
+        self.money = counter("money", "Money spent, by the route's prices.", ("route", "rule"))
+        self.saved = counter("rollouts_saved", "Rollouts spared by an early stop.", ("route", "rule"))
+        self.spent = counter("rollouts", "Rollouts that ended.", ("route", "rule"))
+        self.support = histogram("support", "Support of answers.", ("route", "rule"), _SHARES)
+        self.directions = histogram(
+            "effective_directions", "Effective number of directions of a round.", ("route", "rule"), _DIRECTIONS
+        )
+        self.unsupported = counter("answers_without_support", "Searches without an answer.", ("route", "rule"))
+        self.forwarded = counter("forwarded", "Requests sent to the upstream, by reason.", ("route", "reason"))
+        self.refused = counter("refused", "Requests refused, by status.", ("status",))
+        self.agreement = counter("shadow", "Shadow searches by agreement.", ("route", "candidate", "agrees"))
+        self.moved = histogram(
+            "shadow_moved_share",
+            "Share of a round's rollouts that the candidate would give elsewhere.",
+            ("route", "candidate"),
+            _SHARES,
+        )
+        self.feedback = counter("feedback", "Answers judged by clients.", ("route", "rule", "right"))
+        self.forced = counter("forced_advances", "Advances without a passed gate.", ("route",))
+        self.fallbacks = counter("fallbacks", "Canaries that fell back by themselves.", ("route", "cause"))
+        self.rescued = counter("rescued", "Requests that the current rule answered for a failed candidate.", ("route",))
+        self.percent = gauge("stage_percent", "Share of requests that the candidate answers.", ("route", "candidate"))
+        self.running = gauge("searches_running", "Searches that run.")
+        self.waiting = gauge("searches_waiting", "Searches that wait for a slot.")
+        self.up = gauge("server_up", "Whether a server behind a route answers.", ("url",))
+        self.stall = gauge("loop_stall_seconds", "The longest stall of the event loop since the last look.")
+
+    def observe(self, record: Record, effective_directions: list[float]) -> None:
+        """Count a search that was recorded."""
+        route, rule = record.route, record.rule
+        self.searches.labels(route, rule, record.stage, record.strategy, record.outcome).inc()
+        self.seconds.labels(route, rule, record.stage).observe(record.seconds)
+        for role, usage in record.usage.items():
+            for kind in _KINDS:
+                self.tokens.labels(route, rule, role, kind).inc(usage.get(kind, 0))
+        self.money.labels(route, rule).inc(record.money)
+        self.saved.labels(route, rule).inc(record.saved)
+        self.spent.labels(route, rule).inc(record.spent)
+        if record.answer is None:
+            self.unsupported.labels(route, rule).inc()
+        else:
+            self.support.labels(route, rule).observe(record.support)
+        for number in effective_directions:
+            self.directions.labels(route, rule).observe(number)
+
+    def text(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,116 @@
+"""From a search, finished or not, to its record."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rollwise.search import Allocated, Config, Solution
+from rollwise.service.asked import Asked
+from rollwise.service.records import Record, digest_of, now, plain_config, plain_events, versions
+from rollwise.service.replies import Answered
+from rollwise.service.settings import Price
+
+_LONGEST_ERROR = 300
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """Why a search runs: for whom, by which rule at which stage, and for what: "answer", "shadow" or "golden".
+
+    `beside` is the id of the search that a shadow search runs beside. `trace` is the request's `traceparent`.
+    """
+
+    client: str
+    rule: str
+    stage: str
+    purpose: str = "answer"
+    beside: str | None = None
+    trace: str | None = None
+
+
+def new_id() -> str:
+    """A search's id."""
+    return uuid.uuid4().hex
+
+
+def record_of(
+    asked: Asked,
+    occasion: Occasion,
+    id_: str,
+    began: str,
+    config: Config,
+    keep_text: bool,
+    answered: Answered | None = None,
+    outcome: str = "failed",
+    error: str | None = None,
+    moved: float | None = None,
+) -> Record:
+    """The record of a search. Without an answer, `outcome` and `error` say how it ended."""
+    text: dict[str, Any] = {
+        "turns": [list(turn) for turn in asked.turns],
+        "question": asked.question,
+        "reply": answered.written.text if answered else None,
+    }
+    common: dict[str, Any] = {
+        "id": id_,
+        "began": began,
+        "ended": now(),
+        "client": occasion.client,
+        "route": asked.target.name,
+        "rule": occasion.rule,
+        "stage": occasion.stage,
+        "purpose": occasion.purpose,
+        "question": asked.target.digest,
+        "strategy": config.strategy if isinstance(config.strategy, str) else "own",
+        "budget": config.budget,
+        "seed": config.seed,
+        "config": plain_config(config),
+        "text": text if keep_text else None,
+        "text_digest": digest_of(text),
+        "versions": versions(),
+        "beside": occasion.beside,
+    }
+    if answered is None:
+        events, events_digest = plain_events((), keep_text)
+        return Record(
+            **common,
+            outcome=outcome,
+            error=None if error is None else error[:_LONGEST_ERROR],
+            events=events,
+            events_digest=events_digest,
+        )
+    found, solution = answered.as_dict(), answered.solution
+    events, events_digest = plain_events(solution.events, keep_text)
+    usage = {role: vars(usage) for role, usage in solution.ledger.usage.items()}
+    return Record(
+        **common,
+        outcome=answered.outcome,
+        answer=found["answer"] if keep_text or found["answer"] is None else f"sha256:{digest_of(found['answer'])}",
+        support=float(found["support"]),
+        confidence=found["confidence"],
+        spent=answered.spent,
+        saved=answered.saved,
+        rounds=solution.ledger.rounds,
+        seconds=solution.ledger.seconds,
+        generated=solution.ledger.usage["policy"].generated,
+        money=money(asked.target.route.price, usage["policy"]),
+        right=bool(found["right"]) if found["right"] is not None else None,
+        usage=usage,
+        events=events,
+        events_digest=events_digest,
+        moved=moved,
+    )
+
+
+def money(price: Price, usage: Mapping[str, int]) -> float:
+    """What the policy's tokens cost: price for a million, by kind."""
+    return sum(getattr(price, kind) * usage[kind] for kind in ("generated", "prefilled", "cached")) / 1e6
+
+
+def effective_directions(solution: Solution) -> list[float]:
+    """The effective number of directions of each round whose strategy reads directions."""
+    numbers = [event.allocation.effective_directions for event in solution.events if isinstance(event, Allocated)]
+    return [number for number in numbers if number is not None]

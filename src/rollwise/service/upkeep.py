@@ -1,0 +1,63 @@
+"""What a service does beside its requests: looks at servers and stages, measures stalls, erases old texts."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import TYPE_CHECKING
+
+from rollwise.openai_format import RequestError
+
+if TYPE_CHECKING:
+    from rollwise.service.service import Service
+
+_TICK = 0.05
+_ERASE = 3600.0
+_FIND = 10.0
+
+
+async def upkeep(service: Service) -> None:
+    """Run all of it for ever."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(service.health.watch(lambda: None))
+        group.create_task(service.staging.watch(service.health))
+        group.create_task(_measure_stalls(service))
+        group.create_task(_find_parts(service))
+        if service.settings.retention_days > 0:
+            group.create_task(_erase(service))
+
+
+async def _measure_stalls(service: Service) -> None:
+    """Set the gauge of stalls: by how much a short sleep was exceeded, the most in ten seconds."""
+    loop = asyncio.get_running_loop()
+    longest, began = 0.0, loop.time()
+    while True:
+        slept = loop.time()
+        await asyncio.sleep(_TICK)
+        longest = max(longest, loop.time() - slept - _TICK)
+        service.metrics.stall.set(longest)
+        if loop.time() - began > 10:
+            longest, began = 0.0, loop.time()
+
+
+async def _find_parts(service: Service) -> None:
+    """Find the parts of every rule before the first request needs them, and again while a server is missing."""
+    while True:
+        for name, route in service.settings.routes.items():
+            for rule in route.ladder:
+                if rule.search is not None:
+                    try:
+                        await service.engines.parts(name, rule)
+                    except RequestError:
+                        continue
+        if not service.engines.broken:
+            return
+        await asyncio.sleep(_FIND)
+
+
+async def _erase(service: Service) -> None:
+    days = datetime.timedelta(days=service.settings.retention_days)
+    while True:
+        before = (datetime.datetime.now(datetime.UTC) - days).isoformat(timespec="microseconds")
+        await service.writer.call(lambda store, before=before: store.erase_texts(before))  # type: ignore[misc]
+        await asyncio.sleep(_ERASE)

@@ -1,0 +1,103 @@
+"""RecordedSearch searches as accounts, and a run's summary, both kept for the next who asks."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rollwise.allocation import STRATEGIES
+from rollwise.answers import GRADER_NAMES, find_grader
+from rollwise.bench import Browser, RecordedSearch, read
+from rollwise.report import Account, fold_account, search_html, told_by
+from rollwise.search import Config, read_events, validated
+
+_KEPT = 32
+
+
+def account_of_recorded(recorded: RecordedSearch) -> Account:
+    """The account of a recorded search.
+
+    If its strategy is a file of the user's own, that file is not run: the sentences then leave out what would have
+    changed.
+    """
+    config = validated(Config, recorded.config)
+    strategy = STRATEGIES.get(config.strategy) if isinstance(config.strategy, str) else None
+    allocate = None if strategy is None else strategy.bind(config.options)
+    rights = {
+        tuple(map(int, record["path"].split("."))): bool(record["right"])
+        for record in recorded.events
+        if record.get("event") == "finished" and "right" in record
+    }
+    told = told_by(config, recorded.problem.question, allocate, rights or None)
+    if config.grader in GRADER_NAMES:
+        told = replace(told, group=find_grader(config.grader).group)
+    return fold_account(read_events(recorded.events, recorded.problem.id, recorded.seed), told)
+
+
+def export(out: Path, identity: int, language: str = "en") -> str:
+    """A recorded search of the bench in `out` as one HTML file. Raises InputError if it is not there."""
+    browser = Browser(out)
+    try:
+        return search_html(account_of_recorded(browser.search(identity)), language)
+    finally:
+        browser.close()
+
+
+class Run:
+    """The bench in a folder, finished or under way."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.browser = out, Browser(out)
+        self._accounts: OrderedDict[int, Account] = OrderedDict()
+        self._lock = threading.Lock()
+        self._summary: tuple[int, dict[str, Any]] = (-1, {})
+        self._computing: threading.Thread | None = None
+
+    def close(self) -> None:
+        """Close the connections to the store."""
+        self.browser.close()
+
+    def account(self, identity: int) -> Account:
+        """The account of a recorded search; the last ones stay at hand. Raises InputError if it is not there."""
+        with self._lock:
+            if identity in self._accounts:
+                self._accounts.move_to_end(identity)
+                return self._accounts[identity]
+        account = account_of_recorded(self.browser.search(identity))
+        with self._lock:
+            self._accounts[identity] = account
+            while len(self._accounts) > _KEPT:
+                self._accounts.popitem(last=False)
+        return account
+
+    def summary(self, patience: float = 2.0) -> dict[str, Any]:
+        """The summary of the results so far as plain values, computed once for each number of results.
+
+        If it takes longer than `patience` seconds, the figures that the database gives at once come first, marked as
+        `pending`; the others follow when they are asked for again.
+        """
+        results, _ = self.browser.counts()
+        if not results:
+            return {"rows": [], "by_level": [], "pending": False}
+        with self._lock:
+            if self._summary[0] == results:
+                return self._summary[1]
+            if self._computing is None or not self._computing.is_alive():
+                self._computing = threading.Thread(target=self._summarise, args=(results,), daemon=True)
+                self._computing.start()
+            computing = self._computing
+        computing.join(patience)
+        with self._lock:
+            if self._summary[0] == results:
+                return self._summary[1]
+        rows, by_level = (self.browser.quick(split) for split in (False, True))
+        baseline = self.browser.experiment.config.get("baseline")
+        return {"rows": rows, "by_level": by_level, "baseline": baseline, "pending": True}
+
+    def _summarise(self, results: int) -> None:
+        found = read(self.out).summary.as_dict() | {"pending": False}
+        with self._lock:
+            self._summary = results, found

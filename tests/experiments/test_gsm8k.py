@@ -1,0 +1,348 @@
+"""GSM8K's recipe from the rows to the figures, on a tiny random Llama with a byte-level tokenizer."""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from reward_checkpoints import QWEN_SPECIAL
+from tiny import CHATML, byte_tokenizer, tiny_model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "experiments" / "gsm8k"))
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def rows(count: int) -> list[dict[str, str]]:
+    """Rows as GSM8K writes them."""
+    made = []
+    for index in range(count):
+        first, second = 13 + index, 5 + index % 4
+        total = first * second
+        made.append(
+            {
+                "question": f"A shop has {first} bags of {'pqrs'[index % 4] * (1 + index)}s with {second} nuts in each."
+                " It sells half of the nuts. How many nuts were sold?",
+                "answer": f"It has {first}*{second} = <<{first}*{second}={total}>>{total} nuts.\n"
+                f"It sold {total}/2 = <<{total}/2={total / 2:g}>>{total / 2:g} nuts.\n#### {total / 2:g}",
+            }
+        )
+    return made
+
+
+def write(file: Path, lines: list[dict[str, str]]) -> Path:
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return file
+
+
+# The data
+
+
+def test_a_solution_becomes_steps_with_a_boxed_answer() -> None:
+    read = module("solutions").read_solution
+    found = read("Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nShe sold 48+24 = <<48+24=72>>72 in all.\n#### 72")
+    assert found.steps == (
+        "Natalia sold 48/2 = 24 clips in May.",
+        "She sold 48+24 = 72 in all. The answer is \\boxed{72}.",
+    )
+    assert (found.answer, found.sums) == ("72", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2+2 = <<2+2=5>>5\n#### 5", "a sum is wrong"),
+        ("2^3 = <<2^3=8>>8\n#### 8", "a sum cannot be read"),
+        ("2+2 = <<2+2=4>>4", "no result after ####"),
+        ("#### 4", "no steps"),
+    ],
+)
+def test_a_solution_that_is_not_used_says_why(text: str, reason: str) -> None:
+    assert module("solutions").read_solution(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("expression", "result", "right"),
+    [
+        ("12/60", "0.2", True),
+        ("20/3", "6.67", True),
+        ("20/3", "6.66", True),
+        ("20/3", "6.5", False),
+        ("25%*80", "20", True),
+        ("1,200+300", "1500", True),
+        (".5*10", "5", True),
+        ("48/2", "25", False),
+        ("1 1/2+2", "3.5", None),
+        ("7^2", "49", None),
+    ],
+)
+def test_sums_are_checked_to_the_digits_that_they_show(expression: str, result: str, right: bool | None) -> None:
+    assert module("world").is_right(expression, result) is right
+
+
+def test_other_numbers_keep_every_sum_right() -> None:
+    solutions, changed = module("solutions"), 0
+    for place, row in enumerate(rows(40)):
+        made = solutions.with_other_numbers(row["question"], row["answer"], np.random.default_rng(place))
+        if made is None:
+            continue
+        changed += made[0] != row["question"]
+        assert re.sub(r"\d+", "#", made[0]) == re.sub(r"\d+", "#", row["question"])
+        sums = re.findall(r"<<(.*?)=(.*?)>>", made[1])
+        assert len(sums) == 2
+        for expression, result in sums:
+            left, sign, right = re.split(r"([*/])", expression)
+            assert Fraction(result) == (
+                Fraction(left) * Fraction(right) if sign == "*" else Fraction(left) / Fraction(right)
+            )
+        numbers = re.findall(r"\d+", made[0])
+        assert sums[0][0] == "*".join(numbers)
+        assert made[1].endswith(f"#### {sums[-1][1]}")
+    assert changed > 10
+
+
+def test_numbers_stay_where_it_is_unclear_what_they_are() -> None:
+    other = module("solutions").with_other_numbers
+    rng = np.random.default_rng(0)
+    fifth = "5 pallets is a fifth of them. How many?", "There are 5*5 = <<5*5=25>>25.\n#### 25"
+    assert other(*fifth, rng) is None
+    twice = "Ann has 9 and Ben has 9. How many?", "They have 9+9 = <<9+9=18>>18.\n#### 18"
+    assert other(*twice, rng) is None
+    unexplained = "Ann has 9 and Ben has 8. How many?", "As 77 shows, 9+8 = <<9+8=17>>17.\n#### 17"
+    assert other(*unexplained, rng) is None
+
+
+def test_a_question_near_a_test_question_is_found() -> None:
+    overlap = module("prepare").Overlap(
+        ["Ann has 3 red and 4 blue hats and gives each of her two best friends one hat."]
+    )
+    assert overlap.of("Ann has 13 red and 40 blue hats and gives each of her two best friends one hat.") is not None
+    near = overlap.of(
+        "Yesterday Ann has 1 red and 2 blue hats and gives each of her two best friends, who smile, nothing."
+    )
+    assert near == "shares 13 words in a row with a test question"
+    assert overlap.of("Ann has 3 red and 4 blue hats. She gives each of her two best friends one hat.") is None
+
+
+def test_the_parts_share_no_question_and_nothing_is_dropped_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = module("prepare")
+    monkeypatch.setattr(prepare, "WINDOW", 40)  # the questions of this test are alike
+    given = rows(60)
+    tests = [given[3]["question"].replace("16", "99")]
+    given[5]["answer"] = "2+2 = <<2+2=5>>5\n#### 5"
+    facts = prepare.prepare(given, tests, tmp_path, 2, 0, lambda done, total: None)
+    parts = {name: prepare.read_part(tmp_path, name) for name in ("policy", "reward", "validation", "dropped")}
+    originals = [line for name in parts for line in parts[name] if re.fullmatch(r"gsm8k-train-\d+", line.get("id", ""))]
+    assert len(originals) + len(parts["dropped"]) == 60
+    reasons = {line["row"]: line["reason"] for line in parts["dropped"]}
+    assert reasons == {3: "a test question but for its numbers", 5: "a sum is wrong"}
+    texts = [{prepare.words(line["question"]) for line in parts[name]} for name in ("policy", "reward", "validation")]
+    assert all(not one & other for one, other in [(texts[0], texts[1]), (texts[0], texts[2]), (texts[1], texts[2])])
+    assert facts["copies with other numbers"] == sum("-" in line["id"][12:] for line in parts["policy"]) > 0
+
+
+def test_the_world_checks_the_sums_of_a_step() -> None:
+    world = module("world").Gsm8k()
+    problem = world.parse("How many?")
+    assert world.step_is_valid(problem, ["She has 2 * $3 = $6.", "So 6+4=10 and X + 4 = 9, 3 1/2 + 1 = 5"])
+    assert not world.step_is_valid(problem, ["She has 2 * $3 = $6.", "So 6+4=11"])
+    assert world.state(problem, ["2*3 = 6", "1+1=2"]) == world.state(problem, ["1+1 = 2", "2 * 3 = 6."])
+    assert world.is_right(problem.__class__("q", "How many?", "10"), "10.0")
+
+
+# The plan of a training
+
+
+def test_a_plan_reads_each_example_once_an_epoch_with_little_padding() -> None:
+    lengths = [int(length) for length in np.random.default_rng(0).integers(60, 300, 500)]
+    steps = module("tuning").plan(lengths, 2048, 1.5, 0)
+    batches = len(module("tuning").plan(lengths, 2048, 1.0, 0))
+    assert sorted(index for step in steps[:batches] for index in step) == list(range(500))
+    assert len(steps) == pytest.approx(1.5 * batches, abs=2)
+    padded = sum(len(step) * max(lengths[index] for index in step) for step in steps)
+    assert padded <= 1.1 * sum(lengths[index] for step in steps for index in step)
+    assert max(len(step) * max(lengths[index] for index in step) for step in steps) <= 2048
+    assert steps != module("tuning").plan(lengths, 2048, 1.5, 1)
+
+
+# From the rows to the figures
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A tiny Llama that was trained just long enough to write steps and to end its texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "experiments" / "gsm8k"))
+        tuning, read = module("tuning"), module("solutions").read_solution
+        known = rows(16)
+        texts = [f"{row['question']} {row['answer']} The answer is \\boxed{{72}}." for row in known]
+        tokenizer = byte_tokenizer(texts, QWEN_SPECIAL, pad_token="<pad>", eos_token="<|im_end|>", chat_template=CHATML)
+        model = tiny_model("LlamaForCausalLM", tokenizer, max_position_embeddings=1024, initializer_range=0.05)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        examples = [tuning.encode(tokenizer, row["question"], read(row["answer"]).steps) for row in known]
+        for _ in range(120):
+            tuning.solution_loss(model, tuning.solution_batch(examples, tokenizer.pad_token_id)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        folder = tmp_path_factory.mktemp("base")
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        yield folder
+
+
+def recipe(capsys: pytest.CaptureFixture[str], out: Path, *arguments: str) -> Any:
+    status = module("recipe").main([*arguments, "--out", str(out)])
+    told = capsys.readouterr()
+    return (json.loads(told.out[told.out.index("{") :]) if status == 0 else told.err), status
+
+
+@pytest.fixture
+def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    files = (
+        write(tmp_path / "train.jsonl", rows(40)),
+        write(tmp_path / "test.jsonl", [{"question": "1?", "answer": ""}]),
+    )
+    _, status = recipe(
+        capsys, tmp_path / "run", "data", "--data", str(files[0]), "--test", str(files[1]), "--copies", "1"
+    )
+    assert status == 0
+    return tmp_path / "run"
+
+
+def test_the_recipe_runs_from_the_rows_to_the_figures(
+    data: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    options = ["--base", str(base), "--rank", "4", "--batch-tokens", "2048"]
+    facts, status = recipe(capsys, data, "policy", *options, "--epochs", "2", "--learning-rate", "3e-3")
+    assert status == 0, facts
+    assert facts["loss"] < 3.0
+    late, early, start = (
+        load_file(folder / "model.safetensors") for folder in (data / "policy", data / "policy-early", base)
+    )
+    name = "model.layers.0.self_attn.q_proj.weight"
+    distance = [float((each[name].float() - start[name].float()).norm()) for each in (early, late)]
+    assert 0 < distance[0] < distance[1]
+
+    for part in ("reward", "validation"):
+        given = ["--part-of", part, "--questions", "2", "--paths", "2", "--completions", "2"]
+        facts, status = recipe(capsys, data, "completions", *given)
+        assert status == 0, facts
+        assert facts["questions"] == 2
+        assert facts["prefixes"] + facts["finished"] >= 4
+    facts, status = recipe(capsys, data, "reward", "--rank", "4", "--epochs", "2")
+    assert status == 0, facts
+    facts, status = recipe(capsys, data, "evaluate", "--questions", "2", "--samples", "4")
+    assert status == 0, facts
+    assert facts["policy"]["questions"] == 2
+    assert set(facts["policy"]["coverage"]) == {"1", "4"}
+    assert {"auc_outcome", "auc_within", "ece"} <= set(facts["reward"]["all"])
+    assert len(json.loads((data / "facts.json").read_text())) == 6  # one for each part that was run
+
+
+def test_the_adapter_and_the_base_make_the_policy_again(
+    data: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    options = ["--base", str(base), "--rank", "4", "--epochs", "1", "--learning-rate", "1e-2"]
+    assert recipe(capsys, data, "policy", *options)[1] == 0
+    adapter = data / "policy" / "adapter"
+    module("tuning").merge(base, adapter, data / "again")
+    whole, again = (load_file(data / name / "model.safetensors") for name in ("policy", "again"))
+    assert all(np.allclose(whole[name].float(), again[name].float(), atol=2e-3) for name in whole)
+    assert (adapter / "adapter_model.safetensors").stat().st_size < (base / "model.safetensors").stat().st_size
+
+
+def test_full_training_leaves_embeddings_and_norms_and_fits_into_an_adapter(
+    data: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    options = ["--base", str(base), "--method", "full", "--epochs", "1", "--learning-rate", "1e-3"]
+    assert recipe(capsys, data, "policy", *options)[1] == 0
+    start, whole = (load_file(folder / "model.safetensors") for folder in (base, data / "policy"))
+    changed = {name for name in whole if not np.allclose(start[name].float(), whole[name].float(), atol=1e-3)}
+    assert changed
+    assert all("_proj" in name for name in changed)
+    held = [module("tuning").shrink(base, data / "policy", rank, data / f"adapter-{rank}") for rank in (2, 32)]
+    assert held[0]["share of the change"] < held[1]["share of the change"] == pytest.approx(1.0, abs=1e-6)
+    module("tuning").merge(base, data / "adapter-32", data / "again")
+    again = load_file(data / "again" / "model.safetensors")
+    assert all(np.allclose(whole[name].float(), again[name].float(), atol=2e-3) for name in whole)
+
+
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(
+    data: Path, base: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    tuning = module("tuning")
+    options = ["policy", "--base", str(base), "--rank", "2", "--epochs", "2", "--learning-rate", "1e-2"]
+    assert recipe(capsys, data, *options)[1] == 0
+    whole = load_file(data / "policy" / "model.safetensors")
+    (data / "policy" / "model.safetensors").unlink()
+    (data / "policy-checkpoint" / "checkpoint.safetensors").unlink()
+    monkeypatch.setattr(tuning, "CHECKPOINT_SECONDS", 0.0)
+    tell, steps = tuning.Watch.tell, []
+
+    def stop(watch: Any, step: int, total: int, loss: float) -> None:
+        steps.append(step)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        tell(watch, step, total, loss)
+
+    monkeypatch.setattr(tuning.Watch, "tell", stop)
+    told, status = recipe(capsys, data, *options)
+    assert (status, "the same command goes on" in told) == (130, True)
+    assert recipe(capsys, data, *options)[1] == 0
+    assert steps[3] == 3
+    again = load_file(data / "policy" / "model.safetensors")
+    assert all(np.array_equal(whole[name].float(), again[name].float()) for name in whole)
+
+
+def test_the_run_for_a_gpu_packs_what_it_made(
+    data: Path, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module("judging"), "LONGEST", 80)
+    monkeypatch.setattr(module("engine_rates"), "TOKENS", 8)
+    files = ["--data", str(tmp_path / "train.jsonl"), "--test", str(tmp_path / "short.jsonl")]
+    write(tmp_path / "short.jsonl", [{"question": "How many nuts are 2 + 3 nuts?", "answer": "#### 5"}])
+    sizes = ["--batch-tokens", "1024", "--rank", "2", "--rows", "8", "--scale", "0.002"]
+    folders = ["--base", str(base), "--out", str(data), "--ship", str(tmp_path / "ship")]
+    assert module("on_gpu").main([*files, *sizes, *folders]) == 0
+    names = {file.name for file in (tmp_path / "ship").iterdir()}
+    adapters = {"policy-adapter.tar", "policy-early-adapter.tar", "reward-adapter.tar"}
+    assert names == {*adapters, "samples.tar.gz", "figures.json"}
+    figures = json.loads((tmp_path / "ship" / "figures.json").read_text())
+    assert figures["engine.json"]["local engine"]["tokens"] > 0
+    assert set(figures["seconds"]) == {"data", *module("on_gpu").BUDGETS}
+
+
+def test_a_part_without_what_it_needs_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, wanted in [
+        (["policy", "--base", str(tmp_path)], "run the part policy first"),
+        (["completions"], "recipe.py data"),
+        (["data"], "give --data: a file"),
+        (["data", "--data", "nowhere.jsonl"], "there is no file nowhere.jsonl"),
+    ]:
+        told, status = recipe(capsys, tmp_path / "run", *arguments)
+        assert status == 2
+        assert wanted in told
+        assert told.count("\n") == 1

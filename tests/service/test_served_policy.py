@@ -1,0 +1,113 @@
+"""The service before a policy on another server: prompts keep their turns, and a hang-up reaches the server."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+import httpx
+import pytest
+from served import QUESTION, TEXTS, Emulator, decode, emulated
+from serving import chat, serving
+
+from rollwise.worlds import FreeText
+
+INSTRUCTION = FreeText().parse(QUESTION).instruction or ""
+
+
+@pytest.fixture(scope="module")
+def policy() -> Iterator[Emulator]:
+    with emulated("vllm") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url(policy: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    route = {"policy": policy.url, "budget": 4, "strategy": "rebase", "concurrency": 8}
+    with serving(tmp_path_factory.mktemp("served"), routes={"math": route}) as (address, _):
+        assert post(address, **chat(QUESTION)).status_code == 200  # the policy is probed before
+        yield address
+
+
+def post(url: str, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
+    return httpx.post(f"{url}{path}", json=body, timeout=60)
+
+
+def prompts(policy: Emulator) -> list[str]:
+    return [decode(body["prompt"]) for body in policy.bodies("/v1/completions") if not isinstance(body["prompt"], str)]
+
+
+def test_system_messages_and_earlier_turns_are_in_the_prompt(url: str, policy: Emulator) -> None:
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi"},
+    ]
+    policy.log.clear()
+    reply = post(url, messages=[*turns, *chat(QUESTION)["messages"]])
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["choices"][0]["message"]["content"] in TEXTS
+    start = f"<system>Be brief.\n\n{INSTRUCTION}<user>Hello<assistant>Hi<user>{QUESTION}<answer>"
+    assert prompts(policy)
+    assert all(prompt.startswith(start) for prompt in prompts(policy))
+
+
+def test_a_prompt_goes_as_it_is(url: str, policy: Emulator) -> None:
+    policy.log.clear()
+    reply = post(url, "/v1/completions", prompt=f"{QUESTION}\n")
+    assert reply.status_code == 200, reply.text
+    sent = [body["prompt"] for body in policy.bodies("/v1/completions")]
+    texts = [each if isinstance(each, str) else decode(each) for each in sent]
+    assert any(text == f"{QUESTION}\n" for text in texts)
+    assert not any(INSTRUCTION in text for text in texts)
+    assert reply.json()["choices"][0]["text"]
+
+
+def test_usage_is_what_the_server_counted(url: str, policy: Emulator) -> None:
+    policy.log.clear()
+    usage = post(url, **chat(QUESTION)).json()["usage"]
+    asked = prompts(policy)
+    assert usage["prompt_tokens"] == sum(map(len, asked))
+    assert usage["prompt_tokens_details"]["cached_tokens"] == sum(16 * (len(prompt) // 16) for prompt in asked)
+
+
+def test_a_client_that_hangs_up_ends_the_requests_upstream(tmp_path: FilePath) -> None:
+    with emulated("vllm", seconds=0.3) as slow:
+        route = {"policy": slow.url, "budget": 8, "strategy": "temperature", "concurrency": 2}
+        with serving(tmp_path, routes={"math": route}) as (url, service):
+            for _ in range(300):
+                if ("math", "search", (), False) in service.engines._kept:
+                    break
+                time.sleep(0.05)
+            slow.log.clear()
+            host, port = url.removeprefix("http://").split(":")
+            body = json.dumps(chat(QUESTION, stream=True)).encode()
+            with socket.create_connection((host, int(port))) as connection:
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall(head.encode() + body)
+                for _ in range(100):
+                    if slow.bodies("/v1/completions"):
+                        break
+                    time.sleep(0.02)
+            for _ in range(100):
+                if service.admission.running == 0:
+                    break
+                time.sleep(0.02)
+            asked = len(slow.bodies("/v1/completions"))
+            time.sleep(1.0)
+            assert asked <= 4
+            assert len(slow.bodies("/v1/completions")) == asked
+
+
+def test_a_policy_that_is_away_is_told_and_found_again(tmp_path: FilePath) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    route = {"policy": f"http://127.0.0.1:{port}", "budget": 2}
+    with serving(tmp_path, routes={"math": route}) as (url, _):
+        reply = post(url, **chat(QUESTION))
+        assert reply.status_code == 503
+        assert int(reply.headers["retry-after"]) >= 1
+        assert httpx.get(f"{url}/health").json()["routes"]["math"]["up"] is False
+        assert httpx.get(f"{url}/live").status_code == 200

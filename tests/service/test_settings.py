@@ -1,0 +1,43 @@
+"""The configuration of a service: what is wrong is named, before anything loads."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from rollwise.errors import InputError
+from rollwise.service import read_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[routes.math]\nstratgy = "dora"', "routes.math: stratgy"),
+        ('[routes.math]\nrules = ["dora", "doraa"]', "routes.math, rule doraa: no strategy"),
+        ('[routes.math]\nrules = ["dora", "dora"]', "different names"),
+        ('[routes.math]\nrules = ["dora", "forward"]', "routes.math: the rule forward needs an upstream"),
+        ("[routes.math]\nbudget = 0", "routes.math: budget"),
+        ('[routes."a/b"]\nbudget = 2', "'a/b' is no name"),
+        ("routes = 3", "routes: give a table"),
+        ("routes.math = 3", "routes.math: give a table"),
+        ('[keys]\nann = "secret"', "keys.ann: give the SHA-256"),
+        ("serches = 3", "serches"),
+        ("= 3", "is no TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "service.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_settings({"config": file})
+
+
+def test_flags_override_the_file_and_keys_come_from_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = [hashlib.sha256(key).hexdigest() for key in (b"a", b"b")]
+    file = tmp_path / "service.toml"
+    file.write_text(f'searches = 3\nqueue = 7\n[keys]\nann = "{digests[0]}"\n[routes.math]\nbudget = 2\n')
+    monkeypatch.setenv("ROLLWISE_SERVICE_KEYS", f"bob={digests[1]}")
+    settings = read_settings({"config": file, "searches": 5})
+    assert (settings.searches, settings.queue) == (5, 7)
+    assert settings.keys == {"ann": digests[0], "bob": digests[1]}
+    assert settings.routes["math"].budget == 2

@@ -1,0 +1,206 @@
+"""Every view in a real browser: at both widths, light and dark, by keyboard, by axe's rules, without the network."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from shown_searches import HOSTILE, hostile_account, large_search
+from small_bench import small_bench
+
+from rollwise.report import search_html
+from rollwise.ui import dashboard, running
+
+pytestmark = pytest.mark.heavy
+
+CHROMIUM = os.environ.get("ROLLWISE_CHROMIUM", "/usr/bin/chromium")
+VIEWS = {
+    "run": "h1",
+    "searches": "tbody tr",
+    "search/1": ".tree svg",
+    "compare": "tbody tr",
+    "beside/1/2": ".half:nth-child(2) .tree svg",
+    "lab": ".stack",
+    "try": "form",
+}
+WIDTHS = [1280, 390]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = small_bench(tmp_path_factory.mktemp("run") / "bench")
+    with running(dashboard(folder, {})) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("page") / "search.html"
+    out.write_text(search_html(large_search(16, 4)), encoding="utf-8")
+    return out.as_uri()
+
+
+class Watched:
+    """A page that remembers errors and every address that was asked for."""
+
+    def __init__(self, browser: Browser, width: int, scheme: str = "light") -> None:
+        self.page: Page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
+        )
+        self.asked: list[str] = []
+        self.errors: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+
+    def open(self, url: str, selector: str) -> Page:
+        self.page.goto(url)
+        self.page.wait_for_selector(selector)
+        self.page.wait_for_timeout(150)
+        return self.page
+
+
+def violations(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}" for one in found]
+
+
+def overflow(page: Page) -> int:
+    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view(browser: Browser, address: str, view: str, width: int, scheme: str) -> None:
+    watched = Watched(browser, width, scheme)
+    page = watched.open(f"{address}/#/{view}", VIEWS[view])
+    assert not watched.errors
+    assert overflow(page) <= 0
+    assert violations(page) == []
+    assert {url for url in watched.asked if not url.startswith((address, "data:"))} == set()
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_exported_page(browser: Browser, file: str, width: int, scheme: str) -> None:
+    watched = Watched(browser, width, scheme)
+    page = watched.open(file, ".tree svg")
+    assert not watched.errors
+    assert overflow(page) <= 0
+    assert violations(page) == []
+    assert watched.asked == [file]
+    page.keyboard.press("Home")
+    assert violations(page) == []
+    page.close()
+
+
+def test_the_keyboard_goes_through_steps_and_paths(browser: Browser, file: str) -> None:
+    page = Watched(browser, 1280).open(file, ".tree svg")
+
+    def state() -> tuple[int, str]:
+        step = page.locator(".steps [aria-current]").inner_text()
+        return int(step), str(page.locator(".path h2").inner_text())
+
+    last, winner = state()
+    assert last == 4
+    page.keyboard.press("ArrowLeft")
+    step, parent = state()
+    assert step == 3
+    assert winner.split()[1].startswith(parent.split()[1])
+    page.keyboard.press("Home")
+    assert state()[0] == 1
+    page.keyboard.press("End")
+    assert state()[0] == 4
+    page.keyboard.press("Home")
+    page.focus(".tree")
+    before = state()[1]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert state()[1] != before
+    assert page.locator(".why").inner_text().startswith("It scored")
+    page.close()
+
+
+def test_a_click_picks_the_nearest_path(browser: Browser, file: str) -> None:
+    page = Watched(browser, 1280).open(file, ".tree svg")
+    where = page.evaluate(
+        "(() => { const t = rollwise.view.tree, n = t.column(0)[5], b = t.svg.getBoundingClientRect();"
+        " return [n, b.left + t.place.x[0], b.top + t.place.y[n], rollwise.view.data.nodes.key[n]]; })()"
+    )
+    page.mouse.click(where[1], where[2])
+    assert where[3] in page.locator(".path h2").inner_text().split()
+    page.close()
+
+
+def test_hostile_text_does_not_run(browser: Browser, tmp_path: Path) -> None:
+    out = tmp_path / "hostile.html"
+    out.write_text(search_html(hostile_account()), encoding="utf-8")
+    watched = Watched(browser, 1280)
+
+    def opened(dialog: Dialog) -> None:
+        watched.errors.append("a dialog opened")
+        dialog.dismiss()
+
+    watched.page.on("dialog", opened)
+    page = watched.open(out.as_uri(), ".tree svg")
+    assert not watched.errors
+    assert HOSTILE[0] in page.locator("h1").inner_text()
+    for node in range(len(HOSTILE)):
+        page.evaluate(f"rollwise.view.show(1, {len(HOSTILE)} + {node})")
+    assert page.locator("img, iframe, .path script").count() == 0
+    assert not watched.errors
+    page.close()
+
+
+def test_a_search_is_watched_while_it_runs(browser: Browser, address: str) -> None:
+    watched = Watched(browser, 1280)
+    page = watched.open(f"{address}/#/try", "form")
+    page.fill("textarea", "Use 4, 6, 21, 25 to make 85")
+    page.fill("input[name=budget]", "8")
+    page.click("button[type=submit]")
+    page.wait_for_selector(".tree svg", timeout=60_000)
+    page.wait_for_selector("button[type=submit]:not([disabled])", timeout=60_000)
+    assert "Use 4, 6, 21, 25" in page.locator("h1").nth(1).inner_text()
+    assert not watched.errors
+    page.fill("textarea", "no numbers here")
+    page.click("button[type=submit]")
+    page.wait_for_selector(".error", timeout=60_000)
+    assert "countdown" in page.locator(".error").inner_text()
+    page.close()
+
+
+def test_the_language_changes_without_reloading(browser: Browser, address: str) -> None:
+    page = Watched(browser, 1280).open(f"{address}/#/search/2", ".tree svg")
+    page.select_option(".top select", "ja")
+    page.wait_for_selector("text=実験室")
+    page.wait_for_selector(".why:not(:empty)")
+    assert re.search("この経路|この方向", page.locator(".why").inner_text())
+    page.close()
+
+
+def test_a_large_search_is_drawn_within_a_second_and_steps_within_a_tenth(browser: Browser, tmp_path: Path) -> None:
+    out = tmp_path / "large.html"
+    out.write_text(search_html(large_search(256, 40), why=False), encoding="utf-8")
+    page = Watched(browser, 1280).open(out.as_uri(), ".tree svg")
+    page.wait_for_timeout(500)
+    first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    steps = page.evaluate(
+        "Array.from({length: 20}, () => { const began = performance.now(); rollwise.view.move(-1);"
+        " document.body.offsetHeight; return performance.now() - began; })"
+    )
+    assert first < 1000
+    assert sorted(steps)[10] < 100
+    page.close()
