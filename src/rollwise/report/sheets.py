@@ -99,7 +99,8 @@ def _difference_sheet(rows: Sequence[Row], title: str) -> Sheet:
 def _cost_sheet(rows: Sequence[Row], title: str) -> Sheet:
     lines = []
     for row in rows:
-        spent = (f"{row.flops:.2e}", f"{row.rounds:.1f}", f"{row.seconds:.2f}")
+        flops = "unknown" if row.flops is None else f"{row.flops:.2e}"
+        spent = (flops, f"{row.rounds:.1f}", f"{row.seconds:.2f}")
         for role, tokens in row.tokens.items():
             if any(tokens.values()):
                 counts = (f"{tokens[name]:,.0f}" for name in ("generated", "prefilled", "cached"))
