@@ -68,7 +68,7 @@ def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
             lines = [(*line, cell) for line, cell in zip(lines, cells, strict=True)]
     few, many = (end((row.questions for row in rows), default=0) for end in (min, max))
     asked = f"{many}" if few == many else f"{few} to {many}"
-    return Sheet(f"{title}, of {asked} questions", columns, tuple(lines), len(names))
+    return Sheet(f"{title}, of {asked} question{'' if many == 1 else 's'}", columns, tuple(lines), len(names))
 
 
 def _losses(rows: Sequence[Row]) -> dict[str, list[tuple[int, int | None]]]:
