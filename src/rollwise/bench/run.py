@@ -76,7 +76,8 @@ class Bench:
     ) -> None:
         """Run the searches that have no result yet, `in_flight` at once, and store each result as it comes.
 
-        `on_round` is called after each round of each search. Processes that share the work share a `claim`, which gives every number to one of them only.
+        `on_round` is called after each round of each search. Processes that share the work share a `claim`, which gives
+        every number to one of them only.
         """
         waiting = self.waiting(claim or itertools.count().__next__)
 
