@@ -156,7 +156,7 @@ def test_defaults_are_shown_as_they_are() -> None:
 
 def test_the_default_budget_stands_in_one_place() -> None:
     source = Path(rollwise.__file__).parent
-    declared = re.compile(r"budgets?: [^=\n]*= ?\(?\d+")
+    declared = re.compile(r"budgets?: [^=(\n]*= ?\(?\d+")
     places = [file.name for file in source.rglob("*.py") for _ in declared.findall(file.read_text(encoding="utf-8"))]
     assert places.count("machine.py") == 1
     assert set(places) <= {"machine.py", "evaluation.py"}  # the latter's are what pass@N is measured at
