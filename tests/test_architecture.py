@@ -35,6 +35,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "bench",
     "replay",
     "report",
+    "pilot",
     "openai_format",
     "ui",
     "model_server",

@@ -108,7 +108,7 @@ def test_dead_anchors_are_found(tmp_path: Path) -> None:
 
 def test_the_site_has_every_page_once() -> None:
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
-    named = re.findall(r"([\w/-]+\.md)$", nav, re.MULTILINE)
+    named = re.findall(r"([\w./-]+\.md)$", nav, re.MULTILINE)
     assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md"))
 
 

@@ -14,7 +14,7 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Numbers, Runner, Shown, validated
+from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Runner, Shown, validated
 
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
 LIMIT = 20
@@ -99,6 +99,9 @@ class Grid(QuestionFile):
     )
     split: Annotated[str, Shown(QUESTIONS)] = Field(
         default="validation", description="validation while you tune; test once, at the end."
+    )
+    only: Annotated[Names, Shown(QUESTIONS, "all")] = Field(
+        default=(), description="The ids of the questions to ask; the others are left out."
     )
     baseline: Annotated[str | None, Shown(QUESTIONS, "rebase, else the first")] = Field(
         default=None, description="The strategy that the others are compared with."
@@ -216,8 +219,16 @@ class Grid(QuestionFile):
     def asked(self) -> Questions:
         """The questions of --data; else a world's, levels in turn, so that a stopped bench holds as many of each."""
         if self.data is not None:
-            return self.questions(self.grader)
+            return self._chosen(self.questions(self.grader))
         world = find_problems(self.world)
         seeds = range(self.first_seed, self.first_seed + (self.limit or LIMIT))
         problems = [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
-        return Questions(self.world, tuple(problems))
+        return self._chosen(Questions(self.world, tuple(problems)))
+
+    def _chosen(self, questions: Questions) -> Questions:
+        """The questions that `only` names; all without it. Raises InputError for an id that no question has."""
+        if unknown := set(self.only) - {problem.id for problem in questions.problems}:
+            raise InputError(f"only: no question has the id {sorted(unknown)[0]!r}; leave it out")
+        if not self.only:
+            return questions
+        return questions.among(self.only)
