@@ -69,25 +69,31 @@ class Bench:
                 yield cell, problem
 
     async def run(
-        self, on_result: Callable[[Outcome], None] = lambda outcome: None, claim: Callable[[], int] | None = None
+        self,
+        on_result: Callable[[Outcome], None] = lambda outcome: None,
+        claim: Callable[[], int] | None = None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         """Run the searches that have no result yet, `in_flight` at once, and store each result as it comes.
 
-        Processes that share the work share a `claim`, which gives every number to one of them only.
+        `on_round` is called after each round of each search. Processes that share the work share a `claim`, which gives
+        every number to one of them only.
         """
         waiting = self.waiting(claim or itertools.count().__next__)
 
         async def work() -> None:
             for cell, problem in waiting:
-                outcome, events = await self._attempt(cell, problem)
+                outcome, events = await self._attempt(cell, problem, on_round)
                 self.store.record(self.experiment.id, cell, problem.id, outcome, events)
                 on_result(outcome)
 
         await asyncio.gather(*(work() for _ in range(self.grid.in_flight)))
 
-    async def _attempt(self, cell: Cell, problem: Problem) -> tuple[Outcome, list[dict[str, Any]] | None]:
+    async def _attempt(
+        self, cell: Cell, problem: Problem, on_round: Callable[[], None]
+    ) -> tuple[Outcome, list[dict[str, Any]] | None]:
         try:
-            solution = await self.runners[cell].solve(problem)
+            solution = await self.runners[cell].solve(problem, lambda closed: on_round())
         except Exception as error:  # any error of a part: the problem stays in the denominator
             return Outcome(error=f"{type(error).__name__}: {error}"), None
         rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))
