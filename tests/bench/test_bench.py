@@ -270,6 +270,18 @@ def test_an_interrupted_bench_goes_on_and_ends_the_same(tmp_path: FilePath) -> N
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
+def test_rounds_are_told_before_a_search_has_ended(tmp_path: FilePath) -> None:
+    told: list[int] = []
+    seen: list[Outcome] = []
+
+    def on_round() -> None:
+        told.append(len(seen))
+
+    run_to_end(begin(tmp_path, SMALL, scripted()).run(seen.append, on_round=on_round))
+    assert len(told) == sum(outcome.rounds for outcome in seen)
+    assert told[0] == 0
+
+
 def test_what_a_stopped_bench_holds_can_be_compared(tmp_path: FilePath) -> None:
     bench = begin(tmp_path, SMALL, scripted())
     order = list(bench.waiting(itertools.count().__next__))

@@ -216,7 +216,7 @@ def _cost(row: Row, outcomes: Sequence[Outcome], prices: Prices | None) -> Cost:
         budget=row.budget,
         accuracy=row.measures["accuracy"].mean,
         roles=roles,
-        flops=sum(known) if outcomes and len(known) == len(parts) else (row.flops or None),
+        flops=sum(known) if outcomes and len(known) == len(parts) else row.flops,
         tokens=sum(role.generated + role.prefilled for role in roles.values()),
         latency=float(np.mean(seconds)),
         latency_50=float(middle),

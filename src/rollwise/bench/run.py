@@ -69,17 +69,21 @@ class Bench:
                 yield cell, problem
 
     async def run(
-        self, on_result: Callable[[Outcome], None] = lambda outcome: None, claim: Callable[[], int] | None = None
+        self,
+        on_result: Callable[[Outcome], None] = lambda outcome: None,
+        claim: Callable[[], int] | None = None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         """Run the searches that have no result yet, `in_flight` at once, and store each result as it comes.
 
-        Processes that share the work share a `claim`, which gives every number to one of them only.
+        `on_round` is called after each round of each search. Processes that share the work share a `claim`, which gives
+        every number to one of them only.
         """
         waiting = self.waiting(claim or itertools.count().__next__)
 
         async def work() -> None:
             for cell, problem in waiting:
-                outcome, events = await attempt(self.runners[cell], problem, self.grid.events)
+                outcome, events = await attempt(self.runners[cell], problem, self.grid.events, on_round)
                 self.store.record(self.experiment.id, cell, problem.id, outcome, events)
                 on_result(outcome)
 
@@ -90,10 +94,12 @@ Attempt = tuple[Outcome, list[dict[str, Any]] | None]
 """What came of a search, and its events if they are to be kept."""
 
 
-async def attempt(runner: Runner, problem: Problem, events: bool) -> Attempt:
-    """What came of a search; its events too, if `events`."""
+async def attempt(
+    runner: Runner, problem: Problem, events: bool, on_round: Callable[[], None] = lambda: None
+) -> Attempt:
+    """What came of a search; its events too, if `events`. `on_round` is called after each round."""
     try:
-        solution = await runner.solve(problem)
+        solution = await runner.solve(problem, lambda closed: on_round())
     except Exception as error:  # any error of a part: the problem stays in the denominator
         return Outcome(error=f"{type(error).__name__}: {error}"), None
     rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))

@@ -166,10 +166,17 @@ def _run_aloud(running: Bench, place: Place) -> None:
     from rollwise.bench import run_in_jobs
 
     done, raised = running.store.counts(running.experiment.id)
+    before, rounds = done, 0
     with progress_bars() as show:
 
         def told(done: int, raised: int) -> None:
-            show("bench", done, running.size, f"{raised} raised" if raised else "")
+            waiting = [f"{rounds} rounds, no search has ended yet"] if rounds and done == before else []
+            show("bench", done, running.size, ", ".join([*([f"{raised} raised"] if raised else []), *waiting]))
+
+        def on_round() -> None:
+            nonlocal rounds
+            rounds += 1
+            told(done, raised)
 
         def on_result(outcome: Outcome) -> None:
             nonlocal done, raised
@@ -182,7 +189,7 @@ def _run_aloud(running: Bench, place: Place) -> None:
 
             run_on_cluster(running, on_result)
         elif running.grid.jobs == 1:
-            run_to_end(running.run(on_result))
+            run_to_end(running.run(on_result, on_round=on_round))
         else:
             run_in_jobs(running, place, told)
 
