@@ -119,7 +119,7 @@ def main() -> None:
         if options.upstream == "model":
             command = [*rollwise, "serve-model", "--port", "0", "--reward", "none", "--embedder", "none"]
         else:
-            command = [sys.executable, str(Path(__file__).parent.absolute() / "waiting_server.py"), "--port", "8011"]
+            command = [sys.executable, str(Path(__file__).parent.absolute() / "waiting_server.py"), "--port", "0"]
             command += ["--milliseconds", str(options.milliseconds), "--rows", str(options.rows)]
         model, policy = started(command, folder)
         time.sleep(1)

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import itertools
 import random
+import socket
 from typing import Any
 
 import uvicorn
@@ -171,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--milliseconds", type=float, default=15.0, help="of a token of one sequence")
     parser.add_argument("--rows", type=int, default=256, help="sequences that decode at the same time")
-    parser.add_argument("--port", type=int, default=8011)
+    parser.add_argument("--port", type=int, default=8011, help="0 takes a free one")
     parser.add_argument("--bound", type=int, help="only print the bound for searches of so many rollouts")
     options = parser.parse_args()
     if options.bound:
@@ -187,8 +188,9 @@ def main() -> None:
     gets = {"/v1/models": models, "/version": version, "/generated": server.count}
     routes = [Route(path, call, methods=["POST"]) for path, call in posts.items()]
     app = Starlette(routes=routes + [Route(path, call) for path, call in gets.items()])
-    print(f"serving at http://127.0.0.1:{options.port}", flush=True)
-    uvicorn.run(app, port=options.port, log_level="warning", access_log=False)
+    with socket.create_server(("127.0.0.1", options.port)) as listener:
+        print(f"serving at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

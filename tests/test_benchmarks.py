@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -143,3 +145,31 @@ def test_vllm_search(load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert {body["n"] for body in whole} == {1, 3}
     assert {body["prompt"][-1] for body in whole} == {ord(">")}
     assert "of at least 0.9" in capsys.readouterr().out
+
+
+def test_waiting_server(load: Any) -> None:
+    waiting = load("waiting_server")
+    assert waiting.bound(1, 20) == 1.0
+    assert 0.6 < waiting.bound(8, 50) < 0.95
+    prompt, ids = waiting.encoded("How many?"), []
+    for step in range(100):
+        more, reason, stop = waiting.continuation(prompt + ids, step, True, 2048)
+        ids += more
+        if stop is None:
+            break
+    assert reason == "stop"
+    assert waiting.steps_done(ids) == step >= 2
+    assert "\\boxed{" in waiting.decoded(ids)
+    assert len(waiting.continuation(prompt, 1, False, 7)[0]) == 7
+
+
+@pytest.mark.heavy
+def test_serve_load() -> None:
+    options = ["--at-once", "2", "--seconds", "4", "--warm", "2", "--milliseconds", "1", "--budget", "2"]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "serve_load.py"), *options], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    figures = done.stdout.splitlines()[-1].split()
+    assert figures[0] == "2"
+    assert all(float(figure) > 0 for figure in figures[1:7])
