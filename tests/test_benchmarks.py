@@ -151,7 +151,7 @@ def test_waiting_server(load: Any) -> None:
     waiting = load("waiting_server")
     assert waiting.bound(1, 20) == 1.0
     assert 0.6 < waiting.bound(8, 50) < 0.95
-    prompt, ids = waiting.encoded("How many?"), []
+    prompt, ids = waiting.encoded("How many?"), list[int]()
     for step in range(100):
         more, reason, stop = waiting.continuation(prompt + ids, step, True, 2048)
         ids += more
