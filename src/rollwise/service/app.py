@@ -23,6 +23,7 @@ from rollwise.openai_format import (
 )
 from rollwise.service.bodies import SearchChat, SearchText, parsed_body, validated_body
 from rollwise.service.clients import client_of
+from rollwise.service.dashboard import add_dashboard
 from rollwise.service.feedback import FeedbackBody, feed_back
 from rollwise.service.service import Service
 from rollwise.service.upkeep import upkeep
@@ -48,6 +49,8 @@ def build_app(service: Service) -> FastAPI:
         middleware=[Middleware(BodyLimit, most=service.settings.body_bytes)],
     )
     app.state.service = service
+    if service.settings.ui:
+        add_dashboard(app, service)
     app.include_router(public)
     app.include_router(router, dependencies=[Depends(_client)])
     add_error_replies(app)
