@@ -54,7 +54,7 @@ class Passes:
 
     def holder(self, cookie: str, now: float | None = None) -> str | None:
         """The name of the key that a cookie stands for; None if it is none of ours or too old."""
-        named, ends, sign = (cookie.split(".") + ["", "", ""])[:3]
+        named, ends, sign = [*cookie.split("."), "", ""][:3]
         if not hmac.compare_digest(self._sign(named, ends).encode(), sign.encode()):
             return None
         name = base64.urlsafe_b64decode(named).decode()

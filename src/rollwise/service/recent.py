@@ -49,7 +49,7 @@ _COLUMNS = (
 
 
 def _selected(route: str, *more: Any) -> Select[Any]:
-    wanted = select(*_COLUMNS, *more).where(SearchRow.route == route)
+    wanted: Select[Any] = select(*_COLUMNS, *more).where(SearchRow.route == route)
     return wanted.outerjoin(SignalsRow, SignalsRow.search_id == SearchRow.id)
 
 
@@ -62,7 +62,7 @@ def latest(store: Store, route: str, rule: str, purpose: str, limit: int) -> lis
 
 
 def golden(store: Store, route: str, rule: str, limit: int) -> list[Seen]:
-    """The latest golden search of each question under a rule, if it has the config of the last one; a failure is wrong."""
+    """The latest golden search of each question under a rule, of those with the newest config; a failure is wrong."""
     wanted = _selected(route, SearchRow.config).where(SearchRow.purpose == "golden", SearchRow.rule == rule)
     wanted = wanted.where(SearchRow.outcome != "cancelled").order_by(SearchRow.began.desc()).limit(limit)
     with store.session() as session:
@@ -116,8 +116,8 @@ def watch_of(stage: Stage, window: int, store: Store) -> tuple[Watch, int]:
         )
         since = SearchRow.route == stage.route, SearchRow.began >= (began or "")
         for rule in (stage.candidate, stage.current):
-            wanted = select(SearchRow.outcome, SearchRow.rounds, SearchRow.seconds, SearchRow.generated)
-            wanted = wanted.add_columns(SearchRow.agrees).where(*since, SearchRow.rule == rule)
+            columns = (SearchRow.outcome, SearchRow.rounds, SearchRow.seconds, SearchRow.generated, SearchRow.agrees)
+            wanted = select(*columns).where(*since, SearchRow.rule == rule)
             wanted = wanted.where(SearchRow.purpose != "golden").order_by(SearchRow.began.desc()).limit(window)
             for outcome, rounds, seconds, generated, agrees in session.execute(wanted).all()[::-1]:
                 if outcome == "failed" and rule == stage.candidate:

@@ -22,9 +22,9 @@
     };
     const filters = h("div", { class: "fields" }, NAMES.map((name) => select(words[name], name,
       [["", words.all], ...choices[name].map((value) => [value, named(words, name, value)])], query.get(name), change(name))));
-    const heads = [words.when, words.search, words.client, words.route, words.rule, words.stage, words.strategy, "N", words.outcome, words.answer, words.support, words.spent, words.seconds, words.tokens];
+    const heads = [words.when, words.search, words.client, words.route, words.rule, words.stage, words.strategy, words.outcome, words.answer, words.support, words.spent, words.seconds, words.tokens];
     const rows = searches.map((one) => [time(one.began), h("a", { href: `#/record/${one.id}` }, one.id.slice(0, 8)), one.client, one.route, one.rule,
-      `${named(words, "stage", one.stage)}${one.purpose === "answer" ? "" : ` · ${named(words, "purpose", one.purpose)}`}`, one.strategy, one.budget,
+      one.purpose === "answer" ? named(words, "stage", one.stage) : named(words, "purpose", one.purpose), one.strategy,
       h("span", { title: one.error || "", class: one.outcome === "failed" ? "no" : "" }, named(words, "outcome", one.outcome)), short(words, one.answer), percent(one.support), `${one.spent} / ${one.budget}`, fixed(one.seconds, 2), one.generated.toLocaleString("en")]);
     holder.replaceChildren(h("h1", {}, words.title_records), filters,
       h("section", { class: "panel" }, total ? table(words.title_records, heads, rows, [words.when, words.search, words.client, words.route, words.rule, words.stage, words.strategy, words.outcome, words.answer]) : h("p", { class: "help" }, words.no_searches), pager(app, total, offset, "records")));
@@ -33,7 +33,7 @@
   const short = (words, answer) => (answer === null ? "–" : answer.startsWith("sha256:") ? h("span", { title: `${words.only_digest} ${answer}` }, `${answer.slice(0, 15)}…`) : answer);
 
   const facts = (label, pairs) => h("section", { class: "panel" }, h("h2", {}, label),
-    h("dl", { class: "facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, typeof value === "number" ? `${value}` : value)))));
+    h("dl", { class: "record-facts" }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, typeof value === "number" ? `${value}` : value)))));
 
   rollwise.views.record = async (holder, app) => {
     const { words } = app, id = app.path[1];
