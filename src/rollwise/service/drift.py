@@ -28,7 +28,7 @@ def stability_index(reference: FloatArray, latest: FloatArray) -> float:
     The bins are the tenths of the reference; p and q are the shares of both in them, with half a value added to each
     bin so that none is 0. Below .1 is usually read as no change, above .25 as a large one.
     """
-    edges = np.unique(np.quantile(reference, _TENTHS))
+    edges = np.unique(np.quantile(reference, _TENTHS, method="inverted_cdf"))
     shares = []
     for values in (reference, latest):
         counts = np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1) + 0.5
