@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query
@@ -30,6 +31,8 @@ _FRESH = 2.0
 def add_dashboard(app: FastAPI, service: Service) -> None:
     """Mount the dashboard at /ui. Without the extra that it needs, /ui says so and the service serves."""
     try:
+        if find_spec("latex2mathml") is None:
+            raise MissingExtraError("the dashboard", "ui")
         from rollwise.ui import View, dashboard
 
         views = [
