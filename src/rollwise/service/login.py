@@ -28,7 +28,10 @@ COOKIE = "rollwise_ui"
 PLACE = "/ui"
 _SECONDS = 12 * 3600
 _LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
 class Passes:

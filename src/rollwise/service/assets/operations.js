@@ -13,6 +13,8 @@
     if (name === "return") return `× ${value.toPrecision(3)}`;
     return value.toLocaleString("en", { minimumFractionDigits: DIGITS[name] ?? 3, maximumFractionDigits: DIGITS[name] ?? 3 });
   };
+  /* A bound as it was declared. */
+  const exact = (name, value) => `${name === "return" ? "× " : ""}${Number(((SHARES.has(name) ? 100 : 1) * value).toPrecision(6))}${SHARES.has(name) ? " %" : ""}`;
   const time = (text) => (text || "").replace("T", " ").slice(0, 19);
 
   /* A small chart of the figure over its searches, the oldest left, with its bound as a dashed line. */
@@ -37,7 +39,7 @@
 
   const card = (words, figure) => {
     const name = words[`figure_${figure.name}`], [kind, said] = state(words, figure);
-    const bound = figure.bound === null ? "" : `${figure.most ? "≤" : "≥"} ${number(figure.name, figure.bound)}`;
+    const bound = figure.bound === null ? "" : `${figure.most ? "≤" : "≥"} ${exact(figure.name, figure.bound)}`;
     return h("li", { class: `figure ${kind}` },
       h("h4", {}, name),
       h("p", { class: "value" }, number(figure.name, figure.value), bound ? h("span", { class: "bound-text" }, bound) : ""),
@@ -78,7 +80,7 @@
     const open = rows.every((row) => row[3]);
     return h("section", {}, h("h3", {}, words.gate),
       h("p", { class: "help" }, open ? words.gate_open : words.gate_closed, none ? "" : ` ${words.gate_accuracy}: ${route.current} ${(100 * verdict.current).toFixed(1)} %, ${route.candidate} ${(100 * verdict.candidate).toFixed(1)} %.`),
-      rollwise.parts.table(`${words.gate} ${route.route}`, [words.condition, words.so_far, words.needed, ""], rows.map(([name, has, needs, met]) => [name, has, needs, h("span", { class: met ? "yes" : "no" }, met ? `✓ ${words.met}` : `✗ ${words.unmet}`)]), [words.condition]));
+      rollwise.parts.table(`${words.gate} ${route.route}`, [words.condition, words.so_far, words.needed, words.state], rows.map(([name, has, needs, met]) => [name, has, needs, h("span", { class: met ? "yes" : "no" }, met ? `✓ ${words.met}` : `✗ ${words.unmet}`)]), [words.condition]));
   };
 
   const band = (words, route) => (route.candidate === null || route.stage === "off" ? ""
@@ -100,7 +102,7 @@
     const down = told.servers.filter((server) => !server.up).map((server) => `${server.url}: ${words.server_down}${server.reason ? ` (${server.reason})` : ""}`);
     const broken = told.routes.filter((route) => route.broken).map((route) => `${route.route}: ${route.broken}`);
     const said = told.routes.flatMap((route) => route.alarms.map((alarm) => (alarm.kind === "figure"
-      ? `${route.route}${alarm.rule ? `, ${alarm.rule}` : ""}: ${words[`figure_${alarm.name}`]} ${number(alarm.name, alarm.value)} (${alarm.most ? "≤" : "≥"} ${number(alarm.name, alarm.bound)})`
+      ? `${route.route}${alarm.rule ? `, ${alarm.rule}` : ""}: ${words[`figure_${alarm.name}`]} ${number(alarm.name, alarm.value)} (${alarm.most ? "≤" : "≥"} ${exact(alarm.name, alarm.bound)})`
       : `${route.route}: ${words[`change_${alarm.kind}`]} ${time(alarm.created)}, ${alarm.by}: ${alarm.reason}`)));
     const all = [...(told.draining ? [words.draining] : []), ...down, ...broken, ...said];
     return h("section", { class: `panel alarms ${all.length ? "some" : ""}` }, h("h2", {}, `${words.alarms} (${all.length})`),
