@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 
 from rollwise.service.bands import Outcome, Watch
 from rollwise.service.stages import Stage
@@ -48,8 +48,8 @@ _COLUMNS = (
 )
 
 
-def _selected(route: str, *more: Any) -> Select[Any]:
-    wanted: Select[Any] = select(*_COLUMNS, *more).where(SearchRow.route == route)
+def _selected(route: str, *more: Any) -> Any:
+    wanted = select(*_COLUMNS, *more).where(SearchRow.route == route)
     return wanted.outerjoin(SignalsRow, SignalsRow.search_id == SearchRow.id)
 
 

@@ -22,12 +22,12 @@
     };
     const filters = h("div", { class: "fields" }, NAMES.map((name) => select(words[name], name,
       [["", words.all], ...choices[name].map((value) => [value, named(words, name, value)])], query.get(name), change(name))));
-    const heads = [words.when, words.search, words.client, words.route, words.rule, words.stage, words.strategy, words.outcome, words.answer, words.support, words.spent, words.seconds, words.tokens];
-    const rows = searches.map((one) => [time(one.began), h("a", { href: `#/record/${one.id}` }, one.id.slice(0, 8)), one.client, one.route, one.rule,
-      one.purpose === "answer" ? named(words, "stage", one.stage) : named(words, "purpose", one.purpose), one.strategy,
+    const heads = [words.when, words.search, words.client, words.route, words.rule, words.stage, words.outcome, words.answer, words.support, words.spent, words.seconds, words.tokens];
+    const rows = searches.map((one) => [time(one.began), h("a", { href: `#/record/${one.id}` }, one.id.slice(0, 8)), one.client, one.route, one.strategy === one.rule ? one.rule : `${one.rule} (${one.strategy})`,
+      one.purpose === "answer" ? named(words, "stage", one.stage) : named(words, "purpose", one.purpose),
       h("span", { title: one.error || "", class: one.outcome === "failed" ? "no" : "" }, named(words, "outcome", one.outcome)), short(words, one.answer), percent(one.support), `${one.spent} / ${one.budget}`, fixed(one.seconds, 2), one.generated.toLocaleString("en")]);
     holder.replaceChildren(h("h1", {}, words.title_records), filters,
-      h("section", { class: "panel" }, total ? table(words.title_records, heads, rows, [words.when, words.search, words.client, words.route, words.rule, words.stage, words.strategy, words.outcome, words.answer]) : h("p", { class: "help" }, words.no_searches), pager(app, total, offset, "records")));
+      h("section", { class: "panel" }, total ? table(words.title_records, heads, rows, [words.when, words.search, words.client, words.route, words.rule, words.stage, words.outcome, words.answer]) : h("p", { class: "help" }, words.no_searches), pager(app, total, offset, "records")));
   };
 
   const short = (words, answer) => (answer === null ? "–" : answer.startsWith("sha256:") ? h("span", { title: `${words.only_digest} ${answer}` }, `${answer.slice(0, 15)}…`) : answer);
