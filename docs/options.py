@@ -28,6 +28,7 @@ from rollwise.cli.simulate import SimulateOptions
 from rollwise.cli.solve import SolveOptions
 from rollwise.cli.ui import UiOptions
 from rollwise.cli.world import EvaluateOptions, ExportOptions, ProblemOptions, RolloutsOptions, TrainOptions
+from rollwise.pilot import PilotOptions
 from rollwise.search import Options
 from rollwise.service import ServiceOptions
 
@@ -49,6 +50,7 @@ COMMANDS: dict[str, tuple[type[Options], str]] = {
         "Strategies on the same questions. `--set`, and the table `[search]` of a TOML file, take the fields of "
         "`rollwise.Config`.",
     ),
+    "rollwise pilot": (PilotOptions, "What better allocation gains on your model and your questions."),
     "rollwise doctor": (DoctorOptions, "The features of servers."),
     "rollwise allocate": (AllocateOptions, "One allocation, from JSON to JSON."),
     "rollwise grade": (LinesOptions, "Answers against gold answers."),

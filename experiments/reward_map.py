@@ -13,7 +13,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollwise.bench.run import RESULTS_FILE, Bench, begin, begun, resume, run_in_jobs
+from rollwise.bench.finding import begun
+from rollwise.bench.places import RESULTS_FILE
+from rollwise.bench.run import Bench, begin, resume, run_in_jobs
 from rollwise.bench.store import Result, Store
 from rollwise.bench.summary import Difference, Row, summarise
 from rollwise.cli.calibrate import calibrate

@@ -13,6 +13,8 @@ SOURCE = Path(rollwise.__file__).parent
 ROOMS = [  # from the ground up: a room imports from rooms before it only, inside functions too
     "errors",
     "lazy",
+    "database",
+    "cluster",
     "core",
     "numerics",
     "plugins",
@@ -35,6 +37,7 @@ ROOMS = [  # from the ground up: a room imports from rooms before it only, insid
     "bench",
     "replay",
     "report",
+    "pilot",
     "openai_format",
     "ui",
     "model_server",
@@ -63,6 +66,7 @@ FREE_OF_IO = [
 ]
 HEAVY = [
     *("torch", "transformers", "httpx", "fastapi", "uvicorn", "sqlalchemy", "sentence_transformers"),
+    *("alembic", "psycopg", "ray"),
     *("scipy", "pydantic"),
 ]
 FILES = [file for file in sorted(SOURCE.rglob("*.py")) if file.parent != SOURCE or not file.name.startswith("__")]

@@ -25,7 +25,7 @@ FAMILY = {
 OURS = {
     "strategy": (*STRATEGIES,),
     "policy": (*FAMILY["policy"], "demonstrator"),
-    "reward": (*FAMILY["reward"], "confidence", "dial", "worth"),
+    "reward": (*FAMILY["reward"], "confidence", "none", "dial", "worth"),
     "directions": DIRECTIONS,
     "world": (*WORLDS, "text"),
 }

@@ -210,11 +210,11 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None, answer: str = BOXED) -> RewardModel:
     """The reward model of a name.
 
-    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence. "dial(SIZE,SHARED)"
-    is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise.
-    "family@http://..." and "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its
-    family does not show), your own function or reward model by `file.py:name`, or a package's. `answer` is the form in
-    which a dial reads answers.
+    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence, "none" the same
+    reward for every path. "dial(SIZE,SHARED)" is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the
+    exact chance of ending right, plus noise. "family@http://..." and "judge@http://..." are behind a server. Other
+    names are a folder ("family:FOLDER" if its family does not show), your own function or reward model by
+    `file.py:name`, or a package's. `answer` is the form in which a dial reads answers.
     """
     if (match := _DIAL.fullmatch(name)) is not None:
         return _dial(match, world, answer)
@@ -227,6 +227,10 @@ def _loaded_reward(name: str, world: str, dtype: str | None) -> RewardModel:
         from rollwise.rewards import Confidence
 
         return Confidence()
+    if name == "none":
+        from rollwise.rewards import NoReward
+
+        return NoReward()
     if (match := _SERVED.fullmatch(name)) is not None:
         return _served_reward(match["family"], match["url"])
     if (own := _own_part("reward", name)) is not None:

@@ -23,8 +23,10 @@ from typer.testing import CliRunner
 
 import rollwise
 from rollwise.allocation.labels import split_variants
+from rollwise.bench.finding import begun
 from rollwise.bench.grid import Cell, Grid, read_variant
-from rollwise.bench.run import RESULTS_FILE, Bench, begin, begun, read, resume, run_in_jobs
+from rollwise.bench.places import RESULTS_FILE
+from rollwise.bench.run import Bench, begin, read, resume, run_in_jobs
 from rollwise.bench.store import Outcome, Result, Store
 from rollwise.cli import build_app
 from rollwise.core import Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
@@ -266,6 +268,18 @@ def test_an_interrupted_bench_goes_on_and_ends_the_same(tmp_path: FilePath) -> N
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
     run_to_end(resume(tmp_path / "cut", SMALL, scripted()).run())
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
+
+
+def test_rounds_are_told_before_a_search_has_ended(tmp_path: FilePath) -> None:
+    told: list[int] = []
+    seen: list[Outcome] = []
+
+    def on_round() -> None:
+        told.append(len(seen))
+
+    run_to_end(begin(tmp_path, SMALL, scripted()).run(seen.append, on_round=on_round))
+    assert len(told) == sum(outcome.rounds for outcome in seen)
+    assert told[0] == 0
 
 
 def test_what_a_stopped_bench_holds_can_be_compared(tmp_path: FilePath) -> None:

@@ -6,7 +6,7 @@ import pytest
 from small_bench import small_bench
 
 from rollwise.bench import OUTCOMES, Browser, Filter, read
-from rollwise.bench.run import RESULTS_FILE
+from rollwise.bench.places import RESULTS_FILE
 from rollwise.bench.store import Result, Store
 from rollwise.errors import InputError
 

@@ -22,6 +22,7 @@ from rollwise.bench.grid import Cell
 from rollwise.bench.store import Outcome, Store
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
+from rollwise.report import summary_sheets
 
 PROBLEMS = [Problem(f"p{number}", f"question {number}", "4", "world", number % 2) for number in range(10)]
 
@@ -103,6 +104,11 @@ def test_flops_are_unknown_if_those_of_a_role_are(tmp_path: Path) -> None:
     known = [replace(each, outcome=replace(each.outcome, flops=0.0, flops_of={"reward": 2.0})) for each in run.results]
     cost = figures_of(replace(run, results=tuple(known))).costs[0]
     assert (cost.roles["policy"].flops, cost.roles["reward"].flops, cost.flops) == (None, 2.0, None)
+    partly = [replace(each, outcome=replace(each.outcome, flops=2.0, flops_of={"reward": 2.0})) for each in run.results]
+    figures = figures_of(replace(run, results=tuple(partly)))
+    assert figures.costs[0].flops is None
+    shown = next(sheet for sheet in summary_sheets(figures.summary) if "FLOPs" in sheet.columns)
+    assert {row[shown.columns.index("FLOPs")] for row in shown.rows} == {"unknown", ""}
     older = [replace(each, outcome=replace(each.outcome, flops_of={})) for each in run.results]
     cost = figures_of(replace(run, results=tuple(older))).costs[0]
     assert (cost.roles["policy"].flops, cost.flops) == (None, 8.0)  # an older store kept the sum
@@ -135,6 +141,18 @@ def test_a_verdict_says_which_strategy_is_best_and_whether_it_is_told_apart(tmp_
     assert lead.startswith("No strategy is told apart from rebase at any budget (10 questions, 2 seeds each).")
     assert first.startswith("At 4 rollouts: dora is best with 50.0 % right, rebase has 30.0 %; the difference is +20.0")
     assert first.endswith("not told apart, on 10 questions.")
+
+
+def test_a_verdict_on_questions_that_nobody_solved_says_what_the_rollouts_found(tmp_path: Path) -> None:
+    run = stored(tmp_path / "run")
+    wrong = [replace(each, outcome=replace(each.outcome, right=False)) for each in run.results]
+    first, second = verdict(figures_of(replace(run, results=tuple(wrong))))[1:3]
+    found = "rebase has a right rollout on 100.0 % of the questions, which no vote elected."
+    assert first == f"At 4 rollouts: no strategy has any question right, but {found}"
+    assert second.startswith("At 8 rollouts: no strategy has any question right, but")
+    never = [replace(each, outcome=replace(each.outcome, right=False, covered=False)) for each in run.results]
+    first = verdict(figures_of(replace(run, results=tuple(never))))[1]
+    assert first.endswith("any question right, and no rollout ended right, so a vote cannot tell them apart.")
 
 
 def test_an_unfinished_bench_says_what_is_missing(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_an_older_store_is_upgraded_without_loss(tmp_path: Path, version: int) -
         assert store.events(1, CELL, "p1") == EVENTS
         assert store.problems(1)[0] == Problem("p1", "how many?", "24", "countdown", 3)
         store.close()
-    assert version_in(tmp_path / "results.db") == ("5", 5)
+    assert version_in(tmp_path / "results.db") == ("6", 5)
 
 
 def test_an_upgraded_store_takes_new_results(tmp_path: Path) -> None:
@@ -178,11 +178,11 @@ def test_the_tables_are_those_of_the_models(tmp_path: Path, version: int | None)
 def test_an_upgrade_that_breaks_off_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_old(tmp_path / "results.db", 3)
 
-    def break_off(connection: object) -> None:
+    def break_off(connection: object, number: int) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("rollwise.bench.migrating._mark_for_older_versions", break_off)
+        patched.setattr("rollwise.database.upgrading._mark_for_older_versions", break_off)
         with pytest.raises(KeyboardInterrupt):
             Store(tmp_path / "results.db")
     with sqlite3.connect(tmp_path / "results.db") as plain:

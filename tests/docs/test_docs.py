@@ -108,12 +108,12 @@ def test_dead_anchors_are_found(tmp_path: Path) -> None:
 
 def test_the_site_has_every_page_once() -> None:
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
-    named = re.findall(r"([\w/-]+\.md)$", nav, re.MULTILINE)
+    named = re.findall(r"([\w./-]+\.md)$", nav, re.MULTILINE)
     assert sorted(named) == sorted(str(page.relative_to(DOCS)) for page in DOCS.glob("**/*.md"))
 
 
-def test_the_readme_is_read_in_a_minute() -> None:
-    assert len(README.read_text(encoding="utf-8").split()) <= 450
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").split()) <= 500
 
 
 @pytest.mark.parametrize("script", ["tables.py", "options.py", "house.py"])

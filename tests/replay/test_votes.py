@@ -159,6 +159,14 @@ def invoke(*words: str, lines: str | None = None) -> str:
     return result.stdout
 
 
+def test_the_folder_of_a_bench_is_sent_to_the_other_command(tmp_path: Path) -> None:
+    result = CliRunner().invoke(build_app(), ["replay", "votes", str(tmp_path)])
+    assert isinstance(result.exception, InputError)
+    assert f"is a folder: give a file of recorded answers; the folder of a bench is for rollwise replay {tmp_path}" in (
+        str(result.exception)
+    )
+
+
 def test_the_command_prints_tables_and_json(tmp_path: Path) -> None:
     file = tmp_path / "votes.jsonl"
     file.write_text('{"answers": ["1", "1", "1", "1", "1", "1", "2", "1"], "tokens": [1,1,1,1,1,1,1,1], "gold": 1}\n\n')

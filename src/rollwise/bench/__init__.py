@@ -8,12 +8,15 @@ if TYPE_CHECKING:
     from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, RecordedSearch
     from rollwise.bench.comparisons import Comparison, Saving
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
+    from rollwise.bench.finding import begun
     from rollwise.bench.grid import Cell, Grid
     from rollwise.bench.history import Run, join_runs, read_run
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
+    from rollwise.bench.places import Place, Shared, options_of, read_place
     from rollwise.bench.prices import Prices, TokenPrices, read_prices
-    from rollwise.bench.run import Bench, Found, begin, begun, plain_text, read, recorded, resume, run_in_jobs
-    from rollwise.bench.store import Outcome, Result, configure_connection
+    from rollwise.bench.run import Bench, Found, begin, plain_text, read, recorded, resume, run_in_jobs
+    from rollwise.bench.spreading import run_on_cluster
+    from rollwise.bench.store import Outcome, Result
     from rollwise.bench.summary import Difference, Measure, Row, Summary
     from rollwise.bench.wording import verdict
 
@@ -37,6 +40,7 @@ __all__ = [
     "Outcome",
     "Pair",
     "PaperCurves",
+    "Place",
     "Prices",
     "RecordedSearch",
     "Result",
@@ -44,23 +48,26 @@ __all__ = [
     "Row",
     "Run",
     "Saving",
+    "Shared",
     "Summary",
     "TokenPrices",
     "begin",
     "begun",
     "benchmark_of",
-    "configure_connection",
     "curves_of_model",
     "figures_of",
     "join_runs",
+    "options_of",
     "plain_text",
     "read",
     "read_paper",
+    "read_place",
     "read_prices",
     "read_run",
     "recorded",
     "resume",
     "run_in_jobs",
+    "run_on_cluster",
     "verdict",
 ]
 
@@ -97,16 +104,20 @@ __getattr__ = exports(
         "Comparison": "comparisons",
         "Bench": "run",
         "begin": "run",
-        "begun": "run",
+        "Place": "places",
+        "Shared": "places",
+        "begun": "finding",
+        "options_of": "places",
+        "read_place": "places",
         "resume": "run",
         "Found": "run",
         "plain_text": "run",
         "read": "run",
         "recorded": "run",
         "run_in_jobs": "run",
+        "run_on_cluster": "spreading",
         "Outcome": "store",
         "Result": "store",
-        "configure_connection": "store",
         "Difference": "summary",
         "Measure": "summary",
         "Row": "summary",

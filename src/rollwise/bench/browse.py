@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import case, func, literal, select
 from sqlalchemy.orm import aliased
 
-from rollwise.bench.run import RESULTS_FILE
+from rollwise.bench.places import RESULTS_FILE
 from rollwise.bench.store import Experiment, Store
 from rollwise.bench.tables import CellRow, EventsRow, ProblemRow, ResultRow
 from rollwise.core import Problem

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rollwise.bench.comparisons import Arm, Comparison, Saving, compare, differences, saving, values_of
+from rollwise.bench.places import options_of
 from rollwise.bench.summary import MEASURES, Row, Summary, summarise
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
@@ -140,12 +141,12 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
     `baseline` is the strategy that the others are compared with; left out, it is the run's own. `margin` is that of
     non-inferiority, a share in [0, 1]. Raises InputError if the run has no result or lacks the baseline.
     """
-    where = ", ".join(map(str, run.folders))
+    where = ", ".join(map(str, run.places))
     base = run.baseline if baseline is None else baseline
     if base not in run.strategies:
         raise InputError(f"--baseline: {base!r} is not among the strategies of {where}: {', '.join(run.strategies)}")
     if not run.results:
-        raise InputError(f"{where} holds no results yet; go on with rollwise bench --out {run.folders[0]} --resume")
+        raise InputError(f"{where} holds no results yet: rollwise bench {options_of(run.places[0])} --resume")
     results = _in_order(run)
     summary = summarise(results, base, run.planned)
     values = values_of(results, MEASURES["accuracy"])
@@ -215,7 +216,7 @@ def _cost(row: Row, outcomes: Sequence[Outcome], prices: Prices | None) -> Cost:
         budget=row.budget,
         accuracy=row.measures["accuracy"].mean,
         roles=roles,
-        flops=sum(known) if outcomes and len(known) == len(parts) else (row.flops or None),
+        flops=sum(known) if outcomes and len(known) == len(parts) else row.flops,
         tokens=sum(role.generated + role.prefilled for role in roles.values()),
         latency=float(np.mean(seconds)),
         latency_50=float(middle),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -14,12 +14,12 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Numbers, Runner, Shown, validated
+from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Runner, Shown, validated
 
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
 LIMIT = 20
 """Questions of each level of a world."""
-_READING = {"baseline", "in_flight", "jobs"}
+_READING = {"baseline", "in_flight", "jobs", "engine", "ray_address", "ray_workers", "ray_gpus"}
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,28 @@ class Grid(QuestionFile):
     split: Annotated[str, Shown(QUESTIONS)] = Field(
         default="validation", description="validation while you tune; test once, at the end."
     )
+    only: Annotated[Names, Shown(QUESTIONS, "all")] = Field(
+        default=(), description="The ids of the questions to ask; the others are left out."
+    )
     baseline: Annotated[str | None, Shown(QUESTIONS, "rebase, else the first")] = Field(
         default=None, description="The strategy that the others are compared with."
     )
-    in_flight: Annotated[int, Shown(RUN)] = Field(default=4, ge=1, description="Searches at once, in each job.")
+    in_flight: Annotated[int, Shown(RUN)] = Field(
+        default=4, ge=1, description="Searches at once, in each job or Ray worker."
+    )
     jobs: Annotated[int, Shown(RUN)] = Field(
         default=1, ge=1, description="Processes that share the searches, a core each."
     )
+    engine: Annotated[Literal["processes", "ray"], Shown(RUN)] = Field(
+        default="processes", description="What shares the searches: processes on this machine, or a Ray cluster (ray)."
+    )
+    ray_address: Annotated[str | None, Shown(RUN, "RAY_ADDRESS, else this machine")] = Field(
+        default=None, description="Address of the Ray cluster: auto, HOST:PORT."
+    )
+    ray_workers: Annotated[int | None, Shown(RUN, "as many as fit")] = Field(
+        default=None, ge=1, description="Workers on the Ray cluster, a core each."
+    )
+    ray_gpus: Annotated[float, Shown(RUN)] = Field(default=0.0, ge=0, description="GPUs of each worker, such as 0.5.")
     events: Annotated[bool, Shown(RUN)] = Field(default=False, description="Keep the events of every search too.")
 
     @field_validator("strategies", mode="before")
@@ -135,8 +150,18 @@ class Grid(QuestionFile):
         _refuse_grid_fields("search", grid.search)
         if grid.baseline is not None and grid.baseline not in grid.strategies:
             raise InputError(f"baseline: {grid.baseline!r} is not among the strategies: {', '.join(grid.strategies)}")
+        grid._refuse_other_engine()
         baseline = grid.baseline or ("rebase" if "rebase" in grid.strategies else grid.strategies[0])
         return grid.model_copy(update={"baseline": baseline, **grid._chosen_problems()})
+
+    def _refuse_other_engine(self) -> None:
+        """Raise InputError for jobs on a Ray cluster, and for a cluster without the engine that reads it."""
+        if self.engine == "ray" and self.jobs != 1:
+            raise InputError("--jobs are processes on this machine; with --engine ray give --ray-workers instead")
+        if self.engine != "ray":
+            for name in ("ray_address", "ray_workers", "ray_gpus"):
+                if getattr(self, name) != Grid.model_fields[name].default:
+                    raise InputError(f"--{name.replace('_', '-')} is for --engine ray; give that too, or leave it out")
 
     def _chosen_problems(self) -> dict[str, Any]:
         """The fields that choose the problems, with what was left out. Raises InputError if they do not fit."""
@@ -216,8 +241,16 @@ class Grid(QuestionFile):
     def asked(self) -> Questions:
         """The questions of --data; else a world's, levels in turn, so that a stopped bench holds as many of each."""
         if self.data is not None:
-            return self.questions(self.grader)
+            return self._chosen(self.questions(self.grader))
         world = find_problems(self.world)
         seeds = range(self.first_seed, self.first_seed + (self.limit or LIMIT))
         problems = [world.problem(level, seed, self.split) for seed in seeds for level in self.levels]
-        return Questions(self.world, tuple(problems))
+        return self._chosen(Questions(self.world, tuple(problems)))
+
+    def _chosen(self, questions: Questions) -> Questions:
+        """The questions that `only` names; all without it. Raises InputError for an id that no question has."""
+        if unknown := set(self.only) - {problem.id for problem in questions.problems}:
+            raise InputError(f"only: no question has the id {sorted(unknown)[0]!r}; leave it out")
+        if not self.only:
+            return questions
+        return questions.among(self.only)

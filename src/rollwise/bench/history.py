@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from rollwise.bench.finding import open_store, stored
 from rollwise.bench.grid import Cell
-from rollwise.bench.run import RESULTS_FILE
-from rollwise.bench.store import Experiment, Result, Store
+from rollwise.bench.places import Place
+from rollwise.bench.store import Experiment, Result
 from rollwise.core import Problem
-from rollwise.errors import InputError
 
-_FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"}
+_FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "events"} | {
+    *("engine", "ray_address", "ray_workers", "ray_gpus")
+}
 """Fields of a grid that may differ between runs that are read as one."""
 
 
@@ -21,13 +22,13 @@ _FREE = {"strategies", "budgets", "seeds", "baseline", "in_flight", "jobs", "eve
 class Run:
     """The results of one bench, or of several on the same questions with the same settings.
 
-    `homes` says for each cell which folder and experiment hold it. `kept` are the searches whose events were stored.
+    `homes` says for each cell which place and experiment hold it. `kept` are the searches whose events were stored.
     `baseline` is the one that the first bench named. `planned` is the planned number of results.
     """
 
-    folders: tuple[Path, ...]
+    places: tuple[Place, ...]
     experiment: Experiment
-    homes: Mapping[Cell, tuple[Path, int]]
+    homes: Mapping[Cell, tuple[Place, int]]
     problems: tuple[Problem, ...]
     results: tuple[Result, ...]
     kept: frozenset[tuple[Cell, str]]
@@ -46,8 +47,8 @@ class Run:
 
     def config(self, cell: Cell) -> dict[str, Any]:
         """The config of a cell's searches."""
-        folder, experiment = self.homes[cell]
-        store = Store(folder / RESULTS_FILE)
+        place, experiment = self.homes[cell]
+        store = open_store(place)
         try:
             return store.cells(experiment).get(cell, {})
         finally:
@@ -55,30 +56,25 @@ class Run:
 
     def events(self, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
         """The events of a search as plain values; None if they were not stored."""
-        folder, experiment = self.homes[cell]
-        store = Store(folder / RESULTS_FILE)
+        place, experiment = self.homes[cell]
+        store = open_store(place)
         try:
             return store.events(experiment, cell, problem)
         finally:
             store.close()
 
 
-def read_run(folder: Path) -> Run:
-    """The bench that was started last in a folder. Raises InputError if there is none."""
-    if not (folder / RESULTS_FILE).is_file():
-        raise InputError(f"{folder} holds no bench; give a folder that rollwise bench wrote with --out")
-    store = Store(folder / RESULTS_FILE)
+def read_run(place: Place) -> Run:
+    """The bench at a place. Raises InputError if there is none."""
+    store, experiment = stored(place)
     try:
-        experiment = store.latest()
-        if experiment is None:
-            raise InputError(f"{folder} holds no bench yet; start one with rollwise bench --out {folder}")
         cells, problems = store.cells(experiment.id), store.problems(experiment.id)
         labels = list(dict.fromkeys(cell.label for cell in cells))
         named = experiment.config.get("baseline")
         return Run(
-            folders=(folder,),
+            places=(place,),
             experiment=experiment,
-            homes=dict.fromkeys(cells, (folder, experiment.id)),
+            homes=dict.fromkeys(cells, (place, experiment.id)),
             problems=tuple(problems),
             results=tuple(store.results(experiment.id)),
             kept=frozenset(store.kept(experiment.id)),
@@ -117,7 +113,7 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _join(one: Run, other: Run) -> Run:
     return Run(
-        folders=(*one.folders, *other.folders),
+        places=(*one.places, *other.places),
         experiment=one.experiment,
         homes={**one.homes, **other.homes},
         problems=one.problems,

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 from typing import Any
 
 import rollwise
+from rollwise.bench.finding import begun, open_store, stored
 from rollwise.bench.grid import Cell, Grid
+from rollwise.bench.places import Place, Shared, other_place
 from rollwise.bench.store import Experiment, Outcome, Result, Store
 from rollwise.bench.summary import Summary, summarise
 from rollwise.core import Problem
@@ -28,7 +29,6 @@ from rollwise.errors import EngineError, InputError
 from rollwise.names import digest_of, digest_of_files
 from rollwise.search import Config, Runner, deciding_files, event_records, settled
 
-RESULTS_FILE = "results.db"
 _LOOK_EVERY = 0.5  # seconds between two looks at what the jobs have stored
 
 
@@ -69,78 +69,100 @@ class Bench:
                 yield cell, problem
 
     async def run(
-        self, on_result: Callable[[Outcome], None] = lambda outcome: None, claim: Callable[[], int] | None = None
+        self,
+        on_result: Callable[[Outcome], None] = lambda outcome: None,
+        claim: Callable[[], int] | None = None,
+        on_round: Callable[[], None] = lambda: None,
     ) -> None:
         """Run the searches that have no result yet, `in_flight` at once, and store each result as it comes.
 
-        Processes that share the work share a `claim`, which gives every number to one of them only.
+        `on_round` is called after each round of each search. Processes that share the work share a `claim`, which gives
+        every number to one of them only.
         """
         waiting = self.waiting(claim or itertools.count().__next__)
 
         async def work() -> None:
             for cell, problem in waiting:
-                outcome, events = await self._attempt(cell, problem)
+                outcome, events = await attempt(self.runners[cell], problem, self.grid.events, on_round)
                 self.store.record(self.experiment.id, cell, problem.id, outcome, events)
                 on_result(outcome)
 
         await asyncio.gather(*(work() for _ in range(self.grid.in_flight)))
 
-    async def _attempt(self, cell: Cell, problem: Problem) -> tuple[Outcome, list[dict[str, Any]] | None]:
-        try:
-            solution = await self.runners[cell].solve(problem)
-        except Exception as error:  # any error of a part: the problem stays in the denominator
-            return Outcome(error=f"{type(error).__name__}: {error}"), None
-        rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))
-        return Outcome.of(solution), event_records(solution.events, rights) if self.grid.events else None
+
+Attempt = tuple[Outcome, list[dict[str, Any]] | None]
+"""What came of a search, and its events if they are to be kept."""
 
 
-def begin(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
-    """A new bench in the folder `out`, with the fields of a grid. `make` builds the runner of a config.
+async def attempt(
+    runner: Runner, problem: Problem, events: bool, on_round: Callable[[], None] = lambda: None
+) -> Attempt:
+    """What came of a search; its events too, if `events`. `on_round` is called after each round."""
+    try:
+        solution = await runner.solve(problem, lambda closed: on_round())
+    except Exception as error:  # any error of a part: the problem stays in the denominator
+        return Outcome(error=f"{type(error).__name__}: {error}"), None
+    rights = dict(zip([path.key for path in solution.finished], solution.rights, strict=True))
+    return Outcome.of(solution), event_records(solution.events, rights) if events else None
+
+
+def begin(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
+    """A new bench at `out`, with the fields of a grid. `make` builds the runner of a config.
 
     Raises InputError if the fields cannot be used or `out` already holds a bench.
     """
     if begun(out):
-        raise InputError(f"{out} holds a bench: --resume goes on with it, --report reads it; or give another --out")
+        told = f"{out} holds a bench: --resume goes on with it, --report reads it; or give {other_place(out)}"
+        raise InputError(told)
     grid = Grid.of(**given)
     questions = grid.asked()
-    runners = _runners(grid, make)
-    out.mkdir(parents=True, exist_ok=True)
-    store = Store(out / RESULTS_FILE)
+    runners = runners_of(grid, make)
+    if not isinstance(out, Shared):
+        out.mkdir(parents=True, exist_ok=True)
+    store = open_store(out)
     experiment = store.begin(
         config=grid.model_dump(mode="json"),
         config_hash=digest_of(json.dumps(grid.deciding(), sort_keys=True).encode()),
         version=rollwise.__version__,
         cells={cell: json.loads(settled(config).model_dump_json()) for cell, config in grid.cells().items()},
         problems=questions.problems,
-        sources=_deciding(grid, questions),
+        sources=_digests(grid, questions),
         environment=_environment(),
+        name=out.name if isinstance(out, Shared) else None,
     )
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
-def resume(out: Path, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
-    """The bench that the folder `out` holds, to continue. `given` may change how it is run and read.
+def resume(out: Place, given: Mapping[str, Any], make: Callable[[Config], Runner] = Runner) -> Bench:
+    """The bench that `out` holds, to continue. `given` may change how it is run and read.
 
     Raises InputError if there is none, or if `given`, the version or a file would lead to other results than before.
     """
-    store, experiment = _stored(out)
+    store, experiment = stored(out)
     grid = Grid.of(**experiment.config | dict(given))
     before = Grid.of(**experiment.config)
     questions = grid.asked()
-    runners = _runners(grid, make)
+    runners = runners_of(grid, make)
     then = before.deciding() | {"version": experiment.version} | experiment.sources
-    now = grid.deciding() | {"version": rollwise.__version__} | _deciding(grid, questions)
-    differing = [name for name in now | then if now.get(name) != then.get(name)]
-    if differing:
-        changes = [f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}" for name in differing]
-        raise InputError(f"{out} was begun otherwise: {'; '.join(changes)}; go on as it was, or give another --out")
+    if changes := changes_of(then, deciding(grid, questions)):
+        told = f"go on as it was, or give {other_place(out)}"
+        raise InputError(f"{out} was begun otherwise: {'; '.join(changes)}; {told}")
     return Bench(grid, store, experiment, runners, questions.problems, questions.remarks)
 
 
-def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
+def changes_of(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between what decided the results and what decides them now, a sentence each."""
+    return [
+        f"{name} was {plain_text(then.get(name))} and is {plain_text(now.get(name))}"
+        for name in {**now, **then}
+        if now.get(name) != then.get(name)
+    ]
+
+
+def run_in_jobs(bench: Bench, out: Place, on_results: Callable[[int, int], None] = lambda held, raised: None) -> None:
     """Run the searches that have no result yet in `bench.grid.jobs` processes.
 
-    Each process opens the folder and takes the next search when it has finished one. `on_results` is called now and
+    Each process opens the store and takes the next search when it has finished one. `on_results` is called now and
     then with the number of results and how many of them are errors. An interrupt ends the processes; only the searches
     in flight are lost. Raises EngineError if a process ends before all is done.
     """
@@ -166,7 +188,7 @@ def run_in_jobs(bench: Bench, out: Path, on_results: Callable[[int, int], None] 
         raise EngineError(f"{len(broken)} of {jobs} jobs ended early (exit status {broken[0]}); go on with --resume")
 
 
-def _run_job(out: Path, given: Mapping[str, Any], jobs: int, taken: Synchronized[int]) -> None:
+def _run_job(out: Place, given: Mapping[str, Any], jobs: int, taken: Synchronized[int]) -> None:
     """One job: it takes its share of the processor and of the searches."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the jobs
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))  # read when torch loads
@@ -196,9 +218,9 @@ class Found:
     summary: Summary
 
 
-def read(out: Path, baseline: str | None = None) -> Found:
-    """What the bench in the folder `out` found so far. Raises InputError if there is none."""
-    store, experiment = _stored(out)
+def read(out: Place, baseline: str | None = None) -> Found:
+    """What the bench at `out` found so far. Raises InputError if there is none."""
+    store, experiment = stored(out)
     grid = Grid.of(**experiment.config | ({"baseline": baseline} if baseline else {}))
     results = store.results(experiment.id)
     planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * store.problem_count(experiment.id)
@@ -208,12 +230,12 @@ def read(out: Path, baseline: str | None = None) -> Found:
     return Found(facts | experiment.environment | experiment.sources, summarise(results, grid.baseline, planned))
 
 
-def recorded(out: Path) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
-    """Every result with the events of its search, as plain values, of the bench in the folder `out`.
+def recorded(out: Place) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
+    """Every result with the events of its search, as plain values, of the bench at `out`.
 
     Results without events are left out. Raises InputError if there is no bench, or if it kept no events.
     """
-    store, experiment = _stored(out)
+    store, experiment = stored(out)
     found = False
     try:
         for result in store.results(experiment.id):
@@ -224,20 +246,7 @@ def recorded(out: Path) -> Iterator[tuple[Result, list[dict[str, Any]]]]:
     finally:
         store.close()
     if not found:
-        raise InputError(f"{out} holds no events: run the bench with --events into another --out")
-
-
-def begun(out: Path) -> bool:
-    """Whether a folder holds a bench."""
-    return (out / RESULTS_FILE).is_file() and Store(out / RESULTS_FILE).latest() is not None
-
-
-def _stored(out: Path) -> tuple[Store, Experiment]:
-    store = Store(out / RESULTS_FILE) if (out / RESULTS_FILE).is_file() else None
-    experiment = store.latest() if store else None
-    if store is None or experiment is None:
-        raise InputError(f"{out} holds no bench; leave out --resume and --report to begin one, or give another --out")
-    return store, experiment
+        raise InputError(f"{out} holds no events: run the bench with --events into {other_place(out)}")
 
 
 def plain_text(value: Any) -> str:
@@ -249,15 +258,23 @@ def plain_text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _runners(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]:
+def runners_of(grid: Grid, make: Callable[[Config], Runner]) -> dict[Cell, Runner]:
+    """The runner of each cell. Raises InputError for what cannot be used."""
     runners = {cell: make(config) for cell, config in grid.cells().items()}
     grid.refuse_idle(runners)
     return runners
 
 
-def _deciding(grid: Grid, questions: Questions) -> dict[str, str]:
-    """Digests of what decides the results beside rollwise and the configs: the questions of --data, and files."""
-    asked = {} if grid.data is None else {f"data {grid.data}": questions.digest}
+def deciding(grid: Grid, questions: Questions | None) -> dict[str, Any]:
+    """What decides the results: the grid, the version, and digests of files and of the questions of --data.
+
+    Without `questions` their digest is left out.
+    """
+    return grid.deciding() | {"version": rollwise.__version__} | _digests(grid, questions)
+
+
+def _digests(grid: Grid, questions: Questions | None) -> dict[str, str]:
+    asked = {f"data {grid.data}": questions.digest} if grid.data is not None and questions is not None else {}
     return asked | _sources(grid.cells().values())
 
 

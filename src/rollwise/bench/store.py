@@ -1,37 +1,31 @@
 """Stores experiments in a database: their cells, their problems, and the result of each problem in each cell.
 
-The database is SQLite, used through SQLAlchemy. A result is written in a single transaction when its problem is done.
-So a killed process loses only the searches that were running, and writing a result again changes nothing. A file of an
-older version is upgraded when it is opened (`rollwise.bench.migrating`).
+The database is an SQLite file or PostgreSQL (`rollwise.database`). A result is written in a single transaction when its
+problem is done. So a killed process loses only the searches that were running, and writing a result again changes
+nothing. Several processes may write at once. A store of an older version is upgraded when it is opened.
 """
 
 from __future__ import annotations
 
 import datetime
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rollwise.bench.grid import Cell
-from rollwise.bench.migrating import upgrade
-from rollwise.bench.tables import CellRow, EventsRow, ExperimentRow, ProblemRow, ResultRow, UsageRow
+from rollwise.bench.tables import TABLES, CellRow, EventsRow, ExperimentRow, ProblemRow, ResultRow, UsageRow
 from rollwise.core import Problem, Usage
+from rollwise.database import Database
 from rollwise.errors import InputError, MissingExtraError
 from rollwise.search import ROLES, Ledger, Solution, busy_seconds, unplaced_reasons
 
 try:
-    from sqlalchemy import URL, create_engine, event, func, select
-    from sqlalchemy.dialects.sqlite import insert
-    from sqlalchemy.exc import DatabaseError
+    from sqlalchemy import func, select
     from sqlalchemy.orm import Session
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
-
-_ATTEMPTS = 100
 
 
 @dataclass(frozen=True)
@@ -129,27 +123,19 @@ _COUNTS = tuple(Usage.__dataclass_fields__)
 
 
 class Store:
-    """A database file of experiments. Raises InputError if the file cannot be used."""
+    """A database of experiments: the path of an SQLite file, or a URL. Raises InputError if it cannot be used.
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", configure_connection)
-        with self._session() as session:
-            upgrade(session.connection(), str(file))
+    `instead` ends the message about a place that cannot be used.
+    """
 
-    @contextmanager
-    def _session(self) -> Iterator[Session]:
-        """A session with a single transaction. Raises InputError for errors of the database."""
-        try:
-            with Session(self._engine) as session, session.begin():
-                yield session
-        except DatabaseError as error:
-            raise InputError(f"{self.file} cannot be used as a store: {error.orig}; give another folder") from error
+    def __init__(self, place: Path | str, instead: str = "give another folder") -> None:
+        self._database = Database(place, TABLES, instead)
+        self._session = self._database.session
+        self._keys: dict[int, tuple[dict[Cell, int], dict[str, int]]] = {}
 
     def close(self) -> None:
-        """Close the connections to the file."""
-        self._engine.dispose()
+        """Close the connections."""
+        self._database.close()
 
     def begin(
         self,
@@ -160,13 +146,18 @@ class Store:
         problems: Sequence[Problem],
         sources: Mapping[str, str] | None = None,
         environment: Mapping[str, Any] | None = None,
+        name: str | None = None,
     ) -> Experiment:
         """Store a new experiment: its config, its cells with their configs, and its problems.
 
         `sources` maps names to digests of the files that determine its results; `environment` describes the machine.
+        Raises InputError if an experiment has that `name` already.
         """
-        with self._session() as session:
+        with self._session(alone=True) as session:
+            if name is not None and session.scalar(select(ExperimentRow.id).filter_by(name=name)) is not None:
+                raise InputError(f"{self._database.name} has a bench called {name} already; give another --name")
             row = ExperimentRow(
+                name=name,
                 created=_now(),
                 version=version,
                 config=dict(config),
@@ -188,6 +179,18 @@ class Store:
             row = session.scalar(select(ExperimentRow).order_by(ExperimentRow.id.desc()).limit(1))
             return None if row is None else _experiment(row)
 
+    def named(self, name: str) -> Experiment | None:
+        """The experiment of a name; None if there is none."""
+        with self._session() as session:
+            row = session.scalar(select(ExperimentRow).filter_by(name=name))
+            return None if row is None else _experiment(row)
+
+    def names(self) -> list[str]:
+        """The names of the experiments that have one, the latest first."""
+        wanted = select(ExperimentRow.name).where(ExperimentRow.name.is_not(None)).order_by(ExperimentRow.id.desc())
+        with self._session() as session:
+            return [name for name in session.scalars(wanted) if name is not None]
+
     def record(
         self,
         experiment: int,
@@ -197,23 +200,37 @@ class Store:
         events: Sequence[dict[str, Any]] | None = None,
     ) -> bool:
         """Write the outcome of a problem. Returns False if a result is already stored, which then does not change."""
+        cells, problems = self._keys_of(experiment)
+        figures = {name: getattr(outcome, name) for name in _FIGURES}
+        placed = {"cell_id": cells[cell], "problem_id": problems[problem], "created": _now()}
+        written = self._database.insert(ResultRow).values(figures | placed).on_conflict_do_nothing()
         with self._session() as session:
-            values = {name: getattr(outcome, name) for name in _FIGURES} | {
-                "cell_id": session.scalars(_cell_id(experiment, cell)).one(),
-                "problem_id": session.scalars(_problem_id(experiment, problem)).one(),
-                "created": _now(),
-            }
-            written = insert(ResultRow).values(values).on_conflict_do_nothing().returning(ResultRow.id)
-            result = session.scalar(written)
+            result = session.scalar(written.returning(ResultRow.id))
             if result is None:
                 return False
-            for role, usage in outcome.usage.items():
-                counts = {name: getattr(usage, name) for name in _COUNTS}
-                spent = {"flops": outcome.flops_of.get(role), "seconds": outcome.seconds_of.get(role)}
-                session.add(UsageRow(result_id=result, role=role, **counts, **spent))
+            usages = [
+                {"result_id": result, "role": role, "flops": outcome.flops_of.get(role)}
+                | {"seconds": outcome.seconds_of.get(role)}
+                | {name: getattr(usage, name) for name in _COUNTS}
+                for role, usage in outcome.usage.items()
+            ]
+            if usages:
+                session.execute(self._database.insert(UsageRow).values(usages))
             if events is not None:
                 session.add(EventsRow(result_id=result, events=list(events)))
             return True
+
+    def _keys_of(self, experiment: int) -> tuple[dict[Cell, int], dict[str, int]]:
+        """The keys of an experiment's cells and problems, which never change and are read once."""
+        if experiment not in self._keys:
+            cells = select(CellRow.label, CellRow.budget, CellRow.seed, CellRow.id).filter_by(experiment_id=experiment)
+            problems = select(ProblemRow.name, ProblemRow.id).filter_by(experiment_id=experiment)
+            with self._session() as session:
+                self._keys[experiment] = (
+                    {Cell(label, budget, seed): key for label, budget, seed, key in session.execute(cells)},
+                    {name: int(key) for name, key in session.execute(problems)},
+                )
+        return self._keys[experiment]
 
     def problems(self, experiment: int) -> list[Problem]:
         """The problems of an experiment, in its order, without their instructions."""
@@ -265,17 +282,21 @@ class Store:
 
     def results(self, experiment: int) -> list[Result]:
         """All results, in the order of the cells and problems, not in the order of writing."""
+        figures = [getattr(ResultRow, name) for name in _FIGURES]
         wanted = (
-            select(ResultRow, CellRow, ProblemRow.name, ProblemRow.level)
+            select(ResultRow.id, CellRow.label, CellRow.budget, CellRow.seed, ProblemRow.name, ProblemRow.level)
+            .add_columns(*figures)
             .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
             .where(CellRow.experiment_id == experiment)
             .order_by(CellRow.id, ProblemRow.id)
         )
         with self._session() as session:
-            return [
-                Result(Cell(cell.label, cell.budget, cell.seed), name, level, _outcome(row))
-                for row, cell, name, level in session.execute(wanted)
-            ]
+            rows = session.execute(wanted).all()
+            spent = _spent_by_role(session, experiment)
+        return [
+            Result(Cell(label, budget, seed), name, level, _outcome(values, spent.get(key, {})))
+            for key, label, budget, seed, name, level, *values in rows
+        ]
 
     def rows(self, query: Any) -> list[Any]:
         """The rows of a query over the tables of this module."""
@@ -289,21 +310,6 @@ class Store:
         wanted = wanted.where(ResultRow.problem_id == _problem_id(experiment, problem).scalar_subquery())
         with self._session() as session:
             return session.scalar(wanted)
-
-
-def configure_connection(connection: Any, _: Any) -> None:
-    """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
-    for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
-    for attempt in range(_ATTEMPTS):
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:  # SQLite does not wait here if another connection makes the same switch
-            if attempt == _ATTEMPTS - 1:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _now() -> str:
@@ -322,9 +328,20 @@ def _experiment(row: ExperimentRow) -> Experiment:
     return Experiment(**{name: getattr(row, name) for name in Experiment.__dataclass_fields__})
 
 
-def _outcome(row: ResultRow) -> Outcome:
-    usage = {each.role: Usage(**{name: getattr(each, name) for name in _COUNTS}) for each in row.usages}
-    flops = {each.role: each.flops for each in row.usages if each.flops is not None}
-    seconds = {each.role: each.seconds for each in row.usages if each.seconds is not None}
-    figures = {name: getattr(row, name) for name in _FIGURES}
-    return Outcome(**figures, usage=usage, flops_of=flops, seconds_of=seconds)
+def _spent_by_role(session: Session, experiment: int) -> dict[int, dict[str, Sequence[Any]]]:
+    """For each result, what each role used: the counts of its usage, then FLOPs and seconds."""
+    columns = [getattr(UsageRow, name) for name in (*_COUNTS, "flops", "seconds")]
+    wanted = select(UsageRow.result_id, UsageRow.role, *columns).where(
+        UsageRow.result_id == ResultRow.id, ResultRow.cell_id == CellRow.id, CellRow.experiment_id == experiment
+    )
+    spent: dict[int, dict[str, Sequence[Any]]] = defaultdict(dict)
+    for key, role, *values in session.execute(wanted):
+        spent[key][role] = values
+    return spent
+
+
+def _outcome(figures: Sequence[Any], spent: Mapping[str, Sequence[Any]]) -> Outcome:
+    usage = {role: Usage(*counts) for role, (*counts, _, _) in spent.items()}
+    flops = {role: flops for role, (*_, flops, _) in spent.items() if flops is not None}
+    seconds = {role: seconds for role, (*_, seconds) in spent.items() if seconds is not None}
+    return Outcome(**dict(zip(_FIGURES, figures, strict=True)), usage=usage, flops_of=flops, seconds_of=seconds)

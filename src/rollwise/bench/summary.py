@@ -13,7 +13,7 @@ from rollwise.numerics import bootstrap_intervals, detectable_difference, keyed_
 from rollwise.search import ROLES
 
 if TYPE_CHECKING:
-    from rollwise.bench.store import Result
+    from rollwise.bench.store import Outcome, Result
 
 Trial = tuple[str, int]
 """(problem, seed): two strategies are compared on the same trials."""
@@ -79,7 +79,7 @@ class Row:
     unplaced: int
     measures: dict[str, Measure]
     tokens: dict[str, dict[str, float]]
-    flops: float
+    flops: float | None
     rounds: float
     seconds: float
     unread: int = 0
@@ -204,10 +204,22 @@ def _row(draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
         cut=sum(outcome.cut for outcome in ran),
         measures={name: _measure(values, intervals) for name, values in draft.values.items()},
         tokens={role: _mean_usage([outcome.usage.get(role, Usage()) for outcome in ran]) for role in roles},
-        flops=_mean([outcome.flops for outcome in ran]),
+        flops=_flops(ran),
         rounds=_mean([outcome.rounds for outcome in ran]),
         seconds=_mean([outcome.seconds for outcome in ran]),
     )
+
+
+def _flops(ran: Sequence[Outcome]) -> float | None:
+    """The mean FLOPs of searches; None if those of a model that computed are unknown."""
+    return _mean([outcome.flops for outcome in ran]) if all(map(_flops_known, ran)) else None
+
+
+def _flops_known(outcome: Outcome) -> bool:
+    """Whether each role that computed has its FLOPs. An older version stored their sum only."""
+    if not outcome.flops_of:
+        return outcome.flops > 0
+    return all(role in outcome.flops_of for role, used in outcome.usage.items() if used.generated + used.prefilled)
 
 
 def _measure(values: _Values, intervals: Mapping[int, tuple[float, float]]) -> Measure:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from rollwise.database import Json, PlainText, Tables, Whole
 from rollwise.errors import MissingExtraError
 
 try:
-    from sqlalchemy import JSON, ForeignKey, UniqueConstraint
-    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+    from sqlalchemy import ForeignKey, UniqueConstraint
+    from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
 
@@ -16,19 +18,25 @@ except ImportError as error:
 class Base(DeclarativeBase):
     """The base class of all tables. A change to the tables requires a new migration (`migrations/versions`)."""
 
+    type_annotation_map: ClassVar[dict[Any, Any]] = {int: Whole}
+
 
 class ExperimentRow(Base):
-    """A grid of runs: its frozen config, and everything else that determines its results."""
+    """A grid of runs: its frozen config, and everything else that determines its results.
+
+    `name` is its name in a store that several benches share; null in the file of a single bench.
+    """
 
     __tablename__ = "experiments"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(index=True, unique=True)
     created: Mapped[str]
     version: Mapped[str]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    config: Mapped[dict[str, Any]] = mapped_column(Json)
     config_hash: Mapped[str] = mapped_column(index=True)
-    sources: Mapped[dict[str, str]] = mapped_column(JSON)
-    environment: Mapped[dict[str, Any]] = mapped_column(JSON)
+    sources: Mapped[dict[str, str]] = mapped_column(Json)
+    environment: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class CellRow(Base):
@@ -42,7 +50,7 @@ class CellRow(Base):
     label: Mapped[str]
     budget: Mapped[int]
     seed: Mapped[int]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    config: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class ProblemRow(Base):
@@ -54,8 +62,8 @@ class ProblemRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id"))
     name: Mapped[str]
-    question: Mapped[str]
-    answer: Mapped[str | None]
+    question: Mapped[str] = mapped_column(PlainText)
+    answer: Mapped[str | None] = mapped_column(PlainText)
     world: Mapped[str | None]
     level: Mapped[int | None]
 
@@ -79,13 +87,12 @@ class ResultRow(Base):
     unread: Mapped[int]
     cut: Mapped[int]
     support: Mapped[float]
-    answer: Mapped[str | None]
+    answer: Mapped[str | None] = mapped_column(PlainText)
     rounds: Mapped[int]
     flops: Mapped[float]
     seconds: Mapped[float]
-    error: Mapped[str | None]
-    votes: Mapped[dict[str, bool]] = mapped_column(JSON)
-    usages: Mapped[list[UsageRow]] = relationship(lazy="selectin")
+    error: Mapped[str | None] = mapped_column(PlainText)
+    votes: Mapped[dict[str, bool]] = mapped_column(Json)
 
 
 class UsageRow(Base):
@@ -109,4 +116,7 @@ class EventsRow(Base):
     __tablename__ = "events"
 
     result_id: Mapped[int] = mapped_column(ForeignKey("results.id"), primary_key=True)
-    events: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    events: Mapped[list[dict[str, Any]]] = mapped_column(Json)
+
+
+TABLES = Tables("rollwise_bench", Base.metadata, Path(__file__).parent / "migrations", numbered=5)

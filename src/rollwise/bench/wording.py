@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rollwise.bench.comparisons import Comparison
 from rollwise.bench.figures import Figures
+from rollwise.bench.summary import Row
 
 
 def verdict(figures: Figures) -> list[str]:
@@ -42,6 +43,8 @@ def _at(figures: Figures, budget: int) -> str:
     head = f"At {_count(budget, 'rollout')}"
     if base is None:
         return f"{head}: {best.strategy} is best with {accuracy:.1f} % right; {figures.baseline} has no result."
+    if accuracy == 0:
+        return f"{head}: no strategy has any question right{_reach(max(rows.values(), key=_coverage))}."
     against = {each.strategy: each for each in figures.comparisons if each.budget == budget}
     if best.strategy != figures.baseline:
         ours = 100 * base.measures["accuracy"].mean
@@ -54,6 +57,18 @@ def _at(figures: Figures, budget: int) -> str:
     nearest = max(against.values(), key=lambda each: each.mean)
     lead = f"{head}: no strategy has more right than {best.strategy}, the baseline, with {accuracy:.1f} %"
     return f"{lead}; the nearest is {nearest.strategy}; {_told(nearest, figures)}."
+
+
+def _coverage(row: Row) -> float:
+    return row.measures["coverage"].mean
+
+
+def _reach(widest: Row) -> str:
+    """What the vote could have found where it found nothing."""
+    coverage = 100 * _coverage(widest)
+    if coverage == 0:
+        return ", and no rollout ended right, so a vote cannot tell them apart"
+    return f", but {widest.strategy} has a right rollout on {coverage:.1f} % of the questions, which no vote elected"
 
 
 def _told(comparison: Comparison, figures: Figures) -> str:

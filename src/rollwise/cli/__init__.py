@@ -48,6 +48,7 @@ def build_app() -> typer.Typer:
         doctor,
         grade,
         models,
+        pilot,
         replay,
         report,
         serve,
@@ -58,6 +59,7 @@ def build_app() -> typer.Typer:
         world,
     )
     from rollwise.cli.options import command
+    from rollwise.pilot import PilotOptions
     from rollwise.service import ServiceOptions
 
     app = typer.Typer(
@@ -72,6 +74,7 @@ def build_app() -> typer.Typer:
     app.command("solve")(command(solve.SolveOptions, solve.solve))
     app.command("doctor")(command(doctor.DoctorOptions, doctor.doctor))
     app.command("allocate")(command(allocate.AllocateOptions, allocate.allocate))
+    app.command("pilot")(command(PilotOptions, pilot.pilot))
     app.command("bench")(command(bench.BenchOptions, bench.bench))
     app.command("report")(command(report.ReportOptions, report.report))
     app.command("calibrate")(command(calibrate.CalibrateOptions, calibrate.calibrate))

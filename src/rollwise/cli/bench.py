@@ -20,7 +20,7 @@ from rollwise.report import sheet_markdown, sheet_tables, summary_notes, summary
 from rollwise.search import ALLOCATION, OUTPUT, RUN, START, Shown, run_to_end
 
 if TYPE_CHECKING:
-    from rollwise.bench import Bench, Found, Outcome
+    from rollwise.bench import Bench, Found, Outcome, Place
 
 _SHORT_FORMS = ("policy", "reward")
 
@@ -38,12 +38,18 @@ class BenchOptions(Grid):
         default=None, description="A TOML file of these options; flags override it."
     )
     out: Annotated[Path, Shown(OUTPUT)] = Field(
-        default=Path("runs/bench"), description="Folder for the results and the summary."
+        default=Path("runs/bench"), description="Folder for the summary, and for the results if there is no --store."
     )
-    resume: Annotated[bool, Shown(OUTPUT)] = Field(default=False, description="Go on with the bench that --out holds.")
-    report: Annotated[bool, Shown(OUTPUT)] = Field(
-        default=False, description="Run nothing; summarise what --out holds."
+    store: Annotated[str | None, Shown(OUTPUT, "results.db in --out")] = Field(
+        default=None,
+        description="URL of a database that several benches share: postgresql+psycopg://user@host/name. The password "
+        "comes from PGPASSWORD or a passfile.",
     )
+    name: Annotated[str | None, Shown(OUTPUT, "the last part of --out")] = Field(
+        default=None, min_length=1, description="Name of the bench in --store."
+    )
+    resume: Annotated[bool, Shown(OUTPUT)] = Field(default=False, description="Go on with the bench that is stored.")
+    report: Annotated[bool, Shown(OUTPUT)] = Field(default=False, description="Run nothing; summarise what is stored.")
     as_json: Annotated[bool, Shown(OUTPUT, flag="json")] = Field(
         default=False, description="Print the summary as JSON and nothing else."
     )
@@ -62,6 +68,8 @@ def bench(given: dict[str, Any]) -> None:
     * `rollwise bench --data questions.jsonl --policy http://127.0.0.1:8000 --budgets 8 --out runs/mine`
 
     * `rollwise bench --strategies "rebase,dora,dora:directions=state" --set "reward=dial(0.5,1)" --out runs/dial`
+
+    * `rollwise bench --store postgresql+psycopg://me@127.0.0.1/benches --name first --limit 50`
     """
     flags = _with_short_forms(settings(given, "search"))
     out = Path(flags.pop("out", BenchOptions.model_fields["out"].default))
@@ -71,17 +79,32 @@ def bench(given: dict[str, Any]) -> None:
     if "search" in flags:
         flags["search"] = _search_of(grid) | flags["search"]
     grid |= flags
+    place = _place(out, grid.pop("store", None), grid.pop("name", None))
     if report:
         _refuse_running(grid, goes_on)
     else:
-        _run(out, grid, goes_on)
+        _run(place, grid, goes_on)
     from rollwise.bench import read
 
-    found = read(out, grid.get("baseline"))
+    found = read(place, grid.get("baseline"))
     _write(out, found)
     _print(out, found.summary, as_json)
     if not report:
         _fail_if_all_raised(found.summary)
+
+
+def _place(out: Path, store: Any, name: Any) -> Place:
+    """Where the bench is kept. Raises InputError for a name without a store, or a store that is no URL."""
+    from rollwise.bench import Shared, read_place
+
+    if store is None:
+        if name is not None:
+            raise InputError("--name is the name of a bench in a --store; give both, or leave it out")
+        return out
+    place = read_place(f"{store}#{out.resolve().name if name is None else name}")
+    if not isinstance(place, Shared):
+        raise InputError(f"--store {store}: give a URL, like postgresql+psycopg://user@host/name")
+    return place
 
 
 def _with_short_forms(flags: dict[str, Any]) -> dict[str, Any]:
@@ -123,30 +146,37 @@ def _refuse_running(given: dict[str, Any], goes_on: bool) -> None:
         raise InputError(f"--report runs nothing, so {', '.join(idle)} would change nothing; leave that out")
 
 
-def _run(out: Path, given: dict[str, Any], goes_on: bool) -> None:
-    from rollwise.bench import begin, begun, resume
+def _run(place: Place, given: dict[str, Any], goes_on: bool) -> None:
+    from rollwise.bench import begin, begun, options_of, resume
 
     try:
-        running = resume(out, given) if goes_on else begin(out, given)
+        running = resume(place, given) if goes_on else begin(place, given)
         for remark in running.remarks:
             print(f"rollwise: {remark}", file=sys.stderr)
         for remark in dict.fromkeys(remark for runner in running.runners.values() for remark in runner.parts.notes):
             print(f"rollwise: note: {remark}", file=sys.stderr)
-        _run_aloud(running, out)
+        _run_aloud(running, place)
     except KeyboardInterrupt:
-        kept = f", finished searches are kept; go on with: rollwise bench --out {out} --resume"
-        print(f"rollwise: interrupted{kept if begun(out) else ''}", file=sys.stderr)
+        kept = f", finished searches are kept; go on with: rollwise bench {options_of(place)} --resume"
+        print(f"rollwise: interrupted{kept if begun(place) else ''}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def _run_aloud(running: Bench, out: Path) -> None:
+def _run_aloud(running: Bench, place: Place) -> None:
     from rollwise.bench import run_in_jobs
 
     done, raised = running.store.counts(running.experiment.id)
+    before, rounds = done, 0
     with progress_bars() as show:
 
         def told(done: int, raised: int) -> None:
-            show("bench", done, running.size, f"{raised} raised" if raised else "")
+            waiting = [f"{rounds} rounds, no search has ended yet"] if rounds and done == before else []
+            show("bench", done, running.size, ", ".join([*([f"{raised} raised"] if raised else []), *waiting]))
+
+        def on_round() -> None:
+            nonlocal rounds
+            rounds += 1
+            told(done, raised)
 
         def on_result(outcome: Outcome) -> None:
             nonlocal done, raised
@@ -154,10 +184,14 @@ def _run_aloud(running: Bench, out: Path) -> None:
             told(done, raised)
 
         told(done, raised)
-        if running.grid.jobs == 1:
-            run_to_end(running.run(on_result))
+        if running.grid.engine == "ray":
+            from rollwise.bench import run_on_cluster
+
+            run_on_cluster(running, on_result)
+        elif running.grid.jobs == 1:
+            run_to_end(running.run(on_result, on_round=on_round))
         else:
-            run_in_jobs(running, out, told)
+            run_in_jobs(running, place, told)
 
 
 def _fail_if_all_raised(summary: Summary) -> None:
@@ -171,6 +205,7 @@ def _write(out: Path, found: Found) -> None:
     from rollwise.bench import plain_text
 
     facts_and_figures = {"experiment": found.facts, **found.summary.as_dict()}
+    out.mkdir(parents=True, exist_ok=True)
     (out / "summary.json").write_text(document(facts_and_figures) + "\n", encoding="utf-8")
     facts = "".join(f"- {name}: {plain_text(value)}\n" for name, value in found.facts.items())
     notes = "".join(f"{note}\n\n" for note in summary_notes(found.summary))

@@ -15,7 +15,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from rollwise.allocation import Strategy, split_settings, split_variants
-from rollwise.bench import begun, recorded
+from rollwise.bench import Place, begun, read_place, recorded
 from rollwise.calibration import read_belief
 from rollwise.cli.console import echo_json
 from rollwise.cli.options import command, document, settings
@@ -32,8 +32,8 @@ from rollwise.search import OUTPUT, START, Options, Shown, validated
 class RoundsOptions(Options):
     """The options of `rollwise replay RUN`."""
 
-    run: Annotated[Path, Shown(START, argument=True)] = Field(
-        description="The folder of a bench that was run with --events."
+    run: Annotated[str, Shown(START, argument=True)] = Field(
+        description="The folder of a bench that was run with --events, or URL#NAME of one in a --store."
     )
     strategy: Annotated[str, Shown(START)] = Field(
         description="The allocators to compare, each with options if you like: dora,rebase:reward_temperature=0.2."
@@ -89,7 +89,7 @@ def replay_rounds(given: dict[str, Any]) -> None:
     others = [_other(label, shared) for label in split_variants(options.strategy)]
     if not others:
         raise InputError("--strategy: give at least one, such as dora")
-    replayed = _replay(options.run, others, believe, options.problem)
+    replayed = _replay(read_place(options.run), others, believe, options.problem)
     summaries = _summaries(replayed)
     if options.as_json:
         echo_json(document({"summaries": list(map(asdict, summaries)), "searches": list(map(asdict, replayed))}))
@@ -127,7 +127,7 @@ def _other(label: str, shared: Mapping[str, Any]) -> _Other:
 
 
 def _replay(
-    run: Path, others: Sequence[_Other], believe: Callable[..., Belief] | None, problem: str | None
+    run: Place, others: Sequence[_Other], believe: Callable[..., Belief] | None, problem: str | None
 ) -> list[_Replayed]:
     if not begun(run):
         raise InputError(f"{run} holds no bench: give the folder of one that was run with --events, or `votes FILE`")

@@ -101,6 +101,11 @@ def _shorter(rules: Sequence[StopRule], most: int) -> list[StopRule]:
 
 
 def _read(file: str) -> list[Recorded]:
+    if Path(file).is_dir():
+        raise InputError(
+            f"{file} is a folder: give a file of recorded answers; the folder of a bench is for rollwise replay {file} "
+            "--strategy NAME"
+        )
     questions = []
     try:
         for number, record in json_records(file):

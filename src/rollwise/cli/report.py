@@ -20,8 +20,8 @@ FOLDER = "report"
 class ReportOptions(Options):
     """The options of `rollwise report`."""
 
-    runs: Annotated[tuple[Path, ...], Shown(START, argument=True, repeatable=True)] = Field(
-        min_length=1, description="Folders that rollwise bench wrote with --out."
+    runs: Annotated[tuple[str, ...], Shown(START, argument=True, repeatable=True)] = Field(
+        min_length=1, description="Folders that rollwise bench wrote with --out, or URL#NAME of a bench in a --store."
     )
     baseline: Annotated[str | None, Shown(START, "that of the bench")] = Field(
         default=None, description="The strategy that the others are compared with."
@@ -35,7 +35,7 @@ class ReportOptions(Options):
     paper: Annotated[Path | None, Shown(START)] = Field(
         default=None, description="A JSON file of the paper's curves, drawn beside yours on the paper's benchmarks."
     )
-    out: Annotated[Path | None, Shown(OUTPUT, "RUN/report")] = Field(
+    out: Annotated[Path | None, Shown(OUTPUT, "RUN/report, or runs/NAME/report")] = Field(
         default=None, description="Folder for the page, the pictures and the tables."
     )
     searches: Annotated[int, Shown(OUTPUT)] = Field(
@@ -60,23 +60,27 @@ def report(given: dict[str, Any]) -> None:
     * `rollwise report runs/llama runs/qwen --paper figure3.json --out both`
     """
     options = validated(ReportOptions, given)
-    out = options.out or options.runs[0] / FOLDER
-    check_folder(out, "--out")
     from rollwise.bench import (
+        Shared,
         benchmark_of,
         curves_of_model,
         figures_of,
         join_runs,
         read_paper,
+        read_place,
         read_prices,
         read_run,
     )
     from rollwise.report import Part, pictures_of, tables_of, write_report
 
+    places = list(dict.fromkeys(map(read_place, options.runs)))
+    first = places[0]
+    out = options.out or (Path("runs", first.name) if isinstance(first, Shared) else first) / FOLDER
+    check_folder(out, "--out")
     prices = None if options.prices is None else read_prices(options.prices)
     paper = [] if options.paper is None else read_paper(options.paper)
     parts, beside = [], 0
-    for run in join_runs([read_run(folder) for folder in dict.fromkeys(options.runs)]):
+    for run in join_runs([read_run(place) for place in places]):
         figures = figures_of(run, options.baseline, options.margin / 100, prices)
         config = run.experiment.config
         benchmark = benchmark_of(config)

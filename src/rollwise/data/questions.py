@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,13 @@ class Questions:
                 f"of a row, such as {self.problems[0].id}"
             )
         return found
+
+    def among(self, ids: Collection[str]) -> Questions:
+        """The questions with these ids, in their order."""
+        wanted = set(ids)
+        places = [place for place, problem in enumerate(self.problems) if problem.id in wanted]
+        rows = tuple(self.rows[place] for place in places) if self.rows else ()
+        return replace(self, problems=tuple(self.problems[place] for place in places), rows=rows)
 
 
 def read_questions(

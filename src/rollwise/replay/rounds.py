@@ -123,8 +123,8 @@ def replay_round(happened: RecordedRound, strategy: Strategy, options: Mapping[s
     candidates = happened.candidates
     if "belief" in strategy.needs and candidates.belief is None:
         raise InputError(
-            f"strategy {strategy.name!r} needs a belief, and none was recorded: fit one by rollwise calibrate and give "
-            "it by --set belief=FILE"
+            f"strategy {strategy.name!r} needs a belief, and the strategy that was recorded here read none: fit one by "
+            "rollwise calibrate and give it by --set belief=FILE"
         )
     if "directions" in strategy.needs:
         candidates = replace(candidates, directions=_directions(happened, "belief" in strategy.needs))

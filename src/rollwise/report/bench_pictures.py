@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollwise.bench import Cost, Figures, PaperCurves, Row
-from rollwise.report.curves import Look, Panel, Point, bounds_of, figure_svg, looks_of
+from rollwise.report.curves import Look, Panel, Point, bounds_of, figure_svg, log_marks, looks_of, short_number
 
-_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 _MEASURES = {"accuracy": "accuracy of the vote", "coverage": "coverage: any path right", "pass_rate": "pass rate"}
 
 
@@ -107,32 +105,13 @@ def _cost_panel(figures: Figures, across: str, of: Callable[[Cost], float | None
     for cost in figures.costs:
         spent, row = of(cost), figures.row(cost.strategy, cost.budget)
         if spent and row is not None:
-            point = _point(spent, f"N = {cost.budget}, {_short(spent)} {across.partition(' for ')[0]}", row, "accuracy")
+            point = _point(
+                spent, f"N = {cost.budget}, {short_number(spent)} {across.partition(' for ')[0]}", row, "accuracy"
+            )
             curves.setdefault(cost.strategy, []).append(Point(point.x, point.y, None, None, point.tip))
     places = [point.x for points in curves.values() for point in points]
     title = f"accuracy against {across.partition(' for ')[0]}"
-    return Panel(title, across, "%", curves, "log", _log_marks(places), bounds_of([curves]))
-
-
-def _log_marks(places: Sequence[float]) -> list[tuple[float, str]]:
-    """Marks at round multiples of powers of ten within the places, as many as seven if that is possible."""
-    if not places:
-        return []
-    low, high = min(places), max(places)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in (_FINE, (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        marks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-        if len(marks) <= 7:
-            break
-    return [(mark, _short(mark)) for mark in marks or [low]]
-
-
-def _short(value: float) -> str:
-    """A number in few characters."""
-    if 0.01 <= value < 10_000:
-        return f"{value:.3g}"
-    mantissa, power = f"{value:.2e}".split("e")
-    return f"{float(mantissa):g}e{int(power)}"
+    return Panel(title, across, "%", curves, "log", log_marks(places), bounds_of([curves]))
 
 
 def _by_level(figures: Figures, looks: Mapping[str, Look]) -> Picture:

@@ -18,6 +18,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 34, 44
 _INK, _RULE = "#333", "#dde0e6"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 _MARKERS = ("circle", "square", "triangle", "diamond", "cross", "down", "plus")
+_FINE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
 _COLUMNS, _KEY_ROW, _KEY_WIDTH = 3, 22, 7.2
 
 Scale = Literal["even", "log"]
@@ -88,6 +89,27 @@ def bounds_of(panels: Sequence[Mapping[str, Sequence[Point]]]) -> tuple[float, f
 def _step(low: float, high: float) -> int:
     """The distance of two labels along y."""
     return next(step for step in (1, 2, 5, 10, 20) if high - low <= 6 * step or step == 20)
+
+
+def log_marks(places: Sequence[float]) -> list[tuple[float, str]]:
+    """Marks at round multiples of powers of ten within the places, as many as seven if that is possible."""
+    if not places:
+        return []
+    low, high = min(places), max(places)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in (_FINE, (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        marks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
+        if len(marks) <= 7:
+            break
+    return [(mark, short_number(mark)) for mark in marks or [low]]
+
+
+def short_number(value: float) -> str:
+    """A number in few characters."""
+    if 0.01 <= value < 10_000:
+        return f"{value:.3g}"
+    mantissa, power = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}"
 
 
 def panel_svg(panel: Panel, looks: Mapping[str, Look]) -> str:

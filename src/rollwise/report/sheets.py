@@ -68,7 +68,7 @@ def _measure_sheet(rows: Sequence[Row], title: str) -> Sheet:
             lines = [(*line, cell) for line, cell in zip(lines, cells, strict=True)]
     few, many = (end((row.questions for row in rows), default=0) for end in (min, max))
     asked = f"{many}" if few == many else f"{few} to {many}"
-    return Sheet(f"{title}, of {asked} questions", columns, tuple(lines), len(names))
+    return Sheet(f"{title}, of {asked} question{'' if many == 1 else 's'}", columns, tuple(lines), len(names))
 
 
 def _losses(rows: Sequence[Row]) -> dict[str, list[tuple[int, int | None]]]:
@@ -99,7 +99,8 @@ def _difference_sheet(rows: Sequence[Row], title: str) -> Sheet:
 def _cost_sheet(rows: Sequence[Row], title: str) -> Sheet:
     lines = []
     for row in rows:
-        spent = (f"{row.flops:.2e}", f"{row.rounds:.1f}", f"{row.seconds:.2f}")
+        flops = "unknown" if row.flops is None else f"{row.flops:.2e}"
+        spent = (flops, f"{row.rounds:.1f}", f"{row.seconds:.2f}")
         for role, tokens in row.tokens.items():
             if any(tokens.values()):
                 counts = (f"{tokens[name]:,.0f}" for name in ("generated", "prefilled", "cached"))

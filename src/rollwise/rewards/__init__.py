@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rollwise.rewards.judge import Judge
     from rollwise.rewards.layouts import FAMILIES
     from rollwise.rewards.local import LocalReward
+    from rollwise.rewards.nothing import NoReward
     from rollwise.rewards.served import ServedReward
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DialReward",
     "Judge",
     "LocalReward",
+    "NoReward",
     "ServedReward",
     "from_function",
 ]
@@ -35,6 +37,7 @@ __getattr__ = exports(
         "FAMILIES": "layouts",
         "LocalReward": "local",
         "Judge": "judge",
+        "NoReward": "nothing",
         "ServedReward": "served",
     },
 )

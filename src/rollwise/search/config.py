@@ -72,8 +72,8 @@ class Config(Options):
     reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
         default=None,
         description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model, "
-        "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), "
-        "dial(SIZE,SHARED) or worth(SIZE,SHARED) (the truth plus noise).",
+        "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), none "
+        "(every path the same), dial(SIZE,SHARED) or worth(SIZE,SHARED) (the truth plus noise).",
     )
     options: Annotated[dict[str, Any], Shown(ALLOCATION, flag="option")] = Field(
         default_factory=dict, description="An option of the strategy as name=value, such as reward_temperature=0.2."

@@ -261,7 +261,8 @@ def _believe(
     if not reward.states_concentration:
         raise InputError(
             f"strategy {strategy.name!r} needs a belief, which says what a reward is worth: fit one by `rollwise "
-            "calibrate` on completed prefixes of this policy and give its file by --belief FILE"
+            "calibrate` on completed prefixes of this policy and give its file by --belief FILE (in a bench, by --set "
+            "belief=FILE)"
         )
     return None
 

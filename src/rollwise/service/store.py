@@ -16,7 +16,7 @@ from sqlalchemy import URL, create_engine, event, func, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from rollwise.bench import configure_connection
+from rollwise.database import configure_sqlite
 from rollwise.errors import InputError
 from rollwise.service.records import COLUMNS, Record, digest_of, now, record_digest
 from rollwise.service.stages import Stage
@@ -65,7 +65,7 @@ class Store:
         self.process = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._number, self._head = 0, GENESIS
         self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", configure_connection)
+        event.listen(self._engine, "connect", configure_sqlite)
         with self.session() as session:
             connection = session.connection()
             connection.exec_driver_sql("BEGIN IMMEDIATE")
