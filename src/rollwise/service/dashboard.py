@@ -7,17 +7,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query
-from fastapi.responses import PlainTextResponse, Response
 
-from rollwise.errors import InputError, MissingExtraError
+from rollwise.errors import InputError
 from rollwise.report import LANGUAGES, Account, account_of_records, catalogue, search_data, why_of
 from rollwise.service.audit import FILTERS, choices, search_audit, search_page, search_record
 from rollwise.service.login import PLACE, Guard, Passes, login_routes
 from rollwise.service.operations import operations
+from rollwise.ui import View, dashboard
 
 if TYPE_CHECKING:
     from rollwise.service.service import Service
@@ -28,30 +27,15 @@ _FRESH = 2.0
 """Seconds for which several visitors read the same state."""
 
 
-def add_dashboard(app: FastAPI, service: Service) -> None:
-    """Mount the dashboard at /ui. Without the extra that it needs, /ui says so and the service serves."""
-    try:
-        if find_spec("latex2mathml") is None:
-            raise MissingExtraError("the dashboard", "ui")
-        from rollwise.ui import View, dashboard
-
-        views = [
-            View(name, _titles(name), _script(name), make(service))
-            for name, make in (("operations", _operations), ("records", _records))
-        ]
-        shown: Any = dashboard(views=views)
-    except MissingExtraError as error:
-        _say_missing(app, str(error))
-        return
+def mount_dashboard(app: FastAPI, service: Service) -> None:
+    """Mount the dashboard at /ui, with the form that lets a browser in. Raises MissingExtraError."""
+    views = [
+        View(name, _titles(name), _script(name), make(service))
+        for name, make in (("operations", _operations), ("records", _records))
+    ]
     passes = Passes(service.settings)
     app.include_router(login_routes(passes))
-    app.mount(PLACE, Guard(shown, passes))
-
-
-def _say_missing(app: FastAPI, message: str) -> None:
-    @app.get(f"{PLACE}/", include_in_schema=False)
-    async def missing() -> Response:
-        return PlainTextResponse(f"{message}\n", status_code=501)
+    app.mount(PLACE, Guard(dashboard(views=views), passes))
 
 
 def _titles(name: str) -> dict[str, str]:
