@@ -134,6 +134,28 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_intervals(
+    columns: FloatArray, generator: np.random.Generator, confidence: float = 0.95, resamples: int = 10_000
+) -> FloatArray:
+    """Returns `bootstrap_interval` of each column of `columns` (n, m), as (m, 2).
+
+    All columns are resampled together: a draw becomes how often each of the n values was drawn, and one matrix product
+    gives the means of every column. So m columns cost little more than one. With a generator of the same key, column j
+    has the interval that `bootstrap_interval` gives for it alone, up to the order of the sum.
+    """
+    count = len(columns)
+    if not count:
+        raise InputError("there is nothing to resample; give at least one value")
+    block = max(1, _BLOCK // count)
+    means = np.empty((resamples, columns.shape[1]))
+    for start in range(0, resamples, block):
+        size = min(block, resamples - start)
+        drawn = generator.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
+        often = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        means[start : start + size] = often.astype(np.float64) @ columns / count
+    return np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0).T
+
+
 def detectable_difference(differences: FloatArray, power: float = 0.8, level: float = 0.05) -> float | None:
     """Returns the smallest true mean that a two-sided test at `level` finds with chance `power`, given n differences.
 

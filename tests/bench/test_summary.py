@@ -19,7 +19,13 @@ from rollwise.bench.store import Outcome, Result
 from rollwise.bench.summary import summarise
 from rollwise.core import Usage
 from rollwise.errors import InputError
-from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator, wilson_interval
+from rollwise.numerics import (
+    bootstrap_interval,
+    bootstrap_intervals,
+    detectable_difference,
+    keyed_generator,
+    wilson_interval,
+)
 from rollwise.report.sheets import Sheet, sheet_markdown, sheet_tables, summary_notes, summary_sheets
 
 values_of = st.lists(st.floats(-1, 1), min_size=1, max_size=40).map(np.array)
@@ -60,6 +66,16 @@ def test_bootstrap_in_blocks_gives_the_same_interval(monkeypatch: pytest.MonkeyP
     assert bootstrap_interval(values, keyed_generator("test")) == pytest.approx(whole)
     with pytest.raises(InputError):
         bootstrap_interval(np.array([]), keyed_generator("test"))
+
+
+def test_columns_resampled_together_have_the_intervals_that_they_have_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = np.random.default_rng(3).random((37, 5)) * [1, 10, -3, 1, 0]
+    monkeypatch.setattr("rollwise.numerics._BLOCK", 37 * 64)
+    together = bootstrap_intervals(columns, keyed_generator("test"), 0.9, 1000)
+    alone = [bootstrap_interval(column, keyed_generator("test"), 0.9, 1000) for column in columns.T]
+    assert together == pytest.approx(np.array(alone), abs=1e-12)
+    with pytest.raises(InputError):
+        bootstrap_intervals(np.empty((0, 2)), keyed_generator("test"))
 
 
 def test_a_detectable_difference_is_detected_with_the_stated_power() -> None:

@@ -1,6 +1,8 @@
 """What a page tells of a stored search, from events whose rounds and paths were worked out by hand."""
 
-from rollwise.report.search_details import search_details
+from rollwise.report import account_of, reason_of, sentence
+from rollwise.report.search_details import reasons_of, search_details
+from rollwise.search import Config, Runner, event_records, run_to_end
 
 
 def grown(number: int, path: str, text: str, reward: float) -> dict[str, object]:
@@ -56,3 +58,26 @@ def test_long_texts_and_many_paths_are_cut() -> None:
 def test_a_search_without_events_has_nothing_to_tell() -> None:
     details = search_details([])
     assert (details.rounds, details.endings, details.more) == ((), (), 0)
+
+
+def test_sentences_are_those_of_the_account_and_unreadable_events_have_none() -> None:
+    runner = Runner(Config.of(strategy="dora", budget=16, seed=2))
+    problem = runner.parts.problems.problem(4, 2)
+    solution = run_to_end(runner.solve(problem))
+    records = event_records(solution.events, dict.fromkeys([path.key for path in solution.finished], False))
+    told = reasons_of({"strategy": "dora", "budget": 16}, problem, records)
+    account = account_of(solution, runner.parts)
+    steps = [stage for stage in account.stages if stage.allocated is not None]
+    assert {one.step for one in told} == {stage.index + 1 for stage in steps}
+    for one in told:
+        node = account.nodes[tuple(map(int, one.path.split(".")))]
+        assert one.why == sentence(reason_of(account, node))
+    for stage in steps:
+        named = [one for one in told if one.step == stage.index + 1]
+        assert 1 <= len({one.path for one in named}) == len(named) <= 3
+        counts = [node.count for node in account.nodes.values() if node.round == stage.index]
+        first = account.nodes[tuple(map(int, named[0].path.split(".")))]
+        assert first.count == max(counts)
+    broken = [{**record, "counts": "x"} if record["event"] == "allocated" else record for record in records]
+    assert reasons_of({"strategy": "dora"}, problem, broken) == ()
+    assert reasons_of({"budget": "many"}, problem, records) == ()

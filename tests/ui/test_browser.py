@@ -1,13 +1,12 @@
 """Every view in a real browser: at both widths, light and dark, by keyboard, by axe's rules, without the network."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from browsing import WIDTHS, Watched, opened_browser, overflow, violations
+from playwright.sync_api import Browser, Dialog
 from shown_searches import HOSTILE, hostile_account, large_search
 from small_bench import small_bench
 
@@ -16,7 +15,6 @@ from rollwise.ui import dashboard, running
 
 pytestmark = pytest.mark.heavy
 
-CHROMIUM = os.environ.get("ROLLWISE_CHROMIUM", "/usr/bin/chromium")
 VIEWS = {
     "run": "h1",
     "searches": "tbody tr",
@@ -26,15 +24,12 @@ VIEWS = {
     "lab": ".stack",
     "try": "form",
 }
-WIDTHS = [1280, 390]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,35 +44,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("page") / "search.html"
     out.write_text(search_html(large_search(16, 4)), encoding="utf-8")
     return out.as_uri()
-
-
-class Watched:
-    """A page that remembers errors and every address that was asked for."""
-
-    def __init__(self, browser: Browser, width: int, scheme: str = "light") -> None:
-        self.page: Page = browser.new_page(
-            viewport={"width": width, "height": 900}, color_scheme="dark" if scheme == "dark" else "light"
-        )
-        self.asked: list[str] = []
-        self.errors: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-
-    def open(self, url: str, selector: str) -> Page:
-        self.page.goto(url)
-        self.page.wait_for_selector(selector)
-        self.page.wait_for_timeout(150)
-        return self.page
-
-
-def violations(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {[node['html'][:120] for node in one['nodes'][:3]]}" for one in found]
-
-
-def overflow(page: Page) -> int:
-    return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -45,6 +45,15 @@ class Run:
         """The budgets, smallest first."""
         return tuple(sorted({cell.budget for cell in self.homes}))
 
+    def config(self, cell: Cell) -> dict[str, Any]:
+        """The config of a cell's searches."""
+        place, experiment = self.homes[cell]
+        store = open_store(place)
+        try:
+            return store.cells(experiment).get(cell, {})
+        finally:
+            store.close()
+
     def events(self, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
         """The events of a search as plain values; None if they were not stored."""
         place, experiment = self.homes[cell]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rollwise.core import FloatArray, Usage
-from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator, wilson_interval
+from rollwise.numerics import bootstrap_intervals, detectable_difference, keyed_generator, wilson_interval
 from rollwise.search import ROLES
 
 if TYPE_CHECKING:
@@ -106,50 +106,95 @@ def summarise(results: Sequence[Result], baseline: str, planned: int | None = No
     """The summary of results, with differences to the strategy labelled `baseline`.
 
     `planned` is the planned number of results. A question's value is the mean over its seeds, and bootstraps resample
-    questions. A difference uses the problems and seeds that both strategies have. Accuracy and coverage have Wilson
-    intervals with the questions as trials; the pass rate has a bootstrap interval.
+    questions, the same ones for all rows of equally many. A difference uses the problems and seeds that both strategies
+    have. Accuracy and coverage have Wilson intervals with the questions as trials; the pass rate has a bootstrap
+    interval.
     """
     levels = sorted({result.level for result in results if result.level is not None})
     measures = measures_of(results)
-    by_level: list[Row] = []
-    for level in levels:
-        by_level += _rows([result for result in results if result.level == level], measures, baseline, level)
+    groups = _drafts(results, measures, baseline, None)
+    for level in levels if len(levels) > 1 else []:
+        groups += _drafts([result for result in results if result.level == level], measures, baseline, level)
+    rows = _finished(groups)
     errors = dict.fromkeys(result.outcome.error for result in results if result.outcome.error is not None)
     return Summary(
         baseline=baseline,
         planned=len(results) if planned is None else planned,
         results=len(results),
         errors=tuple(str(error) for error in errors),
-        rows=tuple(_rows(results, measures, baseline, None)),
-        by_level=tuple(by_level) if len(levels) > 1 else (),
+        rows=tuple(row for row in rows if row.level is None),
+        by_level=tuple(row for row in rows if row.level is not None),
     )
 
 
-def _rows(results: Sequence[Result], measures: Mapping[str, MeasureOf], baseline: str, level: int | None) -> list[Row]:
+@dataclass(frozen=True)
+class _Values:
+    """A measure by question, and its difference to the baseline by question; None for the baseline."""
+
+    own: FloatArray
+    gaps: FloatArray | None
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A row before its intervals are known: the results of a strategy at a budget, and the values of each measure."""
+
+    strategy: str
+    budget: int
+    level: int | None
+    group: Mapping[Trial, Result]
+    values: Mapping[str, _Values]
+
+    @property
+    def resampled(self) -> list[FloatArray]:
+        """The values whose intervals are bootstrapped: the pass rate, and every difference."""
+        own = [values.own for name, values in self.values.items() if name == "pass_rate"]
+        return own + [values.gaps for values in self.values.values() if values.gaps is not None and len(values.gaps)]
+
+
+def _drafts(
+    results: Sequence[Result], measures: Mapping[str, MeasureOf], baseline: str, level: int | None
+) -> list[_Draft]:
     groups: dict[tuple[str, int], dict[Trial, Result]] = {}
     for result in results:
         group = groups.setdefault((result.cell.label, result.cell.budget), {})
         group[result.problem, result.cell.seed] = result
-    return [
-        _row(label, budget, level, group, None if label == baseline else groups.get((baseline, budget)), measures)
-        for (label, budget), group in groups.items()
-    ]
+    drafts = []
+    for (label, budget), group in groups.items():
+        base = None if label == baseline else groups.get((baseline, budget))
+        values = {name: _values(measure, group, base) for name, measure in measures.items()}
+        drafts.append(_Draft(label, budget, level, group, values))
+    return drafts
 
 
-def _row(
-    label: str,
-    budget: int,
-    level: int | None,
-    group: Mapping[Trial, Result],
-    base: Mapping[Trial, Result] | None,
-    measures: Mapping[str, MeasureOf],
-) -> Row:
+def _values(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None) -> _Values:
+    own = _by_question({trial: measure(result) for trial, result in group.items()})
+    if base is None:
+        return _Values(own, None)
+    shared = {trial: measure(result) - measure(base[trial]) for trial, result in group.items() if trial in base}
+    return _Values(own, _by_question(shared))
+
+
+def _finished(drafts: Sequence[_Draft]) -> list[Row]:
+    """The rows of drafts. All bootstraps of equally many questions resample the same questions, at once."""
+    by_size: dict[int, list[FloatArray]] = {}
+    for values in (values for draft in drafts for values in draft.resampled):
+        by_size.setdefault(len(values), []).append(values)
+    intervals: dict[int, tuple[float, float]] = {}
+    for size, columns in by_size.items():
+        found = bootstrap_intervals(np.stack(columns, axis=1), keyed_generator("questions", size))
+        intervals |= {id(values): (low, high) for values, (low, high) in zip(columns, found.tolist(), strict=True)}
+    return [_row(draft, intervals) for draft in drafts]
+
+
+def _row(draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
+    group = draft.group
     ran = [result.outcome for result in group.values() if result.outcome.error is None]
     roles = [role for role in ROLES if any(role in outcome.usage for outcome in ran)]
     return Row(
-        strategy=label,
-        budget=budget,
-        level=level,
+        strategy=draft.strategy,
+        budget=draft.budget,
+        level=draft.level,
         questions=len({problem for problem, _ in group}),
         results=len(group),
         errors=len(group) - len(ran),
@@ -157,7 +202,7 @@ def _row(
         unplaced=sum(outcome.unplaced for outcome in ran),
         unread=sum(outcome.unread for outcome in ran),
         cut=sum(outcome.cut for outcome in ran),
-        measures={name: _measure(name, measure, group, base) for name, measure in measures.items()},
+        measures={name: _measure(values, intervals) for name, values in draft.values.items()},
         tokens={role: _mean_usage([outcome.usage.get(role, Usage()) for outcome in ran]) for role in roles},
         flops=_flops(ran),
         rounds=_mean([outcome.rounds for outcome in ran]),
@@ -177,20 +222,13 @@ def _flops_known(outcome: Outcome) -> bool:
     return all(role in outcome.flops_of for role, used in outcome.usage.items() if used.generated + used.prefilled)
 
 
-def _measure(
-    name: str, measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None
-) -> Measure:
-    values = _by_question({trial: measure(result) for trial, result in group.items()})
-    low, high = _bootstrap(values) if name == "pass_rate" else wilson_interval(float(values.sum()), len(values))
-    return Measure(float(values.mean()), low, high, None if base is None else _difference(measure, group, base))
-
-
-def _difference(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result]) -> Difference | None:
-    shared = {trial: measure(group[trial]) - measure(base[trial]) for trial in group if trial in base}
-    if not shared:
-        return None
-    values = _by_question(shared)
-    return Difference(float(values.mean()), *_bootstrap(values), detectable_difference(values))
+def _measure(values: _Values, intervals: Mapping[int, tuple[float, float]]) -> Measure:
+    own, gaps = values.own, values.gaps
+    low, high = intervals.get(id(own)) or wilson_interval(float(own.sum()), len(own))
+    difference = None
+    if gaps is not None and len(gaps):
+        difference = Difference(float(gaps.mean()), *intervals[id(gaps)], detectable_difference(gaps))
+    return Measure(float(own.mean()), low, high, difference)
 
 
 def _by_question(values: Mapping[Trial, float]) -> FloatArray:
@@ -199,10 +237,6 @@ def _by_question(values: Mapping[Trial, float]) -> FloatArray:
     for (problem, _), value in values.items():
         problems.setdefault(problem, []).append(value)
     return np.array([_mean(each) for each in problems.values()])
-
-
-def _bootstrap(values: FloatArray) -> tuple[float, float]:
-    return bootstrap_interval(values, keyed_generator("questions", len(values)))
 
 
 def _mean(values: Sequence[float]) -> float:

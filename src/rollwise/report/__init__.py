@@ -11,9 +11,10 @@ from rollwise.report.flow import Flow, fold_flow
 from rollwise.report.folding import account_of, fold_account, told_by
 from rollwise.report.pictures import search_svg
 from rollwise.report.reasons import Reason, reason_of
+from rollwise.report.recorded import account_of_records
 from rollwise.report.regrets import simulation_sheets, simulation_svg
 from rollwise.report.search import explanation, ledger_table, round_line, verdict_text, where_table
-from rollwise.report.search_page import asset, html_page, search_data, search_html
+from rollwise.report.search_page import asset, html_page, search_data, search_html, why_of
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
 from rollwise.report.svg import svg_circle, svg_line, svg_text
 from rollwise.report.words import LANGUAGES, catalogue, sentence
@@ -32,6 +33,7 @@ __all__ = [
     "Stage",
     "Told",
     "account_of",
+    "account_of_records",
     "asset",
     "belief_notes",
     "belief_sheets",
@@ -67,5 +69,6 @@ __all__ = [
     "told_by",
     "verdict_text",
     "where_table",
+    "why_of",
     "write_report",
 ]

@@ -100,7 +100,8 @@ class Account:
     """A search: its question, strategy and budget, its nodes by key, its rounds, and the votes.
 
     `by_strategy` is false if the strategy reads no directions; equal last steps then stand in. `allocate` hands out the
-    width again, for candidates that differ; None if the strategy is not at hand.
+    width again, for candidates that differ; None if the strategy is not at hand. `digested` says that only digests of
+    the texts were kept, so that nothing is known of the answers of single paths.
     """
 
     question: str
@@ -112,6 +113,7 @@ class Account:
     by_strategy: bool
     allocate: Allocator | None = None
     beam_width: int = 4
+    digested: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class Told:
 
     `allocate` is the strategy with its options. `aggregate`, `form` and `vote` are the config's; `weights` are what
     finished paths weigh in the vote, if that is known better than by their rewards. `group` tells which answers are the
-    same, as `rollwise.answers.group` does.
+    same, as `rollwise.answers.group` does. `digested` says that the events hold digests in the place of texts.
     """
 
     question: str
@@ -134,3 +136,4 @@ class Told:
     weights: Mapping[PathKey, float] | None = None
     rights: Mapping[PathKey, bool] | None = None
     group: GroupAnswers | None = None
+    digested: bool = False

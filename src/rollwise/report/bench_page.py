@@ -14,7 +14,7 @@ from rollwise.errors import MissingExtraError
 from rollwise.report.bench_pictures import Picture
 from rollwise.report.curves import key_svg, panel_svg
 from rollwise.report.data_tables import DataTable, cell_text, markdown_text, sort_key, table_markdown
-from rollwise.report.search_details import search_details
+from rollwise.report.search_details import reasons_of, search_details
 
 _FILES = Path(__file__).parent / "page"
 
@@ -167,9 +167,10 @@ def _searches(
     run: Run, search_ids: Mapping[tuple[Cell, str], str], question_ids: Mapping[str, str]
 ) -> Iterable[dict[str, Any]]:
     outcomes = {(result.cell, result.problem): result.outcome for result in run.results}
-    questions = {problem.id: problem.question for problem in run.problems}
+    problems = {problem.id: problem for problem in run.problems}
+    configs = {cell: run.config(cell) for cell in {cell for cell, _ in search_ids}}
     for (cell, problem), identity in search_ids.items():
-        outcome = outcomes[cell, problem]
+        outcome, events = outcomes[cell, problem], run.events(cell, problem) or []
         yield {
             "id": identity,
             "strategy": cell.label,
@@ -177,8 +178,9 @@ def _searches(
             "seed": cell.seed,
             "question": problem,
             "question_id": question_ids[problem],
-            "text": questions[problem],
+            "text": problems[problem].question,
             "answer": outcome.answer,
             "right": outcome.right,
-            "details": search_details(run.events(cell, problem) or []),
+            "details": search_details(events),
+            "reasons": reasons_of(configs[cell], problems[problem], events, cell.seed),
         }

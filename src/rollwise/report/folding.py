@@ -81,6 +81,7 @@ def fold_account(events: Sequence[Event], told: Told, compare: Collection[str] =
         by_strategy=any(stage.allocated and stage.allocated.allocation.directions is not None for stage in stages),
         allocate=told.allocate,
         beam_width=told.beam_width,
+        digested=told.digested,
     )
 
 
@@ -250,6 +251,8 @@ def _voted(
     ended: Sequence[PathKey], paths: Mapping[PathKey, Path], nodes: Mapping[PathKey, Node], told: Told
 ) -> tuple[dict[PathKey, Node], tuple[Ballot, ...]]:
     """The finished nodes with their answers and what they weigh, and the answers with votes, heaviest first."""
+    if told.digested:
+        return {}, ()
     answers = read_answers([paths[key] for key in ended], told.form).answers
     weights = [_weight(nodes[key], told) for key in ended]
     rights = told.rights or {}

@@ -75,7 +75,7 @@ def reason_of(account: Account, node: Node) -> Reason:
     if node.fate is Fate.FAILED:
         return Reason(("failed",), {"reason": node.reason or ""})
     if node.fate is Fate.FINISHED:
-        return _finished(node)
+        return Reason(("finished_unkept",), {}) if account.digested and not node.cut else _finished(node)
     stage = account.stages[_position(account, node.round)]
     if node.place is None or node.direction is None or stage.allocated is None:
         return Reason(("left",), {}) if stage.stopped is None else Reason(("stopped",), {"reason": stage.stopped})

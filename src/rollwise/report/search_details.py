@@ -6,6 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rollwise.core import Problem, key_text
+from rollwise.errors import RollwiseError
+from rollwise.report.account import Account, Node, Stage
+from rollwise.report.reasons import reason_of
+from rollwise.report.recorded import account_of_records
+from rollwise.report.words import sentence
+
 _MOST_ENDINGS, _MOST_TEXT = 6, 1500
 
 
@@ -58,6 +65,47 @@ def search_details(records: Sequence[Mapping[str, Any]]) -> SearchDetails:
     stops = [str(record.get("reason", "")) for record in records if record.get("event") == "stopped"]
     shown, more = tuple(endings[:_MOST_ENDINGS]), max(0, len(endings) - _MOST_ENDINGS)
     return SearchDetails(rounds, shown, more, stops[0] if stops else None)
+
+
+@dataclass(frozen=True)
+class Told:
+    """Why a path got its rollouts: its step, its key as text, and the sentence."""
+
+    step: int
+    path: str
+    why: str
+
+
+def told_reasons(account: Account, language: str = "en") -> tuple[Told, ...]:
+    """For each step the sentences of up to three paths: the one with most rollouts, the best-scored one of the largest
+    direction, and the best-scored one that got nothing.
+    """
+    return tuple(
+        Told(stage.index + 1, key_text(node.key), sentence(reason_of(account, node), language))
+        for stage in account.stages
+        for node in _telling(account, stage)
+    )
+
+
+def reasons_of(
+    config: Mapping[str, Any], problem: Problem, records: Sequence[Mapping[str, Any]], seed: int = 0
+) -> tuple[Told, ...]:
+    """The sentences about a stored search; none if its events or its config cannot be read."""
+    try:
+        return told_reasons(account_of_records(config, problem.question, records, problem.id, seed, compare=()))
+    except (RollwiseError, LookupError, ValueError, TypeError, AttributeError):  # stored data may have any shape
+        return ()
+
+
+def _telling(account: Account, stage: Stage) -> list[Node]:
+    if stage.allocated is None:
+        return []
+    nodes = [account.nodes[key] for key in stage.allocated.candidates.paths]
+    ranked = sorted(nodes, key=lambda node: -(node.score or 0.0))
+    most = max(ranked, key=lambda node: node.count)
+    crowded = [node for node in ranked if node.direction == 0 and stage.groups[0].paths > 1]
+    dropped = [node for node in ranked if not node.count]
+    return list({node.key: node for node in (most, *crowded[:1], *dropped[:1])}.values())
 
 
 def _round(number: int, records: Sequence[Mapping[str, Any]]) -> RoundFigures:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rollwise.core import FloatArray, key_text
+from rollwise.errors import InputError
 from rollwise.report.account import Account, Stage
 from rollwise.report.mathematics import pieces
 from rollwise.report.reasons import reason_of
@@ -36,6 +37,7 @@ def search_data(account: Account, language: str = "en", why: bool = True) -> dic
         "strategy": account.strategy,
         "budget": account.budget,
         "byStrategy": account.by_strategy,
+        "digested": account.digested,
         "ballots": [vars(ballot) for ballot in account.ballots],
         "stages": [_stage_data(stage) for stage in account.stages],
         "texts": [pieces(text.strip()) for text in texts],
@@ -79,6 +81,19 @@ def _stage_data(stage: Stage) -> dict[str, Any]:
 def _bytes_of(similarity: FloatArray) -> str:
     """A cosine similarity (k, k) as base64 of k·k bytes: -1 is 0 and 1 is 255."""
     return base64.b64encode(np.round((similarity + 1) * 127.5).clip(0, 255).astype(np.uint8).tobytes()).decode()
+
+
+def why_of(account: Account, path: str, language: str = "en") -> str:
+    """The sentence about a path, such as "5.0.2". Raises InputError if the search has no such path."""
+    catalogue(language)
+    try:
+        key = tuple(map(int, path.split(".")))
+    except ValueError:
+        raise InputError(f"a path is numbers with dots between them, like 5.0.2, not {path[:40]!r}") from None
+    node = account.nodes.get(key)
+    if node is None:
+        raise InputError(f"this search has no path {path}")
+    return sentence(reason_of(account, node), language)
 
 
 def search_html(account: Account, language: str = "en", why: bool = True) -> str:

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from importlib.util import find_spec
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.middleware import Middleware
 
 import rollwise
+from rollwise.errors import MissingExtraError
 from rollwise.openai_format import (
     BodyLimit,
     Fields,
@@ -48,11 +50,29 @@ def build_app(service: Service) -> FastAPI:
         middleware=[Middleware(BodyLimit, most=service.settings.body_bytes)],
     )
     app.state.service = service
+    if service.settings.ui:
+        _add_dashboard(app, service)
     app.include_router(public)
     app.include_router(router, dependencies=[Depends(_client)])
     add_error_replies(app)
     app.openapi = _described(app, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _add_dashboard(app: FastAPI, service: Service) -> None:
+    """Mount the dashboard at /ui. Without the extra that it needs, /ui says so, and the service serves."""
+    try:
+        if find_spec("latex2mathml") is None:
+            raise MissingExtraError("the dashboard", "ui")
+        from rollwise.service.dashboard import mount_dashboard
+
+        mount_dashboard(app, service)
+    except MissingExtraError as error:
+        message = f"{error}\n"
+
+        @app.get("/ui/", include_in_schema=False)
+        async def missing() -> Response:
+            return PlainTextResponse(message, HTTPStatus.NOT_IMPLEMENTED)
 
 
 def _service(request: Request) -> Service:

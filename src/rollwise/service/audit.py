@@ -18,7 +18,7 @@ _LISTED = (
     *("answer", "support", "confidence", "spent", "saved", "rounds", "seconds", "generated", "money", "agrees"),
     *("moved", "right", "beside"),
 )
-_FILTERS = ("route", "rule", "stage", "purpose", "outcome", "client", "strategy", "beside")
+FILTERS = ("route", "rule", "stage", "purpose", "outcome", "client", "strategy", "beside")
 
 
 def search_record(store: Store, id_: str) -> dict[str, Any]:
@@ -34,6 +34,31 @@ def search_record(store: Store, id_: str) -> dict[str, Any]:
         return {name: getattr(row, name) for name in COLUMNS} | kept
 
 
+def search_audit(store: Store, id_: str) -> dict[str, Any] | None:
+    """The entry of the audit log about a search, with `faults`, a sentence for each thing that does not match it; None
+    if there is none.
+    """
+    with store.session() as session:
+        entry = session.scalar(select(EntryRow).where(EntryRow.subject == id_, EntryRow.kind == "search"))
+        if entry is None:
+            return None
+        faults = _search_faults(entry, session.get(SearchRow, id_), session.get(EventsRow, id_))
+        key = (entry.process, entry.number, entry.created, entry.kind, entry.subject, entry.digest, entry.before)
+        if entry_hash(*key) != entry.hash:
+            faults.append("the hash of its entry is wrong")
+        return _entry(entry) | {"faults": faults}
+
+
+def choices(store: Store) -> dict[str, list[str]]:
+    """The values that searches can be filtered by."""
+    with store.session() as session:
+        return {
+            name: sorted(session.scalars(select(getattr(SearchRow, name)).distinct()))
+            for name in FILTERS
+            if name != "beside"
+        }
+
+
 def search_page(
     store: Store, page: int = 0, size: int = 50, filters: Mapping[str, Any] | None = None
 ) -> tuple[list[dict[str, Any]], int]:
@@ -43,8 +68,8 @@ def search_page(
     InputError for any other filter.
     """
     filters = filters or {}
-    if unknown := sorted(set(filters) - set(_FILTERS)):
-        raise InputError(f"searches cannot be filtered by {unknown[0]!r}, only by {', '.join(_FILTERS)}")
+    if unknown := sorted(set(filters) - set(FILTERS)):
+        raise InputError(f"searches cannot be filtered by {unknown[0]!r}, only by {', '.join(FILTERS)}")
     where = [getattr(SearchRow, name) == value for name, value in filters.items()]
     wanted = select(*(getattr(SearchRow, name) for name in _LISTED)).where(*where)
     wanted = wanted.order_by(SearchRow.began.desc(), SearchRow.id).limit(size).offset(page * size)

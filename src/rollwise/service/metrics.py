@@ -12,6 +12,9 @@ except ImportError as error:
     raise MissingExtraError("the metrics of a service", "serve") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rollwise.service.indicators import Indicator
     from rollwise.service.records import Record
 
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -62,6 +65,22 @@ class Metrics:
         self.fallbacks = counter("fallbacks", "Canaries that fell back by themselves.", ("route", "cause"))
         self.rescued = counter("rescued", "Requests that the current rule answered for a failed candidate.", ("route",))
         self.percent = gauge("stage_percent", "Share of requests that the candidate answers.", ("route", "candidate"))
+        self.accuracy = gauge("accuracy", "Share of right answers.", ("route", "rule", "judge"))
+        self.return_ = gauge(
+            "return_on_investment",
+            "Money of the first rule for a right answer, over that of this rule.",
+            ("route", "rule"),
+        )
+        self.calibration = gauge("calibration_error", "Calibration error of the winners' rewards.", ("route", "rule"))
+        self.calibration_drift = gauge(
+            "calibration_drift", "Growth of the calibration error since the first judged searches.", ("route", "rule")
+        )
+        self.input_drift = gauge(
+            "input_drift",
+            "Population stability index of a property of the questions, against the first ones.",
+            ("route", "feature"),
+        )
+        self.bound = gauge("alarm_bound", "The bound of a figure, from the configuration.", ("route", "figure"))
         self.running = gauge("searches_running", "Searches that run.")
         self.waiting = gauge("searches_waiting", "Searches that wait for a slot.")
         self.up = gauge("server_up", "Whether a server behind a route answers.", ("url",))
@@ -85,6 +104,28 @@ class Metrics:
             self.support.labels(route, rule).observe(record.support)
         for number in effective_directions:
             self.directions.labels(route, rule).observe(number)
+
+    def show(self, route: str, found: Sequence[Indicator]) -> None:
+        """Set the gauges of a route's figures that enough searches made."""
+        for each in found:
+            if each.bound is not None:
+                self.bound.labels(route, each.name).set(each.bound)
+            if each.value is None or each.samples < each.needed:
+                continue
+            if each.name.startswith("drift_"):
+                self.input_drift.labels(route, each.name.removeprefix("drift_")).set(each.value)
+            elif each.name.endswith("_accuracy"):
+                self.accuracy.labels(route, each.rule, each.name.removesuffix("_accuracy")).set(each.value)
+            elif each.name in (gauges := self._gauges):
+                gauges[each.name].labels(route, each.rule).set(each.value)
+
+    @property
+    def _gauges(self) -> dict[str, Gauge]:
+        return {
+            "return": self.return_,
+            "calibration_error": self.calibration,
+            "calibration_drift": self.calibration_drift,
+        }
 
     def text(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from typing import Any
 
 from rollwise.search import Allocated, Config, Solution
 from rollwise.service.asked import Asked
-from rollwise.service.records import Record, digest_of, now, plain_config, plain_events, versions
+from rollwise.service.records import Record, Signals, digest_of, now, plain_config, plain_events, versions
 from rollwise.service.replies import Answered
 from rollwise.service.settings import Price
 
 _LONGEST_ERROR = 300
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ def record_of(
             error=None if error is None else error[:_LONGEST_ERROR],
             events=events,
             events_digest=events_digest,
+            signals=signals(asked),
         )
     found, solution = answered.as_dict(), answered.solution
     events, events_digest = plain_events(solution.events, keep_text)
@@ -102,7 +105,20 @@ def record_of(
         events=events,
         events_digest=events_digest,
         moved=moved,
+        signals=signals(asked, solution),
     )
+
+
+def signals(asked: Asked, solution: Solution | None = None) -> Signals:
+    """What the figures of a route read of a search: the size of its question, the winner's reward, its directions."""
+    texts = [asked.question, *(text for _, text in asked.turns)]
+    size = sum(map(len, texts)), len(_NUMBER.findall(asked.question)), len(asked.turns)
+    if solution is None:
+        return Signals(*size)
+    winners = [path.rewards[-1] for path in solution.finished if path.text == solution.text and path.rewards]
+    numbers = effective_directions(solution)
+    reward = float(max(winners)) if winners and solution.answer is not None else None
+    return Signals(*size, reward=reward, directions=sum(numbers) / len(numbers) if numbers else None)
 
 
 def money(price: Price, usage: Mapping[str, int]) -> float:

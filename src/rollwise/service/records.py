@@ -29,8 +29,19 @@ _UNCOVERED = ("text",)
 
 
 @dataclass(frozen=True)
+class Signals:
+    """What the figures of a route read of a search beside its record: see `SignalsRow`."""
+
+    characters: int
+    numbers: int
+    turns: int
+    reward: float | None = None
+    directions: float | None = None
+
+
+@dataclass(frozen=True)
 class Record:
-    """A search as it is kept. The fields are those of the table of searches, and `events`."""
+    """A search as it is kept. The fields are those of the table of searches, `events` and `signals`."""
 
     id: str
     began: str
@@ -66,9 +77,10 @@ class Record:
     right: bool | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    signals: Signals | None = None
 
 
-COLUMNS = tuple(each.name for each in fields(Record) if each.name != "events")
+COLUMNS = tuple(each.name for each in fields(Record) if each.name not in ("events", "signals"))
 
 
 def now() -> str:

@@ -75,6 +75,43 @@ class Band(Options):
     """The smallest share of shadow searches that give the current rule's answer."""
 
 
+class Alarms(Options):
+    """From when on a figure of a route is an alarm. None watches a figure without a bound. docs/runbook.md says what to
+    do about each.
+    """
+
+    window: Annotated[int, Field(ge=10, le=10_000)] = 500
+    """How many searches of each rule count: the latest."""
+    samples: Annotated[int, Field(ge=2)] = 50
+    """Below this many no figure is an alarm."""
+    reference: Annotated[int, Field(ge=10, le=10_000)] = 500
+    """How many questions are the yardstick of the input's drift: the first ones of the route."""
+    least_accuracy: Annotated[float, Field(ge=0, le=1)] | None = 0.5
+    """Of golden questions, and of answers that clients judged."""
+    least_agreement: Annotated[float, Field(ge=0, le=1)] | None = 0.5
+    """Of the candidate's shadow searches with the current rule's answers."""
+    most_errors: Annotated[float, Field(ge=0, le=1)] | None = 0.05
+    """The share of searches that fail."""
+    most_unanswered: Annotated[float, Field(ge=0, le=1)] | None = 0.2
+    """The share of searches that find no answer."""
+    most_seconds: Annotated[float, Field(gt=0)] | None = 60.0
+    """The 95th percentile of the seconds of a search."""
+    most_tokens: Annotated[float, Field(gt=0)] | None = None
+    """Generated tokens for each answer."""
+    most_money: Annotated[float, Field(gt=0)] | None = None
+    """Money for each answer."""
+    least_return: Annotated[float, Field(ge=0)] | None = 0.01
+    """Money of the first rule for a right answer, over that of the rule."""
+    least_saved: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The share of rollouts that early stops spare."""
+    least_directions: Annotated[float, Field(ge=0)] | None = 1.5
+    """The effective number of directions of a round."""
+    most_calibration_drift: Annotated[float, Field(ge=0, le=1)] | None = 0.1
+    """By how much the calibration error of the rewards may have grown."""
+    most_input_drift: Annotated[float, Field(ge=0)] | None = 0.25
+    """The population stability index of a property of the questions."""
+
+
 class Shadow(Options):
     """Searches of the candidate rule that run beside those of the current rule. Their answers are not sent."""
 
@@ -112,6 +149,7 @@ class Route(Config):
     )
     gate: Annotated[Gate | None, Shown(RUN)] = Field(default=None, description="What a rule has to show to advance.")
     band: Annotated[Band, Shown(RUN)] = Field(default=Band(), description="When a canary falls back by itself.")
+    alarms: Annotated[Alarms, Shown(RUN)] = Field(default=Alarms(), description="When a figure is an alarm.")
     shadow: Annotated[Shadow, Shown(RUN)] = Field(default=Shadow(), description="Searches beside the current rule's.")
     price: Annotated[Price, Shown(RUN)] = Field(default=Price(), description="Money for a million tokens.")
 
@@ -186,6 +224,7 @@ class ServiceOptions(Options):
     probe: Annotated[float, Shown(SERVER)] = Field(
         default=2.0, gt=0, description="Seconds between two looks at whether the servers answer."
     )
+    ui: Annotated[bool, Shown(SERVER)] = Field(default=True, description="Serve the dashboard at /ui.")
     keep_text: Annotated[bool, Shown(RUN)] = Field(
         default=False, description="Keep prompts and solutions in the store, not only their digests."
     )
@@ -203,6 +242,9 @@ class Settings(ServiceOptions):
     keys: Annotated[dict[str, str], Shown(RUN)] = Field(
         default_factory=dict, description="Keys that clients may send: a name and the SHA-256 of the key."
     )
+    ui_keys: Annotated[tuple[str, ...], Shown(RUN, "all")] = Field(
+        default=(), description="Names of the keys that open the dashboard, which shows the searches of all clients."
+    )
     routes: Annotated[dict[str, Route], Shown(RUN)] = Field(
         default_factory=lambda: {"countdown": Route()}, description="The routes by name."
     )
@@ -212,6 +254,8 @@ class Settings(ServiceOptions):
         for name, digest in self.keys.items():
             if not _DIGEST.fullmatch(digest):
                 raise ValueError(f"keys.{name}: give the SHA-256 of the key: printf %s KEY | sha256sum")
+        if unknown := sorted(set(self.ui_keys) - set(self.keys)):
+            raise ValueError(f"ui_keys: no key is called {unknown[0]!r}")
         if not self.routes:
             raise ValueError("give at least one route")
         for name in self.routes:

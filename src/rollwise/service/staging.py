@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ from rollwise.service.bands import Cause, Outcome, Watch, cause
 from rollwise.service.engines import Engines
 from rollwise.service.health import Health
 from rollwise.service.metrics import Metrics
+from rollwise.service.recent import watch_of
 from rollwise.service.recording import Occasion
 from rollwise.service.records import Record
 from rollwise.service.replies import Answered
@@ -45,6 +47,7 @@ class Staging:
         self.watches = {name: Watch(route.band.window) for name, route in settings.routes.items()}
         self.shadowed = dict.fromkeys(settings.routes, 0)
         self._forced: dict[str, int] = {}
+        self._restored = False
         self._revocable: dict[str, set[asyncio.Task[Any]]] = {name: set() for name in settings.routes}
 
     def choose(self, target: Target) -> tuple[Rule, str]:
@@ -133,11 +136,23 @@ class Staging:
     async def reload(self) -> None:
         """Read the stages of the store. A route whose stage changed starts a new watch."""
         stored, forced = await self.writer.call(lambda store: (store.stages(), store.forced()))
+        if not self._restored:
+            await self._restore(
+                {name: fitting(stored.get(name), name, self.settings.routes[name]) for name in self.stages}
+            )
         for name, count in forced.items():
             self.metrics.forced.labels(name).inc(count - self._forced.get(name, 0))
         self._forced = forced
         for name, route in self.settings.routes.items():
             self._set(fitting(stored.get(name), name, route))
+
+    async def _restore(self, stages: Mapping[str, Stage]) -> None:
+        """Go on with the watches where the process before this one left them."""
+        for name, stage in stages.items():
+            window = self.settings.routes[name].band.window
+            self.stages[name] = stage
+            self.watches[name], self.shadowed[name] = await self.writer.call(partial(watch_of, stage, window))
+        self._restored = True
 
     def _set(self, stage: Stage) -> None:
         name = stage.route

@@ -20,7 +20,17 @@ from rollwise.database import configure_sqlite
 from rollwise.errors import InputError
 from rollwise.service.records import COLUMNS, Record, digest_of, now, record_digest
 from rollwise.service.stages import Stage
-from rollwise.service.tables import SCHEMA, Base, ChangeRow, EntryRow, EventsRow, FeedbackRow, SearchRow, StageRow
+from rollwise.service.tables import (
+    SCHEMA,
+    Base,
+    ChangeRow,
+    EntryRow,
+    EventsRow,
+    FeedbackRow,
+    SearchRow,
+    SignalsRow,
+    StageRow,
+)
 
 GENESIS = "0" * 64
 """What stands before the first entry of a process."""
@@ -62,8 +72,10 @@ class Store:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
             if version not in (0, SCHEMA):
                 raise InputError(f"{file} is no store of this version's service: move it away, or give another --store")
+            Base.metadata.create_all(connection)  # a store of an earlier version lacks the signals and an index
+            for index in SearchRow.__table__.indexes:  # type: ignore[attr-defined]
+                index.create(connection, checkfirst=True)
             if version == 0:
-                Base.metadata.create_all(connection)
                 connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
 
     @contextmanager
@@ -89,6 +101,8 @@ class Store:
                     session.add(SearchRow(**values))
                     session.flush()
                     session.add(EventsRow(search_id=each.id, events=list(each.events)))
+                    if each.signals is not None:
+                        session.add(SignalsRow(search_id=each.id, **vars(each.signals)))
                     self._append(session, "search", each.id, record_digest(values))
         except BaseException:
             self._number, self._head = number, head
@@ -155,6 +169,11 @@ class Store:
                 return None
             digested = row.answer is not None and row.answer.startswith("sha256:")
             return Given(row.route, row.rule, row.answer, digested, str(row.config["grader"]))
+
+    def has_events(self, search_id: str) -> bool:
+        """Whether events of a search are kept."""
+        with self.session() as session:
+            return session.scalar(select(EventsRow.search_id).where(EventsRow.search_id == search_id)) is not None
 
     def feed_back(self, search_id: str, client: str, right: bool, gold: str | None) -> None:
         """Write what a client says of an answer."""

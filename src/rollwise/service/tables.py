@@ -23,7 +23,10 @@ class SearchRow(Base):
     """A search. `text` holds the request and the reply; None if they are not kept, `text_digest` remains."""
 
     __tablename__ = "searches"
-    __table_args__ = (Index("by_route", "route", "began"),)
+    __table_args__ = (
+        Index("by_route", "route", "began"),
+        Index("by_rule", "route", "purpose", "rule", "began"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     began: Mapped[str] = mapped_column(index=True)
@@ -67,6 +70,23 @@ class EventsRow(Base):
 
     search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
     events: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+
+
+class SignalsRow(Base):
+    """What the figures of a route read of a search, beside its record; it holds no text.
+
+    `characters`, `numbers` and `turns` describe the question. `reward` is the last reward of the winning path, and
+    `directions` the mean effective number of directions of its rounds; None if there is none.
+    """
+
+    __tablename__ = "signals"
+
+    search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
+    characters: Mapped[int]
+    numbers: Mapped[int]
+    turns: Mapped[int]
+    reward: Mapped[float | None]
+    directions: Mapped[float | None]
 
 
 class EntryRow(Base):

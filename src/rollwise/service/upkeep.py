@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from rollwise.openai_format import RequestError
+from rollwise.service.indicators import indicators
 
 if TYPE_CHECKING:
     from rollwise.service.service import Service
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _TICK = 0.05
 _ERASE = 3600.0
 _FIND = 10.0
+_MEASURE = 30.0
 
 
 async def upkeep(service: Service) -> None:
@@ -26,6 +28,7 @@ async def upkeep(service: Service) -> None:
         group.create_task(service.staging.watch(service.health))
         group.create_task(_measure_stalls(service))
         group.create_task(_find_parts(service))
+        group.create_task(_measure_indicators(service))
         if service.settings.retention_days > 0:
             group.create_task(_erase(service))
 
@@ -44,6 +47,15 @@ async def _measure_stalls(service: Service) -> None:
         service.metrics.stall_own.set(own)
         if loop.time() - began > 10:
             longest, own, began = 0.0, 0.0, loop.time()
+
+
+async def _measure_indicators(service: Service) -> None:
+    """Set the gauges of the routes' figures, now and then."""
+    while True:
+        for name, route in service.settings.routes.items():
+            stage, store = service.staging.stages[name], service.writer.store
+            service.metrics.show(name, await asyncio.to_thread(indicators, store, name, route, stage))
+        await asyncio.sleep(_MEASURE)
 
 
 async def _find_parts(service: Service) -> None:

@@ -22,8 +22,7 @@ except ImportError as error:
 
 from rollwise.allocation import STRATEGIES
 from rollwise.bench import OUTCOMES, Filter
-from rollwise.core import PathKey
-from rollwise.report import LANGUAGES, Account, asset, catalogue, reason_of, search_data, search_html, sentence
+from rollwise.report import LANGUAGES, asset, catalogue, search_data, search_html, why_of
 from rollwise.ui.laboratory import Setting, laboratory
 from rollwise.ui.recorded import Run
 from rollwise.ui.trials import Asked, Trials
@@ -119,7 +118,7 @@ def _pages(shown: Shown) -> APIRouter:
         return {
             "language": language,
             "languages": list(LANGUAGES),
-            "words": {**words["page"], **words["dashboard"]},
+            "words": {**words["page"], **words["dashboard"], **words["operations"]},
             "run": None if shown.run is None else _about_run(shown.run),
             "strategies": list(STRATEGIES),
             "tries": shown.trials is not None,
@@ -190,7 +189,7 @@ def _of_run(shown: Shown) -> APIRouter:
 
     @router.get("/searches/{number}/why")
     def why(number: int, path: str, language: str = shown.language) -> dict[str, str]:
-        return {"why": _why(held().account(number), path, language)}
+        return {"why": why_of(held().account(number), path, language)}
 
     @router.get("/searches/{number}/page")
     def page(number: int, language: str = shown.language) -> Response:
@@ -223,7 +222,7 @@ def _of_trials(shown: Shown) -> APIRouter:
     @router.get("/tries/{number}/why")
     def why(number: int, path: str, language: str = shown.language) -> dict[str, str]:
         account = held().trial(number).account()
-        return {"why": "" if account is None else _why(account, path, language)}
+        return {"why": "" if account is None else why_of(account, path, language)}
 
     @router.delete("/tries/{number}")
     def stop(number: int) -> dict[str, bool]:
@@ -231,22 +230,6 @@ def _of_trials(shown: Shown) -> APIRouter:
         return {"stopped": True}
 
     return router
-
-
-def _why(account: Account, path: str, language: str) -> str:
-    """The sentence about a path of an account. Raises InputError if there is no such path."""
-    catalogue(language)
-    node = account.nodes.get(_key(path))
-    if node is None:
-        raise InputError(f"this search has no path {path}")
-    return sentence(reason_of(account, node), language)
-
-
-def _key(text: str) -> PathKey:
-    try:
-        return tuple(map(int, text.split(".")))
-    except ValueError:
-        raise InputError(f"a path is numbers with dots between them, like 5.0.2, not {text[:40]!r}") from None
 
 
 def _asset(name: str) -> str:

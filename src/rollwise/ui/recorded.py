@@ -1,40 +1,22 @@
-"""RecordedSearch searches as accounts, and a run's summary, both kept for the next who asks."""
+"""Recorded searches as accounts, and a run's summary, both kept for the next who asks."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rollwise.allocation import STRATEGIES
-from rollwise.answers import GRADER_NAMES, find_grader
 from rollwise.bench import Browser, RecordedSearch, read
-from rollwise.report import Account, fold_account, search_html, told_by
-from rollwise.search import Config, read_events, validated
+from rollwise.report import Account, account_of_records, search_html
 
 _KEPT = 32
 
 
 def account_of_recorded(recorded: RecordedSearch) -> Account:
-    """The account of a recorded search.
-
-    If its strategy is a file of the user's own, that file is not run: the sentences then leave out what would have
-    changed.
-    """
-    config = validated(Config, recorded.config)
-    strategy = STRATEGIES.get(config.strategy) if isinstance(config.strategy, str) else None
-    allocate = None if strategy is None else strategy.bind(config.options)
-    rights = {
-        tuple(map(int, record["path"].split("."))): bool(record["right"])
-        for record in recorded.events
-        if record.get("event") == "finished" and "right" in record
-    }
-    told = told_by(config, recorded.problem.question, allocate, rights or None)
-    if config.grader in GRADER_NAMES:
-        told = replace(told, group=find_grader(config.grader).group)
-    return fold_account(read_events(recorded.events, recorded.problem.id, recorded.seed), told)
+    """The account of a recorded search of a bench."""
+    problem = recorded.problem
+    return account_of_records(recorded.config, problem.question, recorded.events, problem.id, recorded.seed)
 
 
 def export(out: Path, identity: int, language: str = "en") -> str:

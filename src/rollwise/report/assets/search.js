@@ -63,7 +63,7 @@ window.rollwise = window.rollwise || {};
       this.about = h("div", { class: "about" });
       const asked = `${data.strategy} · ${words.budget} ${data.budget}`;
       this.holder.replaceChildren(h("div", { class: "search" },
-        h("header", { class: "head" }, h("p", { class: "eyebrow" }, asked), h("h1", {}, rich(data.question)), this.verdict()),
+        h("header", { class: "head" }, h("p", { class: "eyebrow" }, asked), h("h1", {}, rich(data.question)), data.digested ? h("p", { class: "note" }, words.only_digests) : null, this.verdict()),
         this.bar,
         h("div", { class: "split" }, h("div", { class: "left" }, this.treeBox, h("p", { class: "help", id: this.helpId }, words.tree_help)), this.path),
         this.about));
@@ -190,6 +190,7 @@ window.rollwise = window.rollwise || {};
 
     votes() {
       const { words, data } = this;
+      if (data.digested) return h("p", { class: "help" }, words.only_digests);
       if (!data.ballots.length) return h("p", { class: "help" }, words.no_answers);
       return h("section", { class: "panel" }, h("h2", {}, words.answers),
         this.table([words.answer, words.paths_head, words.weight], data.ballots.map((ballot) => [ballot.answer, ballot.paths, fixed(ballot.weight, 3)])));

@@ -10,6 +10,7 @@
     const options = body === undefined ? { method: method || "GET" } : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
     const reply = await fetch(`api/${path}`, options);
     const told = await reply.json().catch(() => ({ error: `${reply.status} ${reply.statusText}` }));
+    if (reply.status === 401 && told.login) location.assign(told.login);
     if (!reply.ok) throw new Error(told.error || (told.detail && told.detail[0] && `${told.detail[0].loc.slice(1).join(".")}: ${told.detail[0].msg}`) || reply.statusText);
     return told;
   };
@@ -22,13 +23,14 @@
   };
 
   const links = () => [
+    ...(app.about.run ? [] : app.about.views.map(({ name, title }) => [name, title])),
     ...(app.about.run ? [["run", app.words.run], ["searches", app.words.searches], ["compare", app.words.compare]] : []),
     ...(app.about.tries ? [["try", app.words.try]] : []), ["lab", app.words.lab],
-    ...app.about.views.map(({ name, title }) => [name, title]),
+    ...(app.about.run ? app.about.views.map(({ name, title }) => [name, title]) : []),
   ];
 
   const frame = (current) => {
-    const within = { search: "searches", beside: "compare" }[current] || current;
+    const within = { search: "searches", beside: "compare", ...rollwise.within }[current] || current;
     const chosen = h("select", { "aria-label": app.words.language, onchange: (event) => { app.language = event.target.value; localStorage.setItem("rollwise-language", app.language); start(); } },
       app.about.languages.map((one) => h("option", { value: one, selected: one === app.language }, { en: "English", ja: "日本語" }[one] || one)));
     top.replaceChildren(h("a", { class: "brand", href: "#/" }, "rollwise"),

@@ -141,4 +141,5 @@
         h("div", { class: "question" }, pair.question), pair.level ?? "–", pair.seed, link(pair.one, pair.one_right), link(pair.other, pair.other_right),
         recorded ? h("a", { href: `#/beside/${pair.one}/${pair.other}` }, words.open) : "–"]), [one, other]), pager(app, total, offset, "compare")));
   };
+  rollwise.parts = { select, table, pager, SIZE };
 })();
