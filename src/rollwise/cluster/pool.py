@@ -8,6 +8,7 @@ of tasks is never held by the cluster. A worker that dies costs the tasks that i
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -36,6 +37,7 @@ TRIES = 3
 _PATIENCE = 300.0  # seconds without any worker that is ready
 _LOSSES = 3  # deaths per worker with no task done between them, after which the work is given up
 _LOOK_EVERY = 5.0  # seconds
+_SECONDS_TO_ANSWER = 5.0
 _LOCAL = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 
 
@@ -108,6 +110,7 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         return
     address = cluster.address or os.environ.get("RAY_ADDRESS")
     own: dict[str, Any] = {"address": address} if address else _LOCAL
+    _refuse_silent(address)
     try:
         ray.init(**own, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -120,6 +123,20 @@ def _connected(cluster: Cluster) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silent(address: str | None) -> None:
+    """Raise InputError if nothing listens at `HOST:PORT`: Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # no address, or a name such as "auto" that Ray resolves
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"no Ray cluster answers at {address}: {error}; begin one by `ray start --head`, or leave --ray-address out "
+            "to use this machine only"
+        ) from None
 
 
 class _Pool(Generic[Task, Reply]):

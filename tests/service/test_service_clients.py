@@ -1,7 +1,7 @@
 """Clients of OpenAI's interface, unchanged, against a service and against a model server.
 
 A client that is not installed beside rollwise is skipped, unless ROLLWISE_CLIENTS names interpreters that have it:
-ROLLWISE_CLIENTS=/path/a/bin/python:/path/b/bin/python pytest tests/service/test_clients.py -m heavy
+ROLLWISE_CLIENTS=/path/a/bin/python:/path/b/bin/python pytest tests/service/test_service_clients.py -m heavy
 """
 
 import json
