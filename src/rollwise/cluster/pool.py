@@ -134,8 +134,8 @@ def _refuse_silent(address: str | None) -> None:
         socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"no Ray cluster answers at {address}: {error}; begin one by `ray start --head`, or leave --ray-address out "
-            "to use this machine only"
+            f"no Ray cluster answers at {address}: {error}; begin one by `ray start --head`, or leave --ray-address "
+            "out to use this machine only"
         ) from None
 
 
