@@ -13,7 +13,14 @@ from rollwise.bench.run import _sources
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.names import OURS, part_files
 from rollwise.plugins import GROUPS
-from rollwise.registry import find_directions, find_policy, find_problems, find_reward, find_strategy
+from rollwise.registry import (
+    _loaded_reward,
+    find_directions,
+    find_policy,
+    find_problems,
+    find_reward,
+    find_strategy,
+)
 from rollwise.search.config import Config
 from rollwise.search.runner import Runner
 
@@ -89,7 +96,10 @@ def find(part: str, name: str) -> Any:
             return find_strategy(name)
         case "world":
             return find_problems.__wrapped__(name)
-    finder: Any = {"policy": find_policy, "reward": find_reward, "directions": find_directions}[part]
+        case "reward":
+            _loaded_reward.cache_clear()
+            return find_reward(name, "stories")
+    finder: Any = {"policy": find_policy, "directions": find_directions}[part]
     return finder.__wrapped__(name, "stories")
 
 

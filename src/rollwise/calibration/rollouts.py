@@ -185,13 +185,20 @@ def _lines(file: FilePath, name: str) -> Iterator[tuple[Problem, dict[str, Any]]
                 return
             try:
                 line = json.loads(text)
-                problem, _ = Problem(**line["problem"]), line[name]
+                problem, _ = _problem_of(line["problem"]), line[name]
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{file}, line {number} is not a JSON object with a problem and its {name}: {error}; remove that "
                     "line, or give another file"
                 ) from error
             yield problem, line
+
+
+def _problem_of(record: Any) -> Problem:
+    """The problem of a record, in which JSON has made lists of its turns."""
+    if not isinstance(record, dict):
+        raise TypeError("the problem has to be an object")
+    return Problem(**record | {"turns": tuple(map(tuple, record.get("turns", ())))})
 
 
 def load_lines(file: FilePath, name: str) -> Iterator[tuple[Problem, list[dict[str, Any]]]]:

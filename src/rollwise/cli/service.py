@@ -46,6 +46,8 @@ def _notice(settings: Settings, url: str) -> str:
     lines = [f"serving at {url}"]
     for name, route in settings.routes.items():
         lines.append(f"  {name}: {' → '.join(rule.name for rule in route.ladder)}")
+    if settings.ui:
+        lines.append(f"stages, figures and every search in a browser: {url}/ui/")
     name, route = next(iter(settings.routes.items()))
     world = settled(route.config(route.ladder[-1])).world
     question = {"text": "What is 12 × 13?", "countdown": "Use 3, 4, 5 to make 17"}.get(str(world), "YOUR QUESTION")

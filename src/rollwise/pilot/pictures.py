@@ -28,8 +28,7 @@ def gains_svg(findings: Findings, words: Words) -> str:
         chosen = arm.label == findings.chosen.variant
         colour = _DECIDES if chosen else _SOFT
         told = f"{points(gain.mean)} ({points(gain.low)} – {points(gain.high)})"
-        name = words.say("families", arm.family) + (f" · {words.say('page', 'decides')}" if chosen else "")
-        parts.append(svg_text(_LEFT, y - 14, name, colour=_INK, size=13))
+        parts.append(svg_text(_LEFT, y - 14, words.say("families", arm.family), colour=_INK, size=13))
         parts.append(svg_text(_WIDTH - _LEFT, y - 14, told, "end", _INK, 13))
         line = svg_line(x(100 * gain.low), y, x(100 * gain.high), y, colour)
         parts.append(line.replace("<line ", f'<line stroke-width="{3 if chosen else 2}" ', 1))

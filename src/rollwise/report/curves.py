@@ -107,7 +107,7 @@ def log_marks(places: Sequence[float]) -> list[tuple[float, str]]:
 def short_number(value: float) -> str:
     """A number in few characters."""
     if 0.01 <= value < 10_000:
-        return f"{value:.3g}"
+        return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
     mantissa, power = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(power)}"
 
