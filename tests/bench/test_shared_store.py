@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import command
-import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -28,6 +27,14 @@ from rollwise.bench.store import Outcome, Store
 from rollwise.bench.tables import Base
 from rollwise.core import Problem
 from rollwise.errors import InputError
+
+
+def plainly(url: str) -> Any:
+    """A connection of the driver itself, without the store."""
+    import psycopg  # of the extra postgres
+
+    return psycopg.connect(url.replace("+psycopg", ""))
+
 
 FEW: tuple[str, ...] = (
     "--world",
@@ -54,7 +61,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def empty(server: str) -> str:
     """The URL of a store without tables."""
-    with psycopg.connect(server.replace("+psycopg", "")) as plain:
+    with plainly(server) as plain:
         plain.execute("DROP SCHEMA IF EXISTS rollwise_bench CASCADE")
     return server
 
@@ -162,7 +169,7 @@ def test_version_5_of_a_server_is_upgraded_without_loss(empty: str) -> None:
     begun = begin(store)
     store.record(begun.id, DORA, "p1", SPLIT)
     store.close()
-    with psycopg.connect(empty.replace("+psycopg", "")) as plain:
+    with plainly(empty) as plain:
         plain.execute("ALTER TABLE rollwise_bench.experiments DROP COLUMN name")
         plain.execute("UPDATE rollwise_bench.alembic_version SET version_num = '5'")
     with multiprocessing.get_context("spawn").Pool(6) as pool:
@@ -188,7 +195,7 @@ def test_a_password_in_the_url_works_and_never_shows(
     assert "roll:***@127.0.0.1" in again.stderr
     without = command.rollwise("bench", *FEW, "--store", empty, "--name", "x", "--out", str(out))
     assert "no password supplied" in without.stderr
-    with psycopg.connect(url.replace("+psycopg", "")) as plain:
+    with plainly(url) as plain:
         stored = plain.execute("SELECT config::text || environment::text FROM rollwise_bench.experiments").fetchall()
     for text in (*told, again.stderr, without.stderr, str(stored)):
         assert "sesame" not in text

@@ -13,8 +13,11 @@ import pytest
 from four_nodes import four_nodes
 from squares import squares, unprepared
 
-from rollwise.cluster import Cluster, Lost
 from rollwise.errors import EngineError, InputError
+
+pytest.importorskip("ray")
+
+from rollwise.cluster import Cluster, Lost  # noqa: E402  (it needs the extra ray)
 
 pytestmark = pytest.mark.heavy
 
