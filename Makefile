@@ -39,7 +39,7 @@ docs: .venv/docs
 	@touch $@
 
 .venv/dev: .venv/base
-	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,gguf,serve,otel,ui,tune,dev]'
+	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[local,bench,report,gguf,serve,otel,ui,tune,postgres,dev]'
 	@touch $@
 
 .venv/all: .venv/dev

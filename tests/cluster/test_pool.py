@@ -17,7 +17,7 @@ from rollwise.errors import EngineError, InputError
 
 pytest.importorskip("ray")
 
-from rollwise.cluster import Cluster, Lost  # noqa: E402  (it needs the extra ray)
+from rollwise.cluster import Cluster, Lost
 
 pytestmark = pytest.mark.heavy
 
