@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +13,7 @@ from rollwise.pilot.cases import Case
 from rollwise.pilot.decision import Answer
 from rollwise.pilot.findings import Caution, Findings
 from rollwise.pilot.power import MOST
+from rollwise.report import PluralFormatter
 
 LANGUAGES = ("en", "ja")
 _NAMES = {
@@ -26,17 +26,7 @@ _SYMBOLS = {"reward_temperature": "T_b", "similarity_temperature": "T_s"}
 _SHARES = {"share", "accuracy"}
 
 
-class _Words(string.Formatter):
-    """Formats values as Python does. In `{n:path|paths}` the number n chooses the singular or the plural."""
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if "|" in format_spec:
-            singular, plural = format_spec.split("|")
-            return singular if value == 1 else plural
-        return str(super().format_field(value, format_spec))
-
-
-_FORMATTER = _Words()
+_FORMATTER = PluralFormatter()
 
 
 @cache

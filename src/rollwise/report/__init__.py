@@ -17,7 +17,7 @@ from rollwise.report.search import explanation, ledger_table, round_line, verdic
 from rollwise.report.search_page import asset, html_page, search_data, search_html, why_of
 from rollwise.report.sheets import sheet_markdown, sheet_tables, summary_notes, summary_sheets
 from rollwise.report.svg import svg_circle, svg_line, svg_text
-from rollwise.report.words import LANGUAGES, catalogue, sentence
+from rollwise.report.words import LANGUAGES, PluralFormatter, catalogue, sentence
 
 __all__ = [
     "LANGUAGES",
@@ -28,6 +28,7 @@ __all__ = [
     "Node",
     "Panel",
     "Part",
+    "PluralFormatter",
     "Point",
     "Reason",
     "Stage",

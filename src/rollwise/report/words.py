@@ -16,17 +16,18 @@ LANGUAGES = ("en", "ja")
 _LONGEST = 60
 
 
-class _Words(string.Formatter):
+class PluralFormatter(string.Formatter):
     """Formats values as Python does. In `{n:path|paths}` the number n chooses the singular or the plural."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
+        """The text of a value; for a spec `one|many`, the word that fits the number."""
         if "|" in format_spec:
             singular, plural = format_spec.split("|")
             return singular if value == 1 else plural
         return str(super().format_field(value, format_spec))
 
 
-_FORMATTER = _Words()
+_FORMATTER = PluralFormatter()
 
 
 @cache
