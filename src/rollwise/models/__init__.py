@@ -6,6 +6,7 @@ from rollwise.lazy import exports
 from rollwise.models.places import HUB, cache_folder, hub_name, is_hub_name, known_folder
 
 if TYPE_CHECKING:
+    from rollwise.models.adapters import make_whole, whole_model
     from rollwise.models.catalogue import CATALOGUE, Offer, find_offer
     from rollwise.models.fetching import SOURCES, fetch, origin
     from rollwise.models.gguf import convert
@@ -25,13 +26,17 @@ __all__ = [
     "hub_name",
     "is_hub_name",
     "known_folder",
+    "make_whole",
     "model_folder",
     "origin",
+    "whole_model",
 ]
 
 __getattr__ = exports(
     __name__,
     {
+        "make_whole": "adapters",
+        "whole_model": "adapters",
         "CATALOGUE": "catalogue",
         "Offer": "catalogue",
         "find_offer": "catalogue",

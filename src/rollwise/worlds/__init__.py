@@ -3,6 +3,7 @@
 from rollwise.worlds.countdown import Countdown
 from rollwise.worlds.demonstrator import Habits
 from rollwise.worlds.free import FreeText
+from rollwise.worlds.gsm8k import Gsm8k
 from rollwise.worlds.stories import Stories
 from rollwise.worlds.tokenizer import CHAT_TEMPLATE, build_tokenizer, literal_pattern
 from rollwise.worlds.truth import on_course
@@ -11,6 +12,7 @@ __all__ = [
     "CHAT_TEMPLATE",
     "Countdown",
     "FreeText",
+    "Gsm8k",
     "Habits",
     "Stories",
     "build_tokenizer",

@@ -10,7 +10,7 @@ from fractions import Fraction
 from rollwise.answers import evaluate
 from rollwise.core import CheckedProblems, Curriculum, Problem
 from rollwise.errors import InputError
-from rollwise.worlds import FreeText
+from rollwise.worlds.free import FreeText
 
 NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
 _LEFT = re.compile(r"[\d\s.,$%()+*/x×-]*\d[\s)%]*$")
