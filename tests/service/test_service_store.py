@@ -4,7 +4,6 @@ import asyncio
 import json
 import random
 import sqlite3
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from rollwise.openai_format import RequestError
 from rollwise.service import Store, changes, exported, figures, heads, search_page, search_record, verified_log
 from rollwise.service import places as placing
 from rollwise.service.admission import SharedAdmission
-from rollwise.service.places import Places, Standing
+from rollwise.service.places import Places
 from rollwise.service.recording import new_id
 from rollwise.service.records import COLUMNS, Record, Signals, digest_of, now
 from rollwise.service.stages import Stage
@@ -232,6 +231,8 @@ def test_a_change_of_a_stage_is_made_once(place: Any) -> None:
 def test_places_are_taken_in_one_order_and_a_silent_process_loses_its_own(
     place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(placing, "LEASE", 1000.0)
+    monkeypatch.setattr(placing, "_FORGOTTEN", 2000.0)
     first, second = (Places(Store(place), 2, 1) for _ in range(2))
     (one, _), (two, _), (three, standing) = first.enter(), second.enter(), second.enter()
     assert one is not None
@@ -240,17 +241,26 @@ def test_places_are_taken_in_one_order_and_a_silent_process_loses_its_own(
     assert [standing.admits(number) for number in (one, two, three)] == [True, True, False]
     assert first.enter()[0] is None
     assert first.leave(one).admits(three)
-    assert first.enter()[0] is not None
+    four, standing = first.enter()
+    assert four is not None
+    assert not standing.admits(four)
+
+    def silent(seconds: float) -> None:
+        """Let the second process have said nothing for so long."""
+        with first.store.session() as session:
+            statement = f"UPDATE processes SET beat = beat - {seconds} WHERE process = '{second.store.process}'"
+            session.connection().exec_driver_sql(statement)
+
     assert first.glance().count == 3
-    monkeypatch.setattr(placing, "LEASE", 0.3)
-    time.sleep(0.5)
-    assert first.look() == Standing(1, None, first.glance().order - 1)
-    second.look()
-    assert first.glance().count == 3, "it was only slow"
-    second.withdraw()
-    assert first.glance().count == 1
-    monkeypatch.setattr(placing, "_FORGOTTEN", 0.0)
-    time.sleep(0.01)
+    silent(1500)
+    assert (first.look().count, first.glance().admits(four)) == (1, True)
+    assert second.look().count == 3, "it was only slow"
+    assert first.glance().count == 3
+    silent(2500)
+    first.look()
+    assert second.look().count == 1, "it was silent for too long"
+    first.withdraw()
+    assert second.glance().count == 0
     first.store.close()
     second.store.close()
 
