@@ -20,6 +20,7 @@ from postgres import PASSWORD, postgres
 from sqlalchemy import create_engine
 from test_store import CELLS, DORA, PROBLEMS, REBASE, SPLIT, begin
 
+from rollwise.bench.browse import Browser, Filter
 from rollwise.bench.grid import Cell
 from rollwise.bench.places import Shared, read_place
 from rollwise.bench.run import read
@@ -85,6 +86,14 @@ def use_shared_store(url: str, folder: Path) -> None:
     missing = command.rollwise("bench", "--report", "--store", url, "--name", "third", "--out", str(folder / "third"))
     assert "#third holds no bench; leave out --resume and --report to begin one" in missing.stderr
     assert "name one of: second, first" in missing.stderr
+    looks = [Browser(place) for place in (Shared(url, "first"), folder / "alone")]
+    names = ("strategy", "budget", "level", "questions", "measures")
+    shown = [[[row[name] for name in names] for row in each.quick(by_level=True)] for each in looks]
+    assert shown[0] == shown[1]
+    assert len({each.pairs("rebase", "temperature", 4)[0]["both"] for each in looks}) == 1
+    assert [each.page(Filter(right=True))[0] for each in looks] == [looks[1].page(Filter(right=True))[0]] * 2
+    exported = command.rollwise("ui", f"{url}#first", "--export", "1", str(folder / "search.html"))
+    assert "was run without its events" in exported.stderr
     out = folder / "page"
     page = command.rollwise("report", f"{url}#first", str(folder / "alone"), "--out", str(out), "--json")
     assert page.returncode == 0, page.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from sqlalchemy import make_url
 
 from rollwise.service import read_settings
 from rollwise.service.metrics import Metrics
@@ -64,3 +65,16 @@ def test_the_services_of_the_compose_file_mount_files_that_exist() -> None:
             elif not source.startswith("./"):
                 assert source in compose["volumes"], source
     assert list(read_settings({"config": DEPLOY / "service.toml"}).routes) == ["math"]
+
+
+def test_the_service_of_the_compose_file_keeps_its_searches_in_its_database() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    words = [word for word in services["service"]["command"] if word != "--log"]
+    given = dict(zip(words[1::2], words[2::2], strict=True))
+    settings = read_settings({"config": DEPLOY / "service.toml"} | {key[2:]: value for key, value in given.items()})
+    assert (settings.workers, settings.shared) == (2, True)
+    url = make_url(str(settings.store))
+    database = services[url.host or ""]
+    assert url.username == database["environment"]["POSTGRES_USER"] == url.database
+    assert url.password is None
+    assert services["service"]["environment"]["PGPASSWORD"] == database["environment"]["POSTGRES_PASSWORD"]

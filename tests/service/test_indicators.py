@@ -171,17 +171,6 @@ def test_calibration_and_input_are_compared_with_the_first_searches(tmp_path: Fi
     assert 'rollwise_input_drift{feature="numbers",route="game"} 0.0' in text
 
 
-def test_a_store_of_before_gets_its_signals(tmp_path: FilePath) -> None:
-    store = Store(tmp_path / "store.db")
-    with store.session() as session:
-        session.connection().exec_driver_sql("DROP TABLE signals")
-        session.connection().exec_driver_sql("DROP INDEX by_rule")
-    store.close()
-    again = Store(tmp_path / "store.db")
-    again.record([record(1)])
-    assert found(again)["errors", "temperature"].samples == 1
-
-
 def test_a_band_goes_on_after_a_restart(tmp_path: FilePath) -> None:
     golden_set = tmp_path / "golden.jsonl"
     golden_set.write_text(json.dumps({"question": "x", "answer": "1"}))

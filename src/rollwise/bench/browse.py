@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import case, func, literal, select
 from sqlalchemy.orm import aliased
 
-from rollwise.bench.places import RESULTS_FILE
-from rollwise.bench.store import Experiment, Store
+from rollwise.bench.finding import find_experiment
+from rollwise.bench.places import RESULTS_FILE, Place
 from rollwise.bench.tables import CellRow, EventsRow, ProblemRow, ResultRow
 from rollwise.core import Problem
+from rollwise.database import mean, share
 from rollwise.errors import InputError
 from rollwise.numerics import wilson_interval
 
@@ -92,16 +93,17 @@ class Pair:
 
 
 class Browser:
-    """The latest experiment of a bench folder. Raises InputError if the folder holds none."""
+    """The bench at a place: in a folder the latest, in a shared store that of its name. Raises InputError if there is
+    none.
+    """
 
-    def __init__(self, out: Path) -> None:
-        if not (out / RESULTS_FILE).is_file():
-            raise InputError(f"{out} holds no bench; give the folder that `rollwise bench --out` wrote")
-        self.out, self._store = out, Store(out / RESULTS_FILE)
-        experiment = self._store.latest()
-        if experiment is None:
-            raise InputError(f"{out} holds no bench yet; try again when the first search has begun")
-        self.experiment: Experiment = experiment
+    def __init__(self, place: Place) -> None:
+        if isinstance(place, Path) and not (place / RESULTS_FILE).is_file():
+            raise InputError(f"{place} holds no bench; give the folder that `rollwise bench --out` wrote")
+        found = find_experiment(place)
+        if found is None:
+            raise InputError(f"{place} holds no bench yet; try again when the first search has begun")
+        self.place, (self._store, self.experiment) = place, found
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -119,8 +121,8 @@ class Browser:
         level = ProblemRow.level if by_level else literal(None)
         figures = (
             *(func.count(), func.count(ResultRow.problem_id.distinct()), func.count(ResultRow.error)),
-            *(func.avg(ResultRow.right), func.avg(ResultRow.covered), func.avg(ResultRow.flops)),
-            *(func.avg(ResultRow.rounds), func.avg(ResultRow.seconds)),
+            *(share(ResultRow.right), share(ResultRow.covered), mean(ResultRow.flops)),
+            *(mean(ResultRow.rounds), mean(ResultRow.seconds)),
         )
         query = (
             select(CellRow.label, CellRow.budget, level, *figures)
@@ -133,7 +135,7 @@ class Browser:
         rows = []
         for row in self._store.rows(query):
             shares, means = dict(zip(("accuracy", "coverage"), row[6:8], strict=True)), row[8:]
-            measures = {name: _measured(share, row[4]) for name, share in shares.items()}
+            measures = {name: _measured(value, row[4]) for name, value in shares.items()}
             figures_of = dict(zip(("flops", "rounds", "seconds"), means, strict=True))
             rows.append(dict(zip(names, row[:6], strict=True)) | figures_of | {"measures": measures, "tokens": {}})
         return rows
@@ -182,7 +184,7 @@ class Browser:
         )
         found = self._store.rows(query)
         if not found:
-            raise InputError(f"{self.out} holds no search number {identity}; the list of searches shows the numbers")
+            raise InputError(f"{self.place} holds no search number {identity}; the list of searches shows the numbers")
         answer, right, label, budget, seed, config, name, question, gold, world, level, events = found[0]
         if events is None:
             raise InputError(

@@ -21,17 +21,20 @@ audit_app = typer.Typer(help="What a service did: its searches and its audit log
 rollout_app = typer.Typer(help="The introduction of a route's rules, stage by stage.", no_args_is_help=True)
 
 _Config = Annotated[Path, typer.Argument(help="The TOML file of the service.")]
-_Store = Annotated[Path, typer.Option("--store", help="The store of the service.")]
+_Store = Annotated[str, typer.Option("--store", help="The store of the service: a file or a URL.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
-_STORE = Path("rollwise-service.db")
+_STORE = "rollwise-service.db"
 
 
-def _opened(file: Path) -> Store:
+def _opened(place: str) -> Store:
+    from rollwise.database import is_url
     from rollwise.service import Store
 
-    if not file.is_file():
-        raise InputError(f"there is no store {file}: give --store FILE, the file that the service printed")
-    return Store(file)
+    if is_url(place):
+        return Store(place, there=True)
+    if not Path(place).is_file():
+        raise InputError(f"there is no store {place}: give --store PLACE, which the service printed")
+    return Store(Path(place))
 
 
 @audit_app.command("list")
@@ -132,14 +135,14 @@ def replay(
     typer.echo(f"{record['rounds']} rounds, all the same")
 
 
-def _read(config: Path, store: Path | None) -> tuple[Settings, Store]:
+def _read(config: Path, store: str | None) -> tuple[Settings, Store]:
     from rollwise.service import Store, read_settings
 
     settings = read_settings({"config": config} | ({} if store is None else {"store": store}))
     return settings, Store(settings.store)
 
 
-_OtherStore = Annotated[Path | None, typer.Option("--store", help="The store, if not the configuration's.")]
+_OtherStore = Annotated[str | None, typer.Option("--store", help="The store, if not the configuration's.")]
 
 
 @rollout_app.command()

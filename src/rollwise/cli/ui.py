@@ -17,8 +17,10 @@ from rollwise.search import OUTPUT, SERVER, START, Options, Shown, validated
 class UiOptions(Options):
     """The options of `rollwise ui`."""
 
-    run: Annotated[Path | None, Shown(START, argument=True)] = Field(
-        default=None, description="The folder of a bench, finished or under way. Without it you can try searches."
+    run: Annotated[str | None, Shown(START, argument=True)] = Field(
+        default=None,
+        description="The folder of a bench, or URL#NAME of one in a --store, finished or under way. Without it you can "
+        "try searches.",
     )
     file: Annotated[Path | None, Shown(OUTPUT, argument=True)] = Field(
         default=None, description="The HTML file that --export writes."
@@ -64,10 +66,11 @@ def ui(given: dict[str, Any]) -> None:
         return
     if options.file is not None:
         raise InputError(f"{options.file}: a file is written for --export NUMBER only; give the number of a search")
+    from rollwise.bench import read_place
     from rollwise.ui import dashboard, listen, serve
 
     fields = {name: getattr(options, name) for name in ("policy", "world", "reward")}
-    app = dashboard(options.run, fields, language=options.language)
+    app = dashboard(None if options.run is None else read_place(options.run), fields, language=options.language)
     with listen(options.host, options.port) as listener:
         typer.echo(f"dashboard at http://{options.host}:{listener.getsockname()[1]}/\nCtrl-C stops it")
         sys.stdout.flush()
@@ -80,7 +83,8 @@ def _export(options: UiOptions) -> None:
     if options.run is None or options.file is None or options.export is None:
         raise InputError("--export: give a bench and a file, as in rollwise ui RUN --export 12 search.html")
     check_writable(options.file, "FILE")
+    from rollwise.bench import read_place
     from rollwise.ui import export
 
-    options.file.write_text(export(options.run, options.export, options.language), encoding="utf-8")
+    options.file.write_text(export(read_place(options.run), options.export, options.language), encoding="utf-8")
     typer.echo(f"written to {options.file}")

@@ -5,23 +5,36 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
-    from rollwise.database.columns import Json, PlainText, Whole
-    from rollwise.database.opening import Database, configure_sqlite, shown
+    from rollwise.database.aggregates import count_where, mean, share, total
+    from rollwise.database.columns import Json, PlainText, Whole, storable
+    from rollwise.database.opening import Database, UnreachableError, patiently, shown
     from rollwise.database.upgrading import Tables
-    from rollwise.database.urls import is_url
+    from rollwise.database.urls import is_server, is_url
 
-__all__ = ["Database", "Json", "PlainText", "Tables", "Whole", "configure_sqlite", "is_url", "shown"]
+_HOMES = {
+    "aggregates": ("count_where", "mean", "share", "total"),
+    "columns": ("Json", "PlainText", "Whole", "storable"),
+    "opening": ("Database", "UnreachableError", "patiently", "shown"),
+    "upgrading": ("Tables",),
+    "urls": ("is_server", "is_url"),
+}
 
-__getattr__ = exports(
-    __name__,
-    {
-        "Database": "opening",
-        "Json": "columns",
-        "PlainText": "columns",
-        "Tables": "upgrading",
-        "Whole": "columns",
-        "configure_sqlite": "opening",
-        "is_url": "urls",
-        "shown": "opening",
-    },
-)
+__all__ = [
+    "Database",
+    "Json",
+    "PlainText",
+    "Tables",
+    "UnreachableError",
+    "Whole",
+    "count_where",
+    "is_server",
+    "is_url",
+    "mean",
+    "patiently",
+    "share",
+    "shown",
+    "storable",
+    "total",
+]
+
+__getattr__ = exports(__name__, {name: home for home, names in _HOMES.items() for name in names})

@@ -29,14 +29,14 @@ class Whole(TypeDecorator[int]):
 
 
 class Json(TypeDecorator[Any]):
-    """A value as JSON text. Infinity is allowed, which PostgreSQL's own JSON type refuses."""
+    """A value as JSON text. Infinity is allowed, which PostgreSQL's own JSON type refuses. None is NULL."""
 
     impl = JSON
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """TEXT on PostgreSQL, JSON on SQLite."""
-        return dialect.type_descriptor(Text() if dialect.name == "postgresql" else JSON())
+        return dialect.type_descriptor(Text() if dialect.name == "postgresql" else JSON(none_as_null=True))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """The value as it goes into the column."""
@@ -55,4 +55,9 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The text as it goes into the column."""
-        return None if value is None else _UNSTORABLE.sub("�", value)
+        return None if value is None else storable(value)
+
+
+def storable(text: str) -> str:
+    """The text as a database can hold it."""
+    return _UNSTORABLE.sub("�", text)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rollwise.errors import InputError, MissingExtraError
 
 try:
     from sqlalchemy import URL, create_engine, event, make_url
     from sqlalchemy.dialects import postgresql, sqlite
-    from sqlalchemy.exc import ArgumentError, DBAPIError
+    from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, TimeoutError
     from sqlalchemy.orm import Session
 except ImportError as error:
     raise MissingExtraError("the store of runs", "bench") from error
@@ -25,9 +25,29 @@ from rollwise.database.urls import EXAMPLE, is_url
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+Result = TypeVar("Result")
 _ATTEMPTS = 100
 _LONGEST_CONNECT = 10  # seconds
+_PASSING = (OperationalError, InterfaceError, TimeoutError)
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class UnreachableError(InputError):
+    """The database does not answer now, or is busy; the same may succeed later."""
+
+
+def patiently(work: Callable[[], Result], seconds: float = 15.0, pause: float = 0.25) -> Result:
+    """The result of work that may be done twice, tried again for some seconds while the database does not answer, as a
+    server that is started again. Raises what it raises, UnreachableError after that time.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except UnreachableError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(pause)
 
 
 def shown(place: Path | str) -> str:
@@ -40,30 +60,39 @@ class Database:
 
     `place` is the path of an SQLite file, or a URL like postgresql+psycopg://user@host/name. A password that the URL
     leaves out comes from PGPASSWORD or a passfile. On PostgreSQL the tables lie in a schema of their own, so that
-    several sets of tables can share a database. `instead` ends a message about a place that cannot be used.
-    Raises InputError for such a place, and for tables of a newer version.
+    several sets of tables can share a database. `instead` ends a message about a place that cannot be used. With
+    `there` no tables are made where there are none. Raises InputError for a place that cannot be used, and for tables
+    of a newer version.
     """
 
-    def __init__(self, place: Path | str, tables: Tables, instead: str = "give another store") -> None:
+    def __init__(
+        self, place: Path | str, tables: Tables, instead: str = "give another store", there: bool = False
+    ) -> None:
         self.name, self._instead = shown(place), instead
         self._engine = _open(_url(place), tables.schema)
         with self.session() as session:
-            upgrade(session.connection(), self.name, tables)
+            upgrade(session.connection(), self.name, tables, there)
 
     @contextmanager
     def session(self, alone: bool = False) -> Iterator[Session]:
         """A session with a single transaction; `alone` keeps other such transactions waiting until it ends.
 
-        Raises InputError for errors of the database.
+        Raises InputError for errors of the database, UnreachableError for those that may pass.
         """
         try:
             with Session(self._engine) as session, session.begin():
                 if alone:
                     lock(session.connection())
                 yield session
-        except DBAPIError as error:
-            told = " ".join(str(error.orig).split())
-            raise InputError(f"{self.name} cannot be used as a store: {told}; {self._instead}") from None
+        except (DBAPIError, TimeoutError) as error:
+            told = " ".join(str(getattr(error, "orig", error)).split())
+            kind = UnreachableError if isinstance(error, _PASSING) else InputError
+            raise kind(f"{self.name} cannot be used as a store: {told}; {self._instead}") from None
+
+    @property
+    def on_server(self) -> bool:
+        """Whether a server holds the database, and not a file."""
+        return self._engine.dialect.name != "sqlite"
 
     def insert(self, table: Any) -> Any:
         """An INSERT into a table that knows `on_conflict_do_nothing` and `on_conflict_do_update`."""
@@ -96,7 +125,7 @@ def _open(url: URL, schema: str) -> Engine:
     """An engine whose connections are set up alike."""
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url)
-        event.listen(engine, "connect", configure_sqlite)
+        event.listen(engine, "connect", _configure_sqlite)
         return engine
     try:
         import psycopg  # noqa: F401
@@ -118,7 +147,7 @@ def _open(url: URL, schema: str) -> Engine:
     return engine
 
 
-def configure_sqlite(connection: Any, _: Any) -> None:
+def _configure_sqlite(connection: Any, _: Any) -> None:
     """Set up a connection: a write-ahead log, so that readers never wait, and a time limit for waiting writers."""
     for pragma in ("busy_timeout = 30000", "synchronous = NORMAL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")

@@ -36,16 +36,20 @@ class Tables:
     numbered: int = 0
 
 
-def upgrade(connection: Connection, name: str, tables: Tables) -> None:
+def upgrade(connection: Connection, name: str, tables: Tables, there: bool = False) -> None:
     """Bring tables to this version: make them, upgrade them, or leave them as they are.
 
     All of it happens in the connection's transaction, under a lock, because other processes may open the database too.
-    `name` stands for the database in messages. Raises InputError for tables that this version cannot read.
+    `name` stands for the database in messages. Raises InputError for tables that this version cannot read, and with
+    `there` if there are none.
     """
     scripts = ScriptDirectory(str(tables.migrations))
     newest = scripts.get_current_head()
-    if _version(connection) == newest:
+    version = _version(connection)
+    if version == newest:
         return
+    if version is None and there:
+        raise InputError(f"{name} holds no store: give another --store")
     lock(connection)
     _make_schema(connection, tables.schema)
     version = _version(connection)  # another process may have upgraded the tables while this one waited

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rollwise.service.service import Service
     from rollwise.service.settings import Route, ServiceOptions, Settings, read_settings
     from rollwise.service.store import Store
+    from rollwise.service.workers import serve_together
 
 _HOMES = {
     "audit": (
@@ -32,6 +33,7 @@ _HOMES = {
     "service": ("Service",),
     "settings": ("Route", "ServiceOptions", "Settings", "read_settings"),
     "store": ("Store",),
+    "workers": ("serve_together",),
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "search_page",
     "search_record",
     "serve",
+    "serve_together",
     "verified_log",
 ]
 

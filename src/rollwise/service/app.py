@@ -106,7 +106,7 @@ async def health(request: Request) -> Response:
         "status": status,
         "routes": routes,
         "servers": service.health.as_dict(),
-        "running": service.admission.running,
+        "running": service.admission.everywhere[0],
     }
     ok = up and not draining
     return JSONResponse(body, HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -128,12 +128,8 @@ async def version() -> dict[str, Any]:
 async def metrics(request: Request) -> Response:
     """The metrics in Prometheus' text format."""
     service = _service(request)
-    kept = service.metrics
-    kept.running.set(service.admission.running)
-    kept.waiting.set(service.admission.waiting)
-    for url, seen in service.health.seen.items():
-        kept.up.labels(url).set(seen.up)
-    text = await asyncio.to_thread(kept.text)
+    service.show_present()
+    text = await asyncio.to_thread(service.metrics.text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from rollwise.database import count_where, mean, share, total
 from rollwise.errors import InputError
 from rollwise.service.records import COLUMNS, digest_of, record_digest
 from rollwise.service.store import GENESIS, Store, entry_hash
@@ -92,28 +93,27 @@ def figures(store: Store, route: str, since: str = "") -> dict[str, Any]:
     """The figures of a route's searches that began at `since` or later: by rule and purpose, the number of searches and
     means; and the share of judged answers that clients found right.
     """
-    mean = func.avg
     wanted = (
         select(
             SearchRow.rule,
             SearchRow.purpose,
             func.count().label("searches"),
-            func.sum(SearchRow.outcome == "failed").label("failed"),
-            func.sum(SearchRow.answer.is_(None)).label("without_answer"),
+            count_where(SearchRow.outcome == "failed").label("failed"),
+            count_where(SearchRow.answer.is_(None)).label("without_answer"),
             mean(SearchRow.seconds).label("seconds"),
             mean(SearchRow.generated).label("generated"),
             mean(SearchRow.support).label("support"),
-            mean(SearchRow.agrees).label("agreement"),
+            share(SearchRow.agrees).label("agreement"),
             mean(SearchRow.moved).label("moved"),
-            mean(SearchRow.right).label("right"),
+            share(SearchRow.right).label("right"),
             func.sum(SearchRow.money).label("money"),
-            func.sum(SearchRow.saved).label("saved"),
+            total(SearchRow.saved).label("saved"),
         )
         .where(SearchRow.route == route, SearchRow.began >= since)
         .group_by(SearchRow.rule, SearchRow.purpose)
     )
     judged = (
-        select(SearchRow.rule, func.count().label("judged"), mean(FeedbackRow.right).label("right"))
+        select(SearchRow.rule, func.count().label("judged"), share(FeedbackRow.right).label("right"))
         .join(FeedbackRow, FeedbackRow.search_id == SearchRow.id)
         .where(SearchRow.route == route, SearchRow.began >= since)
         .group_by(SearchRow.rule)
@@ -127,12 +127,17 @@ def figures(store: Store, route: str, since: str = "") -> dict[str, Any]:
 def exported(store: Store) -> Iterator[dict[str, Any]]:
     """The audit log, oldest first: each entry with its search, if it is about one; then the head of each process."""
     with store.session() as session:
-        entries = session.scalars(select(EntryRow).order_by(EntryRow.created, EntryRow.process, EntryRow.number))
-        for entry in entries:
+        wanted = select(EntryRow).order_by(EntryRow.created, EntryRow.process, EntryRow.number)
+        for entry in session.scalars(_in_parts(wanted)):
             row = session.get(SearchRow, entry.subject) if entry.kind == "search" else None
             search = {} if row is None else {"search": {name: getattr(row, name) for name in COLUMNS}}
             yield _entry(entry) | search
     yield {"heads": heads(store)}
+
+
+def _in_parts(wanted: Any) -> Any:
+    """A query whose rows are read in parts, since a log may be larger than the memory."""
+    return wanted.execution_options(yield_per=1000)
 
 
 def _entry(entry: EntryRow) -> dict[str, Any]:
@@ -172,7 +177,8 @@ def verified_log(store: Store, known: Mapping[str, Mapping[str, Any]] | None = N
         hashes: dict[tuple[str, int], str] = {}
         audited: set[str] = set()
         count = without_text = 0
-        for entry in session.scalars(select(EntryRow).order_by(EntryRow.process, EntryRow.number)):
+        ids = set(session.scalars(select(SearchRow.id)))  # before the entries: searches may come meanwhile
+        for entry in session.scalars(_in_parts(select(EntryRow).order_by(EntryRow.process, EntryRow.number))):
             count += 1
             number, head = before.get(entry.process, (0, GENESIS))
             place = f"entry {entry.number} of {entry.process}"
@@ -191,7 +197,6 @@ def verified_log(store: Store, known: Mapping[str, Mapping[str, Any]] | None = N
                 faults += _search_faults(entry, row, session.get(EventsRow, entry.subject))
                 without_text += row is not None and row.text is None
                 session.expunge_all()
-        ids = set(session.scalars(select(SearchRow.id)))
         faults += [f"search {id_}: it is in no entry" for id_ in sorted(ids - audited)]
     for process, head_ in (known or {}).items():
         if hashes.get((process, int(head_["number"]))) != head_["hash"]:

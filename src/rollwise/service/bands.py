@@ -14,13 +14,14 @@ from rollwise.service.settings import Band
 @dataclass(frozen=True)
 class Outcome:
     """A search of the candidate: whether it failed, how long it took, what it generated, and whether it agrees with the
-    current rule; None if nobody compared.
+    current rule; None if nobody compared. `at` is when it began.
     """
 
     failed: bool
     seconds: float = 0.0
     generated: int = 0
     agrees: bool | None = None
+    at: str = ""
 
 
 @dataclass

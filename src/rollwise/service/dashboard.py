@@ -33,7 +33,8 @@ def mount_dashboard(app: FastAPI, service: Service) -> None:
         View(name, _titles(name), _script(name), make(service))
         for name, make in (("operations", _operations), ("records", _records))
     ]
-    passes = Passes(service.settings)
+    secret = bytes.fromhex(service.writer.store.secret("cookies")) if service.settings.shared else None
+    passes = Passes(service.settings, secret)
     app.include_router(login_routes(passes))
     app.mount(PLACE, Guard(dashboard(views=views), passes))
 

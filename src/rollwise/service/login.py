@@ -35,12 +35,14 @@ _POLICY = (
 
 
 class Passes:
-    """The cookies of visitors who showed a key. They are signed with a secret of this process and end with it."""
+    """The cookies of visitors who showed a key. They are signed with a secret, which all processes at an address share,
+    and end with it.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, secret: bytes | None = None) -> None:
         self.keys, self.allowed = settings.keys, settings.ui_keys or tuple(settings.keys)
         self.host = settings.host
-        self._secret = secrets.token_bytes(32)
+        self._secret = secret or secrets.token_bytes(32)
 
     def client(self, key: str) -> str:
         """The name of a key that opens the dashboard. Raises RequestError: 401 for an unknown key, 403 for another."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 from rollwise.errors import MissingExtraError
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+    from prometheus_client.core import CounterMetricFamily
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+    from prometheus_client.registry import Collector
 except ImportError as error:
     raise MissingExtraError("the metrics of a service", "serve") from error
 
@@ -17,14 +23,36 @@ if TYPE_CHECKING:
     from rollwise.service.indicators import Indicator
     from rollwise.service.records import Record
 
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that names the folder of several processes' values."""
+Mode = Literal["livemostrecent", "livesum", "livemin", "livemax"]
+
 _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _DIRECTIONS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64)
 _KINDS = ("generated", "prefilled", "cached")
 
 
+class Forced(Collector):
+    """Counts the advances without a passed gate, which the store counts for all processes."""
+
+    def __init__(self) -> None:
+        self.counts: Mapping[str, int] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        """See prometheus_client."""
+        family = CounterMetricFamily("rollwise_forced_advances", "Advances without a passed gate.", labels=["route"])
+        for route, count in self.counts.items():
+            family.add_metric([route], count)
+        yield family
+
+
 class Metrics:
-    """The metrics of one service, in a registry of their own."""
+    """The metrics of one service, in a registry of their own.
+
+    If several processes serve at one address, the environment variable PROMETHEUS_MULTIPROC_DIR names a folder in which
+    each of them keeps its values before this module is imported, and `text` adds them up.
+    """
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -34,8 +62,8 @@ class Metrics:
         def counter(name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"rollwise_{name}", about, labels, registry=self.registry)
 
-        def gauge(name: str, about: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(f"rollwise_{name}", about, labels, registry=self.registry)
+        def gauge(name: str, about: str, labels: tuple[str, ...] = (), mode: Mode = "livemostrecent") -> Gauge:
+            return Gauge(f"rollwise_{name}", about, labels, registry=self.registry, multiprocess_mode=mode)
 
         def histogram(name: str, about: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"rollwise_{name}", about, labels, buckets=buckets, registry=self.registry)
@@ -61,7 +89,8 @@ class Metrics:
             _SHARES,
         )
         self.feedback = counter("feedback", "Answers judged by clients.", ("route", "rule", "right"))
-        self.forced = counter("forced_advances", "Advances without a passed gate.", ("route",))
+        self.forced = Forced()
+        self.registry.register(self.forced)
         self.fallbacks = counter("fallbacks", "Canaries that fell back by themselves.", ("route", "cause"))
         self.rescued = counter("rescued", "Requests that the current rule answered for a failed candidate.", ("route",))
         self.percent = gauge("stage_percent", "Share of requests that the candidate answers.", ("route", "candidate"))
@@ -81,11 +110,15 @@ class Metrics:
             ("route", "feature"),
         )
         self.bound = gauge("alarm_bound", "The bound of a figure, from the configuration.", ("route", "figure"))
-        self.running = gauge("searches_running", "Searches that run.")
-        self.waiting = gauge("searches_waiting", "Searches that wait for a slot.")
-        self.up = gauge("server_up", "Whether a server behind a route answers.", ("url",))
-        self.stall = gauge("loop_stall_seconds", "The longest stall of the event loop since the last look.")
-        self.stall_own = gauge("loop_stall_own_seconds", "Processor time of the loop's thread in that stall.")
+        self.running = gauge("searches_running", "Searches that run.", mode="livesum")
+        self.waiting = gauge("searches_waiting", "Searches that wait for a slot.", mode="livesum")
+        self.up = gauge("server_up", "Whether a server behind a route answers.", ("url",), "livemin")
+        self.stall = gauge(
+            "loop_stall_seconds", "The longest stall of the event loop since the last look.", mode="livemax"
+        )
+        self.stall_own = gauge(
+            "loop_stall_own_seconds", "Processor time of the loop's thread in that stall.", mode="livemax"
+        )
 
     def observe(self, record: Record, effective_directions: list[float]) -> None:
         """Count a search that was recorded."""
@@ -128,5 +161,15 @@ class Metrics:
         }
 
     def text(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        """The metrics of all processes at this address in Prometheus' text format."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(self.forced)
+        return generate_latest(registry)
+
+
+def forget(process: int, folder: str) -> None:
+    """Leave out what a process that has ended said of the present; what it counted stays."""
+    mark_process_dead(process, folder)  # type: ignore[no-untyped-call]

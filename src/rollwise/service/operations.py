@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from rollwise.database import total
 from rollwise.service.audit import changes
 from rollwise.service.gate import Verdict, judged
 from rollwise.service.indicators import Indicator, indicators
@@ -29,6 +30,7 @@ _DAY, _WEEK = datetime.timedelta(days=1), datetime.timedelta(days=7)
 def operations(service: Service) -> dict[str, Any]:
     """The state of a service as plain values; it is read from the store and from what the service holds."""
     store, settings = service.writer.store, service.settings
+    running, waiting = service.admission.everywhere
     routes = []
     for name, route in settings.routes.items():
         stage = service.staging.stages[name]
@@ -57,8 +59,8 @@ def operations(service: Service) -> dict[str, Any]:
         "now": now(),
         "started": datetime.datetime.fromtimestamp(service.started, datetime.UTC).isoformat(),
         "draining": service.admission.draining,
-        "running": service.admission.running,
-        "waiting": service.admission.waiting,
+        "running": running,
+        "waiting": waiting,
         "keep_text": settings.keep_text,
         "keys": bool(settings.keys),
         "servers": [{"url": url, **seen} for url, seen in service.health.as_dict().items()],
@@ -121,7 +123,7 @@ def _costs(store: Store, name: str) -> list[dict[str, Any]]:
             SearchRow.rule,
             SearchRow.purpose,
             func.count().label("searches"),
-            func.sum(SearchRow.generated).label("tokens"),
+            total(SearchRow.generated).label("tokens"),
             func.sum(SearchRow.money).label("money"),
         )
         .where(SearchRow.route == name, SearchRow.began >= since)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from rollwise.database import total
 from rollwise.service.bands import Outcome, Watch
 from rollwise.service.stages import Stage
 from rollwise.service.store import Store
@@ -105,9 +106,9 @@ def questions(store: Store, route: str, limit: int) -> tuple[list[Sequence[int]]
     return [tuple(row) for row in first[:size]], [tuple(row) for row in last]
 
 
-def watch_of(stage: Stage, window: int, store: Store) -> tuple[Watch, int]:
+def watch_of(stage: Stage, window: int, store: Store, further: Sequence[Outcome] = ()) -> tuple[Watch, int]:
     """The watch of a route's candidate from what is on record since the stage began, and the tokens that searches in
-    its shadow have generated.
+    its shadow have generated. `further` outcomes of the candidate are on no record.
     """
     watch = Watch(window)
     with store.session() as session:
@@ -115,16 +116,24 @@ def watch_of(stage: Stage, window: int, store: Store) -> tuple[Watch, int]:
             select(ChangeRow.created).where(StageRow.route == stage.route, StageRow.change == ChangeRow.id)
         )
         since = SearchRow.route == stage.route, SearchRow.began >= (began or "")
-        for rule in (stage.candidate, stage.current):
-            columns = (SearchRow.outcome, SearchRow.rounds, SearchRow.seconds, SearchRow.generated, SearchRow.agrees)
-            wanted = select(*columns).where(*since, SearchRow.rule == rule)
-            wanted = wanted.where(SearchRow.purpose != "golden").order_by(SearchRow.began.desc()).limit(window)
-            for outcome, rounds, seconds, generated, agrees in session.execute(wanted).all()[::-1]:
-                if outcome == "failed" and rule == stage.candidate:
-                    watch.candidate.append(Outcome(failed=True))
-                elif rounds and rule == stage.candidate:
-                    watch.candidate.append(Outcome(False, seconds, generated, agrees))
-                elif rounds:
-                    watch.current.append(generated)
-        shadowed = session.scalar(select(func.sum(SearchRow.generated)).where(*since, SearchRow.purpose == "shadow"))
-    return watch, int(shadowed or 0)
+
+        def outcomes(rule: str | None) -> list[Outcome]:
+            found: list[Any] = []
+            for purpose in ("answer", "shadow"):
+                columns = (SearchRow.outcome, SearchRow.rounds, SearchRow.seconds, SearchRow.generated)
+                wanted = select(*columns, SearchRow.agrees, SearchRow.began)
+                wanted = wanted.where(*since, SearchRow.rule == rule, SearchRow.purpose == purpose)
+                found += session.execute(wanted.order_by(SearchRow.began.desc()).limit(window)).all()
+            return [
+                Outcome(True, at=at) if outcome == "failed" else Outcome(False, seconds, generated, agrees, at)
+                for outcome, rounds, seconds, generated, agrees, at in found
+                if rounds or outcome == "failed"
+            ]
+
+        seen = sorted([*outcomes(stage.candidate), *further], key=lambda each: each.at)
+        answered = [each for each in outcomes(stage.current) if not each.failed]
+        tokens = total(SearchRow.generated)
+        shadowed = session.scalar(select(tokens).where(*since, SearchRow.purpose == "shadow"))
+    watch.candidate.extend(seen)
+    watch.current.extend(each.generated for each in sorted(answered, key=lambda each: each.at))
+    return watch, shadowed or 0

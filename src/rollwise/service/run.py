@@ -17,8 +17,10 @@ except ImportError as error:
     raise MissingExtraError("a server", "serve") from error
 
 from rollwise.openai_format import running_app
+from rollwise.service.admission import SharedAdmission
 from rollwise.service.app import build_app
 from rollwise.service.metrics import Metrics
+from rollwise.service.places import Places
 from rollwise.service.service import Service
 from rollwise.service.settings import Settings
 from rollwise.service.staging import Staging
@@ -56,12 +58,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def make_service(settings: Settings) -> Service:
-    """A service that is not served yet. Raises InputError if its store cannot be used."""
-    store = Store(settings.store)
+def make_service(settings: Settings, mark: str | None = None) -> Service:
+    """A service that is not served yet; `mark` is as for Store. Raises InputError if its store cannot be used."""
+    store = Store(settings.store, mark=mark)
     writer, metrics = Writer(store), Metrics()
     store.note("start", store.process, {"routes": list(settings.routes)})
-    return Service(settings, Staging(settings, writer, metrics), writer, metrics, tracer_of_environment())
+    places = Places(store, settings.searches, settings.queue) if settings.shared else None
+    admission = None if places is None else SharedAdmission(places)
+    return Service(settings, Staging(settings, writer, metrics), writer, metrics, tracer_of_environment(), admission)
 
 
 def serve(service: Service, listener: socket.socket) -> None:
@@ -77,7 +81,10 @@ def serve(service: Service, listener: socket.socket) -> None:
 
 @contextmanager
 def running(settings: Settings, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """The URL of a service that runs in a thread of this process until the context ends."""
+    """The URL of a service that runs in a thread of this process until the context ends.
+
+    It is a single process, whatever `workers` says.
+    """
     service = make_service(settings)
     try:
         with running_app(server_of(service), host, port) as url:

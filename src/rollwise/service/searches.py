@@ -42,12 +42,18 @@ class Searches:
     """The searches of a service: each has a slot, is on record and counted, and runs to its end or is cancelled."""
 
     def __init__(
-        self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics, tracer: Tracer | None = None
+        self,
+        settings: Settings,
+        staging: Staging,
+        writer: Writer,
+        metrics: Metrics,
+        tracer: Tracer | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.tracer = tracer
         self.settings, self.staging, self.writer, self.metrics = settings, staging, writer, metrics
         self.engines = Engines(settings)
-        self.admission = Admission(settings.searches, settings.queue)
+        self.admission = admission or Admission(settings.searches, settings.queue)
         self._background: set[asyncio.Task[Any]] = set()
 
     def behind(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
@@ -62,6 +68,7 @@ class Searches:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+        await self.admission.close()
 
     async def run(
         self,
@@ -96,8 +103,6 @@ class Searches:
             status = error.status if isinstance(error, RequestError) else HTTPStatus.INTERNAL_SERVER_ERROR
             if status >= 500:
                 outcome = "deadline" if status == HTTPStatus.GATEWAY_TIMEOUT else "failed"
-                if outcome == "failed":
-                    self.staging.failed(request.target.name, occasion.rule, occasion.purpose)
                 told = str(error) if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
                 record = record_of(request, occasion, id_, began, parts.config, keep, outcome=outcome, error=told)
                 await self._keep(record, occasion, [])

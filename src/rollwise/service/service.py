@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from rollwise.errors import RollwiseError
 from rollwise.openai_format import RequestError, bad_request
+from rollwise.service.admission import Admission
 from rollwise.service.asked import Asked, Kind, Target, asked, target_of
 from rollwise.service.bodies import OURS, parsed_body, unsearchable
 from rollwise.service.engines import check_question
@@ -48,14 +49,27 @@ class Service:
     """Everything that a running service holds."""
 
     def __init__(
-        self, settings: Settings, staging: Staging, writer: Writer, metrics: Metrics, tracer: Tracer | None = None
+        self,
+        settings: Settings,
+        staging: Staging,
+        writer: Writer,
+        metrics: Metrics,
+        tracer: Tracer | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self.settings, self.staging, self.writer, self.metrics = settings, staging, writer, metrics
-        self.searches = Searches(settings, staging, writer, metrics, tracer)
+        self.searches = Searches(settings, staging, writer, metrics, tracer, admission)
         self.engines, self.admission = self.searches.engines, self.searches.admission
         self.forwarder = Forwarder()
         self.health = Health(settings)
         self.started = int(time.time())
+
+    def show_present(self) -> None:
+        """Set the gauges of what this process does now."""
+        self.metrics.running.set(self.admission.running)
+        self.metrics.waiting.set(self.admission.waiting)
+        for url, seen in self.health.seen.items():
+            self.metrics.up.labels(url).set(seen.up)
 
     async def close(self) -> None:
         """End what runs behind the requests, and the connections."""
@@ -93,7 +107,7 @@ class Service:
         first = plans[0]
         if first.parts is None:
             return await self._passed_on(call, first.stage)
-        self.admission.check()
+        await self.admission.check()
         if request.stream:
             stream = self._stream(call, request, plans, gone)
             return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-cache"})
@@ -121,7 +135,7 @@ class Service:
             except RequestError as error:
                 failure = failure or error
                 if error.status >= 500:
-                    self.staging.failed(call.target.name, each.name)
+                    self.staging.unable(call.target.name, each.name)
         if not plans:
             assert failure is not None
             raise failure
@@ -152,7 +166,7 @@ class Service:
     async def _to_upstream(self, call: Call, reason: str, stage: str | None) -> Response:
         route = call.target.route
         if self.admission.draining:
-            self.admission.check()
+            await self.admission.check()
         url = route.forwards_to or ""
         raw = for_upstream(call.body, call.raw, route.model)
         pass_key = not self.settings.keys

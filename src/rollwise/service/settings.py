@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from rollwise.database import is_server
+from rollwise.database import is_url as is_database_url
 from rollwise.engines.http import addresses, is_url
 from rollwise.errors import InputError
 from rollwise.registry import find_strategy
@@ -195,6 +197,11 @@ vLLM decodes together. A search alone needs fewer, so the default of `rollwise.C
 """
 
 
+def _place(given: Any) -> Any:
+    """A URL as it is, and anything else as the path of a file."""
+    return Path(given) if isinstance(given, str) and not is_database_url(given) else given
+
+
 class ServiceOptions(Options):
     """The options of `rollwise serve`."""
 
@@ -205,8 +212,14 @@ class ServiceOptions(Options):
         default=8080, ge=0, le=65535, description="Port to listen at; 0 takes a free port."
     )
     host: Annotated[str, Shown(START)] = Field(default="127.0.0.1", description="Address to listen at.")
-    store: Annotated[Path, Shown(START)] = Field(
-        default=Path("rollwise-service.db"), description="The SQLite file of searches, stages and the audit log."
+    store: Annotated[Path | str, BeforeValidator(_place), Shown(START)] = Field(
+        default=Path("rollwise-service.db"),
+        repr=False,
+        description="Where searches, stages and the audit log are kept: an SQLite file, or a URL such as "
+        "postgresql+psycopg://user@host/name. The password comes from PGPASSWORD or a passfile.",
+    )
+    workers: Annotated[int, Shown(SERVER)] = Field(
+        default=1, ge=1, le=256, description="Processes that serve at the address and share the limits."
     )
     searches: Annotated[int, Shown(SERVER)] = Field(default=64, ge=1, description="Searches to run at the same time.")
     queue: Annotated[int, Shown(SERVER)] = Field(
@@ -248,6 +261,11 @@ class Settings(ServiceOptions):
     routes: Annotated[dict[str, Route], Shown(RUN)] = Field(
         default_factory=lambda: {"countdown": Route()}, description="The routes by name."
     )
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may serve from the store too, so that all keep its limits together."""
+        return self.workers > 1 or is_server(self.store)
 
     @model_validator(mode="after")
     def _names_are_usable(self) -> Settings:

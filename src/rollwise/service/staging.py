@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from rollwise.service.health import Health
 from rollwise.service.metrics import Metrics
 from rollwise.service.recent import watch_of
 from rollwise.service.recording import Occasion
-from rollwise.service.records import Record
+from rollwise.service.records import Record, now
 from rollwise.service.replies import Answered
 from rollwise.service.settings import Rule, Settings
 from rollwise.service.stages import Stage, chosen, fitting, reverted, share_of
@@ -39,15 +39,16 @@ class Besides(Protocol):
 
 
 class Staging:
-    """The stages of all routes, and the latest searches of their candidates."""
+    """The stages of all routes, and the latest searches of their candidates, read from the store every second, since
+    several processes may serve from it.
+    """
 
     def __init__(self, settings: Settings, writer: Writer, metrics: Metrics) -> None:
         self.settings, self.writer, self.metrics = settings, writer, metrics
         self.stages = {name: fitting(None, name, route) for name, route in settings.routes.items()}
         self.watches = {name: Watch(route.band.window) for name, route in settings.routes.items()}
         self.shadowed = dict.fromkeys(settings.routes, 0)
-        self._forced: dict[str, int] = {}
-        self._restored = False
+        self._unrecorded = {name: list[Outcome]() for name in settings.routes}
         self._revocable: dict[str, set[asyncio.Task[Any]]] = {name: set() for name in settings.routes}
 
     def choose(self, target: Target) -> tuple[Rule, str]:
@@ -84,20 +85,14 @@ class Staging:
             task.cancel()
             self._revocable[name].discard(task)
 
-    def failed(self, name: str, rule: str, purpose: str = "answer") -> None:
-        """Count a failed search."""
-        if rule == self.stages[name].candidate and purpose != "golden":
-            self.watches[name].candidate.append(Outcome(failed=True))
+    def unable(self, name: str, rule: str) -> None:
+        """Count a search that could not begin, of which there is no record."""
+        if rule == self.stages[name].candidate:
+            window = self.settings.routes[name].band.window
+            self._unrecorded[name] = [*self._unrecorded[name], Outcome(failed=True, at=now())][-window:]
 
     def succeeded(self, record: Record) -> None:
         """Count a search that is on record."""
-        stage, watch = self.stages.get(record.route), self.watches.get(record.route)
-        if stage is None or watch is None or record.purpose == "golden":
-            return
-        if record.rule == stage.candidate:
-            watch.candidate.append(Outcome(False, record.seconds, record.generated, record.agrees))
-        elif record.rule == stage.current:
-            watch.current.append(record.generated)
         if record.purpose == "shadow":
             self.shadowed[record.route] += record.generated
             if record.agrees is not None:
@@ -134,25 +129,15 @@ class Staging:
             besides.beside(request, rule, client, answer)
 
     async def reload(self) -> None:
-        """Read the stages of the store. A route whose stage changed starts a new watch."""
-        stored, forced = await self.writer.call(lambda store: (store.stages(), store.forced()))
-        if not self._restored:
-            await self._restore(
-                {name: fitting(stored.get(name), name, self.settings.routes[name]) for name in self.stages}
-            )
-        for name, count in forced.items():
-            self.metrics.forced.labels(name).inc(count - self._forced.get(name, 0))
-        self._forced = forced
+        """Read the stages from the store, and what all processes have put on record of the candidates since then."""
+        stored, self.metrics.forced.counts = await self.writer.call(lambda store: (store.stages(), store.forced()))
         for name, route in self.settings.routes.items():
-            self._set(fitting(stored.get(name), name, route))
-
-    async def _restore(self, stages: Mapping[str, Stage]) -> None:
-        """Go on with the watches where the process before this one left them."""
-        for name, stage in stages.items():
-            window = self.settings.routes[name].band.window
-            self.stages[name] = stage
-            self.watches[name], self.shadowed[name] = await self.writer.call(partial(watch_of, stage, window))
-        self._restored = True
+            stage = fitting(stored.get(name), name, route)
+            self._set(stage)
+            if stage.candidate is not None and stage.stage != "off":
+                further = tuple(self._unrecorded[name])
+                look = partial(watch_of, stage, route.band.window, further=further)
+                self.watches[name], self.shadowed[name] = await self.writer.call(look)
 
     def _set(self, stage: Stage) -> None:
         name = stage.route
@@ -160,6 +145,7 @@ class Staging:
             self.stages[name] = stage
             self.watches[name] = Watch(self.settings.routes[name].band.window)
             self.shadowed[name] = 0
+            self._unrecorded[name] = []
         if stage.candidate is not None:
             percent = {"canary": stage.percent, "full": 100.0}.get(stage.stage, 0.0)
             self.metrics.percent.labels(name, stage.candidate).set(percent)

@@ -1,9 +1,14 @@
-"""The SQLite file of a service: searches and their events, the audit log, stages, and feedback."""
+"""The store of a service: searches and their events, the audit log, stages, and feedback.
+
+It is an SQLite file or a PostgreSQL database (`rollwise.database`). Several processes may share it, on PostgreSQL from
+several machines. A store of an older version is upgraded when it is opened.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import socket
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,22 +17,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, create_engine, event, func, select
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from rollwise.database import configure_sqlite
-from rollwise.errors import InputError
+from rollwise.database import Database, storable
 from rollwise.service.records import COLUMNS, Record, digest_of, now, record_digest
 from rollwise.service.stages import Stage
 from rollwise.service.tables import (
-    SCHEMA,
-    Base,
+    TABLES,
     ChangeRow,
     EntryRow,
     EventsRow,
     FeedbackRow,
     SearchRow,
+    SecretRow,
     SignalsRow,
     StageRow,
 )
@@ -43,6 +46,16 @@ def entry_hash(process: str, number: int, created: str, kind: str, subject: str,
     ).hexdigest()
 
 
+def new_mark() -> str:
+    """What tells processes of the same number apart."""
+    return uuid.uuid4().hex[:8]
+
+
+def process_name(number: int, mark: str) -> str:
+    """The name of a process of this machine in the store."""
+    return f"{socket.gethostname()}-{number}-{mark}"
+
+
 @dataclass(frozen=True)
 class Given:
     """The answer of a search; `digested` if only its digest is kept."""
@@ -55,62 +68,61 @@ class Given:
 
 
 class Store:
-    """A service's file. Each instance appends to a hash chain of its own, so processes share a file without waiting.
+    """A service's database. Each instance appends to a hash chain of its own, so processes share it without waiting.
 
-    Raises InputError if the file cannot be used.
+    `place` is the path of an SQLite file or a URL; `there` refuses a database without a store. Raises InputError if it
+    cannot be used. One thread at a time may write. `mark` ends the name of the process in the store.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.process = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    def __init__(self, place: Path | str, there: bool = False, mark: str | None = None) -> None:
+        self.database = Database(place, TABLES, "give another --store", there)
+        self.session = self.database.session
+        self.process = process_name(os.getpid(), mark or new_mark())
         self._number, self._head = 0, GENESIS
-        self._engine = create_engine(URL.create("sqlite", database=str(file)))
-        event.listen(self._engine, "connect", configure_sqlite)
-        with self.session() as session:
-            connection = session.connection()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, SCHEMA):
-                raise InputError(f"{file} is no store of this version's service: move it away, or give another --store")
-            Base.metadata.create_all(connection)  # a store of an earlier version lacks the signals and an index
-            for index in SearchRow.__table__.indexes:  # type: ignore[attr-defined]
-                index.create(connection, checkfirst=True)
-            if version == 0:
-                connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA}")
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A session with a single transaction. Raises InputError for errors of the database."""
-        try:
-            with Session(self._engine) as session, session.begin():
-                yield session
-        except DatabaseError as error:
-            raise InputError(f"{self.file} cannot be used as a store: {error.orig}; give another --store") from error
+        self._sure = True
 
     def close(self) -> None:
-        """Close the connections to the file."""
-        self._engine.dispose()
+        """Close the connections."""
+        self.database.close()
+
+    @contextmanager
+    def _writing(self, alone: bool = False) -> Iterator[Session]:
+        """A session that appends to the chain. If it fails, it is not known whether it was committed, so the next one
+        looks where the chain ends.
+        """
+        with self.session(alone) as session:
+            if not self._sure:
+                self._number, self._head = self._end(session)
+            self._sure = False
+            yield session
+        self._sure = True
+
+    def _end(self, session: Session) -> tuple[int, str]:
+        """The number and the hash of the last entry of this process."""
+        wanted = select(EntryRow.number, EntryRow.hash).where(EntryRow.process == self.process)
+        row = session.execute(wanted.order_by(EntryRow.number.desc()).limit(1)).first()
+        return (0, GENESIS) if row is None else (row[0], row[1])
 
     def record(self, records: Sequence[Record]) -> None:
-        """Write searches in one transaction, each with its entry in the audit log."""
-        number, head = self._number, self._head
-        try:
-            with self.session() as session:
-                for each in records:
-                    values = {name: getattr(each, name) for name in COLUMNS}
-                    session.add(SearchRow(**values))
-                    session.flush()
-                    session.add(EventsRow(search_id=each.id, events=list(each.events)))
-                    if each.signals is not None:
-                        session.add(SignalsRow(search_id=each.id, **vars(each.signals)))
-                    self._append(session, "search", each.id, record_digest(values))
-        except BaseException:
-            self._number, self._head = number, head
-            raise
+        """Write searches in one transaction, each with its entry in the audit log. One that this process has put on
+        record, since an earlier try was committed after all, stays as it is.
+        """
+        with self._writing() as session:
+            written = select(EntryRow.subject).where(EntryRow.subject.in_([each.id for each in records]))
+            held = set(session.scalars(written.where(EntryRow.process == self.process)))
+            new = [each for each in records if each.id not in held]
+            rows = [{name: _storable(getattr(each, name)) for name in COLUMNS} for each in new]
+            session.add_all(SearchRow(**values) for values in rows)
+            session.flush()
+            for each, values in zip(new, rows, strict=True):
+                session.add(EventsRow(search_id=each.id, events=list(each.events)))
+                if each.signals is not None:
+                    session.add(SignalsRow(search_id=each.id, **vars(each.signals)))
+                self._append(session, "search", each.id, record_digest(values))
 
     def note(self, kind: str, subject: str, facts: Mapping[str, Any]) -> None:
         """Write an entry about something that has no table of its own, such as a start."""
-        with self.session() as session:
+        with self._writing() as session:
             self._append(session, kind, subject, digest_of(facts))
 
     def _append(self, session: Session, kind: str, subject: str, digest: str) -> None:
@@ -119,6 +131,13 @@ class Store:
         self._head = entry_hash(*key)
         names = ("process", "number", "created", "kind", "subject", "digest", "before")
         session.add(EntryRow(**dict(zip(names, key, strict=True)), hash=self._head))
+
+    def secret(self, name: str) -> str:
+        """A secret that all processes of the store share, made by the first that asks."""
+        new = {"name": name, "value": secrets.token_hex(32)}
+        with self.session() as session:
+            session.execute(self.database.insert(SecretRow).values(**new).on_conflict_do_nothing())
+            return session.scalars(select(SecretRow.value).where(SecretRow.name == name)).one()
 
     def stages(self) -> dict[str, Stage]:
         """Where each route stands that has ever changed."""
@@ -139,17 +158,16 @@ class Store:
 
         `kind` is advance, forced, revert or fallback.
         """
-        with self.session() as session:
-            session.connection().exec_driver_sql("BEGIN IMMEDIATE")
+        with self._writing(alone=True) as session:
             row = session.get(StageRow, after.route)
             if row is not None and _stage(row) != before:
                 return False
-            values = {
+            values: dict[str, Any] = {
                 "created": now(),
                 "route": after.route,
                 "kind": kind,
-                "by": by,
-                "reason": reason,
+                "by": storable(by),
+                "reason": storable(reason),
                 "before": asdict(before),
                 "after": asdict(after),
                 "evidence": dict(evidence or {}),
@@ -177,8 +195,9 @@ class Store:
 
     def feed_back(self, search_id: str, client: str, right: bool, gold: str | None) -> None:
         """Write what a client says of an answer."""
-        with self.session() as session:
-            values = {"created": now(), "search_id": search_id, "client": client, "right": right, "gold": gold}
+        kept = _storable(gold)
+        with self._writing() as session:
+            values = {"created": now(), "search_id": search_id, "client": client, "right": right, "gold": kept}
             feedback = FeedbackRow(**values)
             session.add(feedback)
             session.flush()
@@ -186,7 +205,7 @@ class Store:
 
     def erase_texts(self, before: str) -> int:
         """Erase the kept texts of searches that began before a time; how many there were. Digests remain."""
-        with self.session() as session:
+        with self._writing(alone=True) as session:
             rows = session.scalars(select(SearchRow).where(SearchRow.began < before, SearchRow.text.is_not(None))).all()
             old = [row for row in rows if row.text is not None]
             for row in old:
@@ -209,3 +228,8 @@ class Store:
 
 def _stage(row: StageRow) -> Stage:
     return Stage(row.route, row.current, row.candidate, row.stage, row.percent)  # type: ignore[arg-type]
+
+
+def _storable(value: Any) -> Any:
+    """A value of a column as it will be read again, so that its digest is that of what is kept."""
+    return storable(value) if isinstance(value, str) else value

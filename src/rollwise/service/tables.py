@@ -1,22 +1,24 @@
-"""The tables of a service's store: searches, their events, the audit log, stages and feedback."""
+"""The tables of a service's store: searches, their events, the audit log, stages, feedback, and who serves."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from rollwise.database import Json, PlainText, Tables, Whole
 from rollwise.errors import MissingExtraError
 
 try:
-    from sqlalchemy import JSON, ForeignKey, Index
+    from sqlalchemy import ForeignKey, Index
     from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 except ImportError as error:
     raise MissingExtraError("the store of a service", "serve") from error
 
-SCHEMA = 1
-
 
 class Base(DeclarativeBase):
-    """The base class of all tables. A change to the tables requires a higher SCHEMA."""
+    """The base class of all tables. A change to the tables needs a migration in `migrations/versions`."""
+
+    type_annotation_map = {int: Whole, str: PlainText}  # noqa: RUF012
 
 
 class SearchRow(Base):
@@ -55,10 +57,10 @@ class SearchRow(Base):
     agrees: Mapped[bool | None]
     moved: Mapped[float | None]
     right: Mapped[bool | None]
-    config: Mapped[dict[str, Any]] = mapped_column(JSON)
-    versions: Mapped[dict[str, Any]] = mapped_column(JSON)
-    usage: Mapped[dict[str, Any]] = mapped_column(JSON)
-    text: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    config: Mapped[dict[str, Any]] = mapped_column(Json)
+    versions: Mapped[dict[str, Any]] = mapped_column(Json)
+    usage: Mapped[dict[str, Any]] = mapped_column(Json)
+    text: Mapped[dict[str, Any] | None] = mapped_column(Json)
     text_digest: Mapped[str]
     events_digest: Mapped[str]
 
@@ -69,7 +71,7 @@ class EventsRow(Base):
     __tablename__ = "events"
 
     search_id: Mapped[str] = mapped_column(ForeignKey("searches.id"), primary_key=True)
-    events: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    events: Mapped[list[dict[str, Any]]] = mapped_column(Json)
 
 
 class SignalsRow(Base):
@@ -128,9 +130,9 @@ class ChangeRow(Base):
     kind: Mapped[str]
     by: Mapped[str]
     reason: Mapped[str]
-    before: Mapped[dict[str, Any]] = mapped_column(JSON)
-    after: Mapped[dict[str, Any]] = mapped_column(JSON)
-    evidence: Mapped[dict[str, Any]] = mapped_column(JSON)
+    before: Mapped[dict[str, Any]] = mapped_column(Json)
+    after: Mapped[dict[str, Any]] = mapped_column(Json)
+    evidence: Mapped[dict[str, Any]] = mapped_column(Json)
 
 
 class FeedbackRow(Base):
@@ -144,3 +146,33 @@ class FeedbackRow(Base):
     client: Mapped[str]
     right: Mapped[bool]
     gold: Mapped[str | None]
+
+
+class ProcessRow(Base):
+    """A process that serves from the store; `beat` is when it last said so, in seconds of the database's clock."""
+
+    __tablename__ = "processes"
+
+    process: Mapped[str] = mapped_column(primary_key=True)
+    beat: Mapped[float]
+
+
+class PlaceRow(Base):
+    """The place of a search that runs or waits, in the order of arrival at all processes together."""
+
+    __tablename__ = "places"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    process: Mapped[str] = mapped_column(index=True)
+
+
+class SecretRow(Base):
+    """A secret that the processes share, by what it is for."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+TABLES = Tables("rollwise_service", Base.metadata, Path(__file__).parent / "migrations", numbered=2)

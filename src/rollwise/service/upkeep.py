@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import gc
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
+from rollwise.errors import RollwiseError
 from rollwise.openai_format import RequestError
 from rollwise.service.indicators import indicators
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from rollwise.service.service import Service
 
 _TICK = 0.05
+_LOOK = 1.0
+_AGAIN = 1.0
 _ERASE = 3600.0
 _FIND = 10.0
 _MEASURE = 30.0
@@ -25,12 +30,34 @@ async def upkeep(service: Service) -> None:
     """Run all of it for ever."""
     async with asyncio.TaskGroup() as group:
         group.create_task(service.health.watch(lambda: None))
-        group.create_task(service.staging.watch(service.health))
+        group.create_task(_patiently(lambda: service.staging.watch(service.health)))
         group.create_task(_measure_stalls(service))
         group.create_task(_find_parts(service))
-        group.create_task(_measure_indicators(service))
+        group.create_task(_patiently(lambda: _measure_indicators(service)))
+        group.create_task(_look_around(service))
         if service.settings.retention_days > 0:
-            group.create_task(_erase(service))
+            group.create_task(_patiently(lambda: _erase(service)))
+
+
+async def _patiently(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Endless work, begun again when the store has failed it, as a database that starts again does."""
+    while True:
+        try:
+            await work()
+        except RequestError:  # said already
+            pass
+        except RollwiseError as error:
+            print(f"rollwise: {error}", file=sys.stderr, flush=True)
+        await asyncio.sleep(_AGAIN)
+
+
+async def _look_around(service: Service) -> None:
+    """Learn what other processes do, tell them that this one serves, and show Prometheus what it does."""
+    while True:
+        with contextlib.suppress(RequestError):
+            await service.admission.look()
+        service.show_present()
+        await asyncio.sleep(_LOOK)
 
 
 async def _measure_stalls(service: Service) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any
 
 from rollwise.errors import InputError, MissingExtraError
@@ -21,7 +20,7 @@ except ImportError as error:
     raise MissingExtraError("the dashboard", "ui") from error
 
 from rollwise.allocation import STRATEGIES
-from rollwise.bench import OUTCOMES, Filter
+from rollwise.bench import OUTCOMES, Filter, Place
 from rollwise.report import LANGUAGES, asset, catalogue, search_data, search_html, why_of
 from rollwise.ui.laboratory import Setting, laboratory
 from rollwise.ui.recorded import Run
@@ -60,15 +59,15 @@ class Shown:
 
 
 def dashboard(
-    run: Path | None = None,
+    run: Place | None = None,
     trial_fields: Mapping[str, Any] | None = None,
     views: Sequence[View] = (),
     language: str = "en",
 ) -> FastAPI:
-    """The dashboard over the bench in the folder `run`, to serve or to mount.
+    """The dashboard over the bench at `run`, to serve or to mount.
 
     `trial_fields` are the config's fields of searches that visitors may start; None lets them start none. Raises
-    InputError if the folder holds no bench.
+    InputError if the place holds no bench.
     """
     catalogue(language)
     trials = None if trial_fields is None else Trials(trial_fields, tuple(STRATEGIES))
@@ -140,10 +139,10 @@ def _about_run(run: Run) -> dict[str, Any]:
     results, errors = run.browser.counts()
     names = ("world", "strategies", "budgets", "levels", "seeds", "limit", "baseline", "events")
     config = {name: experiment.config.get(name) for name in names}
-    return {"folder": run.out.name, "begun": experiment.created, "results": results, "errors": errors, **config}
+    return {"folder": run.place.name, "begun": experiment.created, "results": results, "errors": errors, **config}
 
 
-Place = Annotated[int, Query(ge=0, le=10**9)]
+Offset = Annotated[int, Query(ge=0, le=10**9)]
 Size = Annotated[int, Query(ge=1, le=200)]
 
 
@@ -167,7 +166,7 @@ def _of_run(shown: Shown) -> APIRouter:
         level: int | None = None,
         right: bool | None = None,
         text: str | None = None,
-        offset: Place = 0,
+        offset: Offset = 0,
         limit: Size = 50,
     ) -> dict[str, Any]:
         wanted = Filter(strategy, budget, seed, level, right, text)
@@ -176,7 +175,7 @@ def _of_run(shown: Shown) -> APIRouter:
 
     @router.get("/pairs")
     def pairs(
-        one: str, other: str, budget: int, only: str | None = None, offset: Place = 0, limit: Size = 50
+        one: str, other: str, budget: int, only: str | None = None, offset: Offset = 0, limit: Size = 50
     ) -> dict[str, Any]:
         if only is not None and only not in OUTCOMES:
             raise InputError(f"only: one of {', '.join(OUTCOMES)}, not {only!r}")

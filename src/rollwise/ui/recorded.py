@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
-from rollwise.bench import Browser, RecordedSearch, read
+from rollwise.bench import Browser, Place, RecordedSearch, read
 from rollwise.report import Account, account_of_records, search_html
 
 _KEPT = 32
@@ -19,9 +18,9 @@ def account_of_recorded(recorded: RecordedSearch) -> Account:
     return account_of_records(recorded.config, problem.question, recorded.events, problem.id, recorded.seed)
 
 
-def export(out: Path, identity: int, language: str = "en") -> str:
-    """A recorded search of the bench in `out` as one HTML file. Raises InputError if it is not there."""
-    browser = Browser(out)
+def export(place: Place, identity: int, language: str = "en") -> str:
+    """A recorded search of the bench at `place` as one HTML file. Raises InputError if it is not there."""
+    browser = Browser(place)
     try:
         return search_html(account_of_recorded(browser.search(identity)), language)
     finally:
@@ -29,10 +28,10 @@ def export(out: Path, identity: int, language: str = "en") -> str:
 
 
 class Run:
-    """The bench in a folder, finished or under way."""
+    """A bench in a folder or in a store, finished or under way."""
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.browser = out, Browser(out)
+    def __init__(self, place: Place) -> None:
+        self.place, self.browser = place, Browser(place)
         self._accounts: OrderedDict[int, Account] = OrderedDict()
         self._lock = threading.Lock()
         self._summary: tuple[int, dict[str, Any]] = (-1, {})
@@ -80,6 +79,6 @@ class Run:
         return {"rows": rows, "by_level": by_level, "baseline": baseline, "pending": True}
 
     def _summarise(self, results: int) -> None:
-        found = read(self.out).summary.as_dict() | {"pending": False}
+        found = read(self.place).summary.as_dict() | {"pending": False}
         with self._lock:
             self._summary = results, found
