@@ -179,7 +179,7 @@ window.rollwise = window.rollwise || {};
     tellStage() {
       const { words, data, stage } = this;
       const now = data.stages[stage];
-      const stopped = now && now.stopped ? h("p", { class: "help wide" }, `${words.stopped_here} ${now.stopped}`) : "";
+      const stopped = now && now.stopped ? h("p", { class: "help" }, `${words.stopped_here} ${now.stopped}`) : "";
       if (!now || !now.groups.length) { this.about.replaceChildren(stopped, this.votes()); return; }
       this.members = new Map();
       data.nodes.stage.forEach((at, node) => {
@@ -222,7 +222,7 @@ window.rollwise = window.rollwise || {};
       });
       const heads = [data.byStrategy ? words.direction : words.step_text, data.strategy, words.paths_head, words.mean_score, words.uniqueness_sum, words.share, ...names];
       const summary = now.effective === null ? words.no_directions : `${words.effective}: ${fixed(now.effective, 1)}`;
-      const section = h("section", { class: "panel wide" }, h("h2", {}, `${words.step} ${this.stage + 1}: ${words.to_hand_out} ${now.width}`),
+      const section = h("section", { class: "panel" }, h("h2", {}, `${words.step} ${this.stage + 1}: ${words.to_hand_out} ${now.width}`),
         h("p", { class: "help" }, `${summary}. ${words.beside}`), this.table(heads, rows));
       const rest = [...section.querySelectorAll("tbody tr")].slice(MOST_ROWS);
       if (rest.length > 1) {
