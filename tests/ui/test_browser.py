@@ -1,7 +1,10 @@
 """Every view in a real browser: at both widths, light and dark, by keyboard, by axe's rules, without the network."""
 
+import asyncio
 import re
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from playwright.sync_api import Browser, Dialog
 from shown_searches import HOSTILE, hostile_account, large_search
 from small_bench import small_bench
 
+from rollwise.bench import Browser as Browsed
+from rollwise.bench import Outcome, begin
 from rollwise.report import search_html
 from rollwise.ui import dashboard, running
 
@@ -145,6 +150,59 @@ def test_a_search_is_watched_while_it_runs(browser: Browser, address: str) -> No
     page.click("button[type=submit]")
     page.wait_for_selector(".error", timeout=60_000)
     assert "countdown" in page.locator(".error").inner_text()
+    page.close()
+
+
+def test_a_bench_is_watched_while_it_runs(browser: Browser, tmp_path: Path) -> None:
+    bench = begin(tmp_path / "bench", {"strategies": ["rebase", "dora"], "budgets": [4], "levels": [3], "limit": 4})
+    some, go_on = threading.Event(), threading.Event()
+    ended: list[Outcome] = []
+
+    def on_result(outcome: Outcome) -> None:
+        ended.append(outcome)
+        if len(ended) == 3:
+            some.set()
+            go_on.wait(120)
+
+    with running(dashboard(tmp_path / "bench", {})) as url, ThreadPoolExecutor(1) as pool:
+        watched = Watched(browser, 1280)
+        page = watched.open(f"{url}/#/run", ".progress")
+        page.wait_for_selector("text=No search has ended yet")
+        page.evaluate("window.opened = true")
+        work = pool.submit(asyncio.run, bench.run(on_result))
+        assert some.wait(120)
+        stored = Browsed(tmp_path / "bench").counts()[0]
+        assert 3 <= stored < 8
+        page.wait_for_selector(f".progress[aria-valuenow='{stored}'][aria-valuemax='8']", timeout=60_000)
+        page.wait_for_selector("tbody tr", timeout=60_000)
+        page.focus("tbody a")
+        held = page.evaluate("document.activeElement.getAttribute('href')")
+        go_on.set()
+        work.result(timeout=120)
+        page.wait_for_selector(".progress", state="detached", timeout=60_000)
+        page.wait_for_function(
+            "[...document.querySelectorAll('tbody tr')].every((row) => row.cells[2].innerText === '4')"
+        )
+        assert page.locator("tbody tr").count() == 2
+        assert page.evaluate("document.activeElement.getAttribute('href')") == held
+        assert "8 of 8 results" in page.locator("main").inner_text()
+        assert page.evaluate("window.opened") is True
+        assert not watched.errors
+        page.close()
+
+
+def test_a_run_is_drawn_against_what_it_costs(browser: Browser, address: str) -> None:
+    watched = Watched(browser, 1280)
+    page = watched.open(f"{address}/#/run", ".chart")
+    for name in ("tokens", "seconds", "flops"):
+        page.select_option("select[name=against]", name)
+        page.wait_for_selector(f".chart[aria-label^='Accuracy, {'FLOPs' if name == 'flops' else name}']")
+        assert page.locator(".chart circle").count() == 6
+        assert "NaN" not in page.locator(".cards").inner_html()
+    page.select_option("select[name=level]", "3")
+    page.wait_for_selector(".chart")
+    assert "against=flops" in page.url
+    assert not watched.errors
     page.close()
 
 

@@ -24,6 +24,11 @@ def _measured(share: float, questions: int) -> dict[str, Any]:
     return {"mean": share, "low": low, "high": high, "difference": None}
 
 
+def _cost(mean: float) -> dict[str, Any]:
+    """A cost as an interval of a summary whose ends are not known yet."""
+    return {"mean": mean, "low": None, "high": None}
+
+
 OUTCOMES = ("both", "one", "other", "neither")
 """Which of two strategies was right."""
 
@@ -102,6 +107,8 @@ class Browser:
         if experiment is None:
             raise InputError(f"{out} holds no bench yet; try again when the first search has begun")
         self.experiment: Experiment = experiment
+        self.planned = len(self._store.cells(experiment.id)) * self._store.problem_count(experiment.id)
+        """The planned number of results."""
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -114,28 +121,30 @@ class Browser:
     def quick(self, by_level: bool) -> list[dict[str, Any]]:
         """The accuracy and the coverage of each strategy and budget with their intervals, at once from the database.
 
-        The rows have the form of those of a summary, which also has what takes long: bootstraps and differences.
+        The rows have the form of those of a summary, which also has what takes long: bootstraps and differences. So the
+        costs are without intervals here.
         """
         level = ProblemRow.level if by_level else literal(None)
         figures = (
             *(func.count(), func.count(ResultRow.problem_id.distinct()), func.count(ResultRow.error)),
             *(func.avg(ResultRow.right), func.avg(ResultRow.covered), func.avg(ResultRow.flops)),
-            *(func.avg(ResultRow.rounds), func.avg(ResultRow.seconds)),
+            func.avg(ResultRow.seconds),
         )
         query = (
             select(CellRow.label, CellRow.budget, level, *figures)
             .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
             .where(CellRow.experiment_id == self.experiment.id)
             .group_by(CellRow.label, CellRow.budget, *([level] if by_level else []))
-            .order_by(*([level] if by_level else []), func.min(CellRow.id))
+            .order_by(*([level] if by_level else []), CellRow.budget, func.min(CellRow.id))
         )
         names = ("strategy", "budget", "level", "results", "questions", "errors")
         rows = []
         for row in self._store.rows(query):
             shares, means = dict(zip(("accuracy", "coverage"), row[6:8], strict=True)), row[8:]
             measures = {name: _measured(share, row[4]) for name, share in shares.items()}
-            figures_of = dict(zip(("flops", "rounds", "seconds"), means, strict=True))
-            rows.append(dict(zip(names, row[:6], strict=True)) | figures_of | {"measures": measures, "tokens": {}})
+            flops, seconds = means
+            costs = {"seconds": _cost(seconds)} | ({"flops": _cost(flops)} if flops else {})
+            rows.append(dict(zip(names, row[:6], strict=True)) | {"measures": measures, "costs": costs})
         return rows
 
     def page(self, wanted: Filter, offset: int = 0, limit: int = 50) -> tuple[int, list[Listed]]:

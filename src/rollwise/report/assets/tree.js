@@ -244,12 +244,13 @@ window.rollwise = window.rollwise || {};
     /* Show the search up to a stage, with one node picked (-1 for none). */
     show(stage, picked) {
       this.stage = stage; this.picked = picked;
+      const { parent, stage: stages } = this.data.nodes;
+      const { x, y, step } = this.place;
+      if (picked >= 0) this.reveal(x[stages[picked]], y[picked]);
       this.layers.forEach((layer, at) => {
         layer.classList.toggle("later", at > stage);
         layer.classList.toggle("now", at === stage);
       });
-      const { parent, stage: stages } = this.data.nodes;
-      const { x, y, step } = this.place;
       const ends = stage < 0 ? [0, 0] : [x[stage], x[stage] + step / 2]; /* lines end at the dots of their stage */
       this.clips.forEach((clip, at) => { clip.style.width = `${ends[at]}px`; });
       let path = "";
@@ -261,7 +262,6 @@ window.rollwise = window.rollwise || {};
       if (picked < 0) return;
       this.ring.setAttribute("cx", x[stages[picked]]);
       this.ring.setAttribute("cy", y[picked]);
-      this.reveal(x[stages[picked]], y[picked]);
     }
 
     /* Scroll the picked node into the holder's view, and the page not at all. */
