@@ -18,7 +18,7 @@ The first word names a file docs/results/data/NAME.json. It holds plain `columns
     coverage as solved           the same under another title
 
 `budget=64` takes the rows of one budget; without it the table has a row for every budget and a column N.
-`strategies="a; b"` takes these strategies in this order.
+`strategies="a; b"` takes these strategies in this order. `language="ja"` writes names and intervals in Japanese.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from typing import Any
 DOCS = Path(__file__).parent
 DATA = DOCS / "results" / "data"
 README = DOCS.parent / "README.md"
-PAGES = (README, *sorted(DOCS.glob("**/*.md")))
+PAGES = (README, DOCS.parent / "README.ja.md", *sorted(DOCS.glob("**/*.md")))
 TABLE = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
 
 STRATEGIES = {
@@ -60,6 +60,13 @@ STRATEGIES = {
     "optimal_directions:directions=state": "optimum by direction, true states",
     "optimal_directions:confidence=4": "optimum by direction, confidence 4",
     "optimal_directions:confidence=16": "optimum by direction, confidence 16",
+}
+JAPANESE = {
+    "strategy": "戦略",
+    "plain sampling": "単純サンプリング",
+    "beam search": "ビームサーチ",
+    "optimum by path": "最適配分（経路ごと）",
+    "optimum by direction": "最適配分（方向ごと）",
 }
 MEASURES = {"coverage": "coverage", "accuracy": "vote right", "pass_rate": "right paths"}
 NUMERIC = (int, float, dict)
@@ -184,7 +191,14 @@ def bench_table(document: Mapping[str, Any], settings: Mapping[str, str]) -> str
             ]
             body.append([STRATEGIES.get(strategy, f"`{strategy}`"), *([str(budget)] if several else []), *cells])
     head = ["strategy", *(["N"] if several else []), *(column.title for column in columns)]
+    if settings.get("language") == "ja":
+        head, *body = ([japanese(cell) for cell in cells] for cells in (head, *body))
     return markdown(head, body, [False, *([True] if several else []), *(True for _ in columns)])
+
+
+def japanese(cell: str) -> str:
+    """Return a cell in Japanese: the name of a strategy, or figures with their interval."""
+    return JAPANESE.get(cell, re.sub(r" \((\S+) to (\S+)\)", r"（\1～\2）", cell))
 
 
 def table(what: str) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from rollwise.bench.grid import Cell
 from rollwise.bench.store import Outcome, Result
-from rollwise.bench.summary import summarise
+from rollwise.bench.summary import Interval, summarise
 from rollwise.core import Usage
 from rollwise.errors import InputError
 from rollwise.numerics import (
@@ -120,9 +120,26 @@ def test_a_summary_agrees_with_sums_by_hand() -> None:
     assert rebase.measures["accuracy"].difference is None
     assert dora.tokens == {"policy": {"generated": 150, "prefilled": 10, "cached": 0, "calls": 3}}
     assert (dora.rounds, dora.flops, dora.seconds) == (3, 6.0, 0.5)
+    assert dora.costs["tokens"] == Interval(160.0, 160.0, 160.0)
+    assert (dora.costs["flops"].mean, dora.costs["seconds"].mean) == (6.0, 0.5)
     assert summary.by_level == ()
     assert summary_notes(summary) == ["16 of 20 results are here; the others are still to come."]
     assert summarise(results, "rebase", planned=20) == summary
+
+
+def test_a_cost_has_the_bootstrap_interval_of_its_means_over_seeds() -> None:
+    def took(seconds: float, each: Result) -> Result:
+        return replace(each, outcome=replace(each.outcome, seconds=seconds))
+
+    spent = [1.0, 2.0, 4.0, 8.0]
+    results = [
+        took(seconds * (1 + seed), result("dora", seed, p, 1)) for seed in (0, 1) for p, seconds in enumerate(spent)
+    ]
+    cost = summarise(results, "dora").rows[0].costs["seconds"]
+    by_question = 1.5 * np.array(spent)
+    low, high = bootstrap_interval(by_question, keyed_generator("questions", 4))
+    assert cost.mean == pytest.approx(by_question.mean())
+    assert (cost.low, cost.high) == pytest.approx((low, high))
 
 
 def test_differences_use_the_problems_that_both_strategies_have() -> None:

@@ -16,7 +16,8 @@ from rollwise.cli import build_app
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("**/*.md"))]
+JAPANESE = ROOT / "README.ja.md"
+PAGES = [README, JAPANESE, ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("**/*.md"))]
 FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 
 
@@ -114,6 +115,28 @@ def test_the_site_has_every_page_once() -> None:
 
 def test_the_readme_is_read_in_two_minutes() -> None:
     assert len(README.read_text(encoding="utf-8").split()) <= 500
+
+
+def test_the_japanese_readme_says_what_the_english_one_says() -> None:
+    """The same commands and settings, the same figures in the findings, and links to the same pages."""
+
+    def code(page: Path) -> list[str]:
+        lines = [
+            line for language in ("console", "toml") for block in blocks(page, language) for line in block.split("\n")
+        ]
+        return [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+
+    def figures(page: Path) -> list[str]:
+        findings = re.findall(r"^- \*\*.*?(?=^- |^\n|\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        return sorted(re.findall(r"[+−]?\d+\.\d+|N = \d+", " ".join(" ".join(findings).split())))
+
+    def linked(page: Path) -> set[Path]:
+        return {target for target, _ in links(page) if target not in (README, JAPANESE) and target.suffix == ".md"}
+
+    assert code(JAPANESE) == code(README)
+    assert figures(JAPANESE) == figures(README)
+    assert len(figures(README)) > 10
+    assert linked(README) <= linked(JAPANESE)
 
 
 @pytest.mark.parametrize("script", ["tables.py", "options.py", "house.py"])

@@ -346,7 +346,7 @@ def test_solve_says_the_sentences_in_the_language_asked_for() -> None:
     aloud = CliRunner().invoke(build_app(), words)
     assert "rollouts and this path" in " ".join(aloud.stdout.split())
     shown = json.loads(CliRunner().invoke(build_app(), [*words, "--json", "--language", "ja"]).stdout)
-    assert any("この方向は8本のロールアウトのうち" in text for text in shown["reasons"].values())
+    assert any("8本のロールアウトのうち、この方向に" in text for text in shown["reasons"].values())
 
 
 def test_a_search_that_was_stopped_says_so() -> None:

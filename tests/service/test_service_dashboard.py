@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from serving import HARD, QUESTION, chat, serving
 
 from rollwise.core import key_text
-from rollwise.report import account_of_records, reason_of, sentence
+from rollwise.report import account_of_records, reason_of, search_html, sentence
 from rollwise.service import Settings, make_service, search_record
 from rollwise.service.app import build_app
 from rollwise.service.login import Passes
@@ -66,6 +66,10 @@ def test_a_search_has_its_record_its_entry_and_its_sentences(
         for language in ("en", "ja"):
             why = client.get(f"{UI}/{ids[1]}/why", params={"path": path, "language": language}).json()["why"]
             assert why == sentence(reason_of(account, node), language)
+    saved = client.get(f"{UI}/{ids[1]}/page", params={"language": "ja"})
+    assert saved.headers["content-disposition"] == f'attachment; filename="search-{ids[1]}.html"'
+    assert saved.text == search_html(account, "ja")
+    assert client.get(f"{UI}/none/page").status_code == 422
     wrong = client.get(f"{UI}/{ids[1]}/why", params={"path": "99"})
     assert (wrong.status_code, "no path 99" in wrong.json()["error"]) == (422, True)
     assert "rollwise audit list" in client.get(f"{UI}/none").json()["error"]

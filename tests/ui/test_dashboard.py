@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import rollwise
 from rollwise.allocation import STRATEGIES
-from rollwise.bench import Browser, read
+from rollwise.bench import Browser, figures_of, read, read_run
 from rollwise.cli import build_app
 from rollwise.errors import InputError
 from rollwise.report import LANGUAGES, catalogue
@@ -41,6 +41,15 @@ def client(folder: Path) -> TestClient:
 def test_the_run_is_what_the_bench_found(client: TestClient, folder: Path) -> None:
     summary = client.get("/api/summary").json()
     assert summary["rows"] == list(read(folder).summary.as_dict()["rows"])
+    costs = summary["rows"][0]["costs"]
+    assert set(costs) == {"tokens", "flops", "seconds"}
+    assert all(cost["low"] <= cost["mean"] <= cost["high"] for cost in costs.values())
+    overall = [one for one in summary["differences"] if one["level"] is None]
+    reported = figures_of(read_run(folder)).comparisons
+    assert [(one["strategy"], one["joint_low"], one["joint_high"]) for one in overall] == [
+        (each.strategy, each.joint_low, each.joint_high) for each in reported
+    ]
+    assert {one["level"] for one in summary["differences"]} == {None, 3, 4}
     about = client.get("/api/about").json()
     assert about["run"]["results"] == 8
     assert about["run"]["strategies"] == ["rebase", "dora"]

@@ -6,7 +6,7 @@ from rollwise.lazy import exports
 
 if TYPE_CHECKING:
     from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, RecordedSearch
-    from rollwise.bench.comparisons import Comparison, Saving
+    from rollwise.bench.comparisons import Comparison, Saving, with_baseline
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
     from rollwise.bench.finding import begun
     from rollwise.bench.grid import Cell, Grid
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rollwise.bench.run import Bench, Found, begin, plain_text, read, recorded, resume, run_in_jobs
     from rollwise.bench.spreading import run_on_cluster
     from rollwise.bench.store import Outcome, Result
-    from rollwise.bench.summary import Difference, Measure, Row, Summary
+    from rollwise.bench.summary import Difference, Interval, Measure, Row, Summary, summarise
     from rollwise.bench.wording import verdict
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Filter",
     "Found",
     "Grid",
+    "Interval",
     "Listed",
     "Match",
     "Measure",
@@ -68,7 +69,9 @@ __all__ = [
     "resume",
     "run_in_jobs",
     "run_on_cluster",
+    "summarise",
     "verdict",
+    "with_baseline",
 ]
 
 __getattr__ = exports(
@@ -102,6 +105,7 @@ __getattr__ = exports(
         "Asked": "figures",
         "Saving": "comparisons",
         "Comparison": "comparisons",
+        "with_baseline": "comparisons",
         "Bench": "run",
         "begin": "run",
         "Place": "places",
@@ -119,8 +123,10 @@ __getattr__ = exports(
         "Outcome": "store",
         "Result": "store",
         "Difference": "summary",
+        "Interval": "summary",
         "Measure": "summary",
         "Row": "summary",
         "Summary": "summary",
+        "summarise": "summary",
     },
 )

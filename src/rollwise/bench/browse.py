@@ -19,10 +19,15 @@ from rollwise.errors import InputError
 from rollwise.numerics import wilson_interval
 
 
-def _measured(share: float, questions: int) -> dict[str, Any]:
+def _measured(value: float, questions: int) -> dict[str, Any]:
     """A share of the questions as a measure of a summary, with its Wilson interval."""
-    low, high = wilson_interval(share * questions, questions)
-    return {"mean": share, "low": low, "high": high, "difference": None}
+    low, high = wilson_interval(value * questions, questions)
+    return {"mean": value, "low": low, "high": high, "difference": None}
+
+
+def _cost(value: float) -> dict[str, Any]:
+    """A cost as an interval of a summary whose ends are not known yet."""
+    return {"mean": value, "low": None, "high": None}
 
 
 OUTCOMES = ("both", "one", "other", "neither")
@@ -104,6 +109,8 @@ class Browser:
         if found is None:
             raise InputError(f"{place} holds no bench yet; try again when the first search has begun")
         self.place, (self._store, self.experiment) = place, found
+        self.planned = len(self._store.cells(self.experiment.id)) * self._store.problem_count(self.experiment.id)
+        """The planned number of results."""
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -116,28 +123,30 @@ class Browser:
     def quick(self, by_level: bool) -> list[dict[str, Any]]:
         """The accuracy and the coverage of each strategy and budget with their intervals, at once from the database.
 
-        The rows have the form of those of a summary, which also has what takes long: bootstraps and differences.
+        The rows have the form of those of a summary, which also has what takes long: bootstraps and differences. So the
+        costs are without intervals here.
         """
         level = ProblemRow.level if by_level else literal(None)
         figures = (
             *(func.count(), func.count(ResultRow.problem_id.distinct()), func.count(ResultRow.error)),
-            *(share(ResultRow.right), share(ResultRow.covered), mean(ResultRow.flops)),
-            *(mean(ResultRow.rounds), mean(ResultRow.seconds)),
+            *(share(ResultRow.right), share(ResultRow.covered)),
+            *(mean(ResultRow.flops), mean(ResultRow.seconds)),
         )
         query = (
             select(CellRow.label, CellRow.budget, level, *figures)
             .where(ResultRow.cell_id == CellRow.id, ResultRow.problem_id == ProblemRow.id)
             .where(CellRow.experiment_id == self.experiment.id)
             .group_by(CellRow.label, CellRow.budget, *([level] if by_level else []))
-            .order_by(*([level] if by_level else []), func.min(CellRow.id))
+            .order_by(*([level] if by_level else []), CellRow.budget, func.min(CellRow.id))
         )
         names = ("strategy", "budget", "level", "results", "questions", "errors")
         rows = []
         for row in self._store.rows(query):
             shares, means = dict(zip(("accuracy", "coverage"), row[6:8], strict=True)), row[8:]
             measures = {name: _measured(value, row[4]) for name, value in shares.items()}
-            figures_of = dict(zip(("flops", "rounds", "seconds"), means, strict=True))
-            rows.append(dict(zip(names, row[:6], strict=True)) | figures_of | {"measures": measures, "tokens": {}})
+            flops, seconds = means
+            costs = {"seconds": _cost(seconds)} | ({"flops": _cost(flops)} if flops else {})
+            rows.append(dict(zip(names, row[:6], strict=True)) | {"measures": measures, "costs": costs})
         return rows
 
     def page(self, wanted: Filter, offset: int = 0, limit: int = 50) -> tuple[int, list[Listed]]:

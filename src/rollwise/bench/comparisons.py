@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from rollwise.bench.summary import MeasureOf
+from rollwise.bench.summary import MEASURES, MeasureOf
 from rollwise.core import FloatArray
 from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator
 
@@ -116,6 +116,12 @@ def compare(
     table = np.array([[each.get(problem, math.nan) for _, each in found] for problem in problems])
     critical = joint_critical_value(table)
     return [_comparison(pair, np.array(list(each.values())), critical, len(found)) for pair, each in found]
+
+
+def with_baseline(results: Sequence[Result], baseline: str) -> tuple[Comparison, ...]:
+    """The accuracy of each strategy minus that of the baseline at the same budget, corrected together."""
+    values = values_of(results, MEASURES["accuracy"])
+    return tuple(compare(values, [(arm, (baseline, arm[1])) for arm in values if arm[0] != baseline]))
 
 
 def joint_critical_value(table: FloatArray, resamples: int = 10_000) -> float:

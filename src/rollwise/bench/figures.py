@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollwise.bench.comparisons import Arm, Comparison, Saving, compare, differences, saving, values_of
+from rollwise.bench.comparisons import Arm, Comparison, Saving, differences, saving, values_of, with_baseline
 from rollwise.bench.places import options_of
 from rollwise.bench.summary import MEASURES, Row, Summary, summarise
 from rollwise.core import Problem, Usage
@@ -147,7 +147,7 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
         raise InputError(f"--baseline: {base!r} is not among the strategies of {where}: {', '.join(run.strategies)}")
     if not run.results:
         raise InputError(f"{where} holds no results yet: rollwise bench {options_of(run.places[0])} --resume")
-    results = _in_order(run)
+    results = run.in_order
     summary = summarise(results, base, run.planned)
     values = values_of(results, MEASURES["accuracy"])
     arms = [(row.strategy, row.budget) for row in summary.rows]
@@ -162,7 +162,7 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
         seeds=len({cell.seed for cell in run.homes}),
         facts=facts | experiment.environment | experiment.sources,
         summary=summary,
-        comparisons=tuple(compare(values, [(arm, (base, arm[1])) for arm in arms if arm[0] != base])),
+        comparisons=with_baseline(results, base),
         costs=tuple(_cost(row, _outcomes(results, (row.strategy, row.budget)), prices) for row in summary.rows),
         savings=_savings(values, run.strategies, base, margin),
         matches=_matches(values, run.strategies, budgets),
@@ -173,16 +173,6 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
             if result.outcome.error is not None
         ),
         currency=None if prices is None else prices.currency,
-    )
-
-
-def _in_order(run: Run) -> list[Result]:
-    """The results by budget, then by strategy in the order of the grid, then by seed and problem."""
-    place = {label: index for index, label in enumerate(run.strategies)}
-    asked = {problem.id: index for index, problem in enumerate(run.problems)}
-    return sorted(
-        run.results,
-        key=lambda result: (result.cell.budget, place[result.cell.label], result.cell.seed, asked[result.problem]),
     )
 
 

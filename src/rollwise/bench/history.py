@@ -45,6 +45,16 @@ class Run:
         """The budgets, smallest first."""
         return tuple(sorted({cell.budget for cell in self.homes}))
 
+    @property
+    def in_order(self) -> list[Result]:
+        """The results by budget, then by strategy in the order of the grid, then by seed and problem."""
+        place = {label: index for index, label in enumerate(self.strategies)}
+        asked = {problem.id: index for index, problem in enumerate(self.problems)}
+        return sorted(
+            self.results,
+            key=lambda result: (result.cell.budget, place[result.cell.label], result.cell.seed, asked[result.problem]),
+        )
+
     def config(self, cell: Cell) -> dict[str, Any]:
         """The config of a cell's searches."""
         place, experiment = self.homes[cell]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,8 +61,20 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A mean over questions with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Row:
     """The measures of a strategy at a budget and the mean cost of a search, over all levels or at a single level.
+
+    `costs` are what a question costs, the mean over its seeds: `tokens` that all models generated or read anew,
+    `flops`, left out if unknown, and `seconds`.
 
     `results` counts problems × seeds. `errors` counts searches that raised; these count as not solved and have no cost.
     In the other searches, `failed` counts lost rollouts and `unplaced` counts paths whose direction could not be found;
@@ -84,6 +96,7 @@ class Row:
     seconds: float
     unread: int = 0
     cut: int = 0
+    costs: dict[str, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,8 +120,8 @@ def summarise(results: Sequence[Result], baseline: str, planned: int | None = No
 
     `planned` is the planned number of results. A question's value is the mean over its seeds, and bootstraps resample
     questions, the same ones for all rows of equally many. A difference uses the problems and seeds that both strategies
-    have. Accuracy and coverage have Wilson intervals with the questions as trials; the pass rate has a bootstrap
-    interval.
+    have. Accuracy and coverage have Wilson intervals with the questions as trials; the pass rate and costs have
+    bootstrap intervals.
     """
     levels = sorted({result.level for result in results if result.level is not None})
     measures = measures_of(results)
@@ -137,18 +150,22 @@ class _Values:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A row before its intervals are known: the results of a strategy at a budget, and the values of each measure."""
+    """A row before its intervals are known: the results of a strategy at a budget, the values of each measure, and
+    the costs by question.
+    """
 
     strategy: str
     budget: int
     level: int | None
     group: Mapping[Trial, Result]
     values: Mapping[str, _Values]
+    costs: Mapping[str, FloatArray]
 
     @property
     def resampled(self) -> list[FloatArray]:
-        """The values whose intervals are bootstrapped: the pass rate, and every difference."""
+        """The values whose intervals are bootstrapped: the pass rate, the costs, and every difference."""
         own = [values.own for name, values in self.values.items() if name == "pass_rate"]
+        own += [costs for costs in self.costs.values() if len(costs)]
         return own + [values.gaps for values in self.values.values() if values.gaps is not None and len(values.gaps)]
 
 
@@ -163,8 +180,23 @@ def _drafts(
     for (label, budget), group in groups.items():
         base = None if label == baseline else groups.get((baseline, budget))
         values = {name: _values(measure, group, base) for name, measure in measures.items()}
-        drafts.append(_Draft(label, budget, level, group, values))
+        drafts.append(_Draft(label, budget, level, group, values, _costs(group)))
     return drafts
+
+
+def _costs(group: Mapping[Trial, Result]) -> dict[str, FloatArray]:
+    """What the searches that did not raise cost, by question."""
+    ran = {trial: result.outcome for trial, result in group.items() if result.outcome.error is None}
+    costs = {"tokens": {trial: _computed(outcome) for trial, outcome in ran.items()}}
+    if all(map(_flops_known, ran.values())):
+        costs["flops"] = {trial: outcome.flops for trial, outcome in ran.items()}
+    costs["seconds"] = {trial: outcome.seconds for trial, outcome in ran.items()}
+    return {name: _by_question(values) for name, values in costs.items()}
+
+
+def _computed(outcome: Outcome) -> float:
+    """The tokens that all models generated or read anew."""
+    return float(sum(used.generated + used.prefilled for used in outcome.usage.values()))
 
 
 def _values(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None) -> _Values:
@@ -207,6 +239,11 @@ def _row(draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
         flops=_flops(ran),
         rounds=_mean([outcome.rounds for outcome in ran]),
         seconds=_mean([outcome.seconds for outcome in ran]),
+        costs={
+            name: Interval(float(values.mean()), *intervals[id(values)])
+            for name, values in draft.costs.items()
+            if len(values)
+        },
     )
 
 

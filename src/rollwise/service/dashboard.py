@@ -10,13 +10,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, Query
+from fastapi.responses import Response
 
 from rollwise.errors import InputError
-from rollwise.report import LANGUAGES, Account, account_of_records, catalogue, search_data, why_of
+from rollwise.report import LANGUAGES, Account, account_of_records, catalogue, search_data, search_html, why_of
 from rollwise.service.audit import FILTERS, choices, search_audit, search_page, search_record
 from rollwise.service.login import PLACE, Guard, Passes, login_routes
 from rollwise.service.operations import operations
-from rollwise.ui import View, dashboard
+from rollwise.ui import View, attached, dashboard
 
 if TYPE_CHECKING:
     from rollwise.service.service import Service
@@ -114,6 +115,10 @@ def _records(service: Service) -> APIRouter:
     @router.get("/{id_}/why")
     def why(id_: str, path: str, language: str = "en") -> dict[str, str]:
         return {"why": why_of(accounts.of(id_), path, language)}
+
+    @router.get("/{id_}/page")
+    def page(id_: str, language: str = "en") -> Response:
+        return attached(search_html(accounts.of(id_), language), f"search-{id_}.html")
 
     return router
 

@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING
 from rollwise.lazy import exports
 
 if TYPE_CHECKING:
-    from rollwise.ui.app import View, dashboard
+    from rollwise.ui.app import View, attached, dashboard
     from rollwise.ui.recorded import export
     from rollwise.ui.run import listen, running, serve
 
-__all__ = ["View", "dashboard", "export", "listen", "running", "serve"]
+__all__ = ["View", "attached", "dashboard", "export", "listen", "running", "serve"]
 
 __getattr__ = exports(
     __name__,
     {
         "View": "app",
+        "attached": "app",
         "dashboard": "app",
         "export": "recorded",
         "listen": "run",

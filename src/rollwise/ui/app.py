@@ -139,7 +139,19 @@ def _about_run(run: Run) -> dict[str, Any]:
     results, errors = run.browser.counts()
     names = ("world", "strategies", "budgets", "levels", "seeds", "limit", "baseline", "events")
     config = {name: experiment.config.get(name) for name in names}
-    return {"folder": run.place.name, "begun": experiment.created, "results": results, "errors": errors, **config}
+    return {
+        "folder": run.place.name,
+        "begun": experiment.created,
+        "results": results,
+        "errors": errors,
+        "planned": run.browser.planned,
+        **config,
+    }
+
+
+def attached(page: str, name: str) -> Response:
+    """An HTML page as a file to save under this name."""
+    return HTMLResponse(page, headers={"Content-Disposition": f'attachment; filename="{name}"'} | _FRESH)
 
 
 Offset = Annotated[int, Query(ge=0, le=10**9)]
@@ -192,8 +204,7 @@ def _of_run(shown: Shown) -> APIRouter:
 
     @router.get("/searches/{number}/page")
     def page(number: int, language: str = shown.language) -> Response:
-        headers = {"Content-Disposition": f'attachment; filename="search-{number}.html"'}
-        return HTMLResponse(search_html(held().account(number), language), headers=headers)
+        return attached(search_html(held().account(number), language), f"search-{number}.html")
 
     return router
 
@@ -222,6 +233,13 @@ def _of_trials(shown: Shown) -> APIRouter:
     def why(number: int, path: str, language: str = shown.language) -> dict[str, str]:
         account = held().trial(number).account()
         return {"why": "" if account is None else why_of(account, path, language)}
+
+    @router.get("/tries/{number}/page")
+    def page(number: int, language: str = shown.language) -> Response:
+        account = held().trial(number).account()
+        if account is None:
+            raise InputError("the search has not begun; wait for its first step")
+        return attached(search_html(account, language), "search.html")
 
     @router.delete("/tries/{number}")
     def stop(number: int) -> dict[str, bool]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from dataclasses import asdict
 from typing import Any
 
-from rollwise.bench import Browser, Place, RecordedSearch, read
+from rollwise.bench import Browser, Place, RecordedSearch, read_run, summarise, with_baseline
+from rollwise.bench import Run as Stored
 from rollwise.report import Account, account_of_records, search_html
 
 _KEPT = 32
+_REST = 3.0
+"""A summary is computed anew after so many times the seconds that it took, so that a bench keeps the processor."""
 
 
 def account_of_recorded(recorded: RecordedSearch) -> Account:
@@ -36,6 +41,7 @@ class Run:
         self._lock = threading.Lock()
         self._summary: tuple[int, dict[str, Any]] = (-1, {})
         self._computing: threading.Thread | None = None
+        self._rests = 0.0
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -58,14 +64,17 @@ class Run:
         """The summary of the results so far as plain values, computed once for each number of results.
 
         If it takes longer than `patience` seconds, the figures that the database gives at once come first, marked as
-        `pending`; the others follow when they are asked for again.
+        `pending`; the others follow when they are asked for again. While a bench is under way the last summary comes
+        first, and one that takes long is not computed anew at once.
         """
         results, _ = self.browser.counts()
         if not results:
-            return {"rows": [], "by_level": [], "pending": False}
+            return self._first_figures(pending=False)
         with self._lock:
             if self._summary[0] == results:
                 return self._summary[1]
+            if time.monotonic() < self._rests:
+                return self._summary[1] | {"pending": True}
             if self._computing is None or not self._computing.is_alive():
                 self._computing = threading.Thread(target=self._summarise, args=(results,), daemon=True)
                 self._computing.start()
@@ -74,11 +83,39 @@ class Run:
         with self._lock:
             if self._summary[0] == results:
                 return self._summary[1]
+            last = self._summary[1]
+        return last | {"pending": True} if last else self._first_figures(pending=True)
+
+    def _first_figures(self, pending: bool) -> dict[str, Any]:
+        """What the database tells at once."""
         rows, by_level = (self.browser.quick(split) for split in (False, True))
-        baseline = self.browser.experiment.config.get("baseline")
-        return {"rows": rows, "by_level": by_level, "baseline": baseline, "pending": True}
+        return {
+            "rows": rows,
+            "by_level": by_level,
+            "baseline": self.browser.experiment.config.get("baseline"),
+            "planned": self.browser.planned,
+            "differences": [],
+            "pending": pending,
+        }
 
     def _summarise(self, results: int) -> None:
-        found = read(self.place).summary.as_dict() | {"pending": False}
+        began = time.monotonic()
+        found = _summary_of(read_run(self.place)) | {"pending": False}
+        took = time.monotonic() - began
         with self._lock:
             self._summary = results, found
+            self._rests = time.monotonic() + _REST * took
+
+
+def _summary_of(run: Stored) -> dict[str, Any]:
+    """The summary of a run, and the differences to its baseline with intervals that hold together.
+
+    The differences of a level hold together among themselves; those over all levels have the level None.
+    """
+    found = run.in_order
+    levels: list[int | None] = [None, *sorted({result.level for result in found if result.level is not None})]
+    differences = []
+    for level in levels if len(levels) > 2 else [None]:
+        compared = with_baseline([each for each in found if level is None or each.level == level], run.baseline)
+        differences += [{"level": level, **asdict(each), "told_apart": each.told_apart} for each in compared]
+    return summarise(found, run.baseline, run.planned).as_dict() | {"differences": differences}

@@ -26,6 +26,8 @@ window.rollwise = window.rollwise || {};
     return holder.firstElementChild;
   });
 
+  /* A template with the values in the place of their names in braces. */
+  const fill = (template, values) => template.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   const fixed = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
   const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(1)} %`);
 
@@ -61,7 +63,7 @@ window.rollwise = window.rollwise || {};
       this.treeBox = h("div", { class: "tree", tabindex: 0, role: "region", "aria-label": named(words.tree_label), "aria-describedby": (this.helpId = `help-${++made}`) });
       this.path = h("aside", { class: "path", "aria-live": "polite", "aria-label": named(words.path) });
       this.about = h("div", { class: "about" });
-      const asked = `${data.strategy} · ${words.budget} ${data.budget}`;
+      const asked = `${data.strategy} · ${fill(words.of_budget, { n: data.budget })}`;
       this.holder.replaceChildren(h("div", { class: "search" },
         h("header", { class: "head" }, h("p", { class: "eyebrow" }, asked), h("h1", {}, rich(data.question)), data.digested ? h("p", { class: "note" }, words.only_digests) : null, this.verdict()),
         this.bar,
@@ -77,7 +79,7 @@ window.rollwise = window.rollwise || {};
       const known = data.nodes.right.some((one) => one !== null);
       const shown = data.ballots.slice(0, 4).map((ballot) =>
         h("li", { class: known && ballot.right ? "right" : "" },
-          h("b", {}, rich([["text", ballot.answer]])), ` ${words.paths} ${ballot.paths}`,
+          h("b", {}, rich([["text", ballot.answer]])), ` ${fill(words.of_paths, { n: ballot.paths })}`,
           known ? ` · ${ballot.right ? words.right : words.wrong}` : ""));
       return shown.length ? h("ul", { class: "ballots", "aria-label": words.answers }, shown) : null;
     }
@@ -86,7 +88,7 @@ window.rollwise = window.rollwise || {};
       const most = Math.max(1, ...this.data.stages.map((stage) => stage.effective ?? stage.groups.length));
       this.buttons = this.data.stages.map((stage, at) => {
         const many = stage.effective ?? stage.groups.length;
-        const label = `${this.words.step} ${at + 1}: ${this.words.grown} ${stage.grown}, ${this.words.finished} ${stage.finished}, ${this.words.effective} ${fixed(many, 1)}`;
+        const label = fill(this.words.step_label, { step: at + 1, grown: stage.grown, finished: stage.finished, directions: fixed(many, 1) });
         return h("button", { type: "button", "aria-label": label, title: label, onclick: () => this.go(at) },
           h("i", { class: "bar", style: `height:${(2 + 20 * many / most).toFixed(1)}px` }), h("span", {}, `${at + 1}`));
       });
@@ -129,19 +131,22 @@ window.rollwise = window.rollwise || {};
     show(stage, picked) {
       const moved = stage !== this.stage;
       this.stage = stage; this.picked = picked;
+      this.revealButton(this.buttons[stage]);
       this.tree.show(stage, picked);
       this.buttons.forEach((button, at) => {
         if (at === stage) button.setAttribute("aria-current", "step");
         else button.removeAttribute("aria-current");
       });
-      const button = this.buttons[stage];
-      if (button) {
-        const list = this.steps, left = button.offsetLeft - list.offsetLeft;
-        if (left < list.scrollLeft || left + button.offsetWidth > list.scrollLeft + list.clientWidth) list.scrollLeft = left - list.clientWidth / 2;
-      }
       this.tellPath();
       if (moved) this.tellStage();
       if (this.options.onshow) this.options.onshow(stage, picked);
+    }
+
+    /* Scroll a step's button into view; it asks for places before anything changes, so that the page is laid out once. */
+    revealButton(button) {
+      if (!button) return;
+      const list = this.steps, left = button.offsetLeft - list.offsetLeft;
+      if (left < list.scrollLeft || left + button.offsetWidth > list.scrollLeft + list.clientWidth) list.scrollLeft = left - list.clientWidth / 2;
     }
 
     chip(node) { return h("i", { class: `chip d${this.tree.colour(node)}`, "aria-hidden": "true" }); }
@@ -179,7 +184,7 @@ window.rollwise = window.rollwise || {};
     tellStage() {
       const { words, data, stage } = this;
       const now = data.stages[stage];
-      const stopped = now && now.stopped ? h("p", { class: "help wide" }, `${words.stopped_here} ${now.stopped}`) : "";
+      const stopped = now && now.stopped ? h("p", { class: "help" }, fill(words.stopped_here, { reason: now.stopped })) : "";
       if (!now || !now.groups.length) { this.about.replaceChildren(stopped, this.votes()); return; }
       this.members = new Map();
       data.nodes.stage.forEach((at, node) => {
@@ -221,9 +226,9 @@ window.rollwise = window.rollwise || {};
         return [name, bar(group.count, true), group.paths, fixed(group.score, 3), fixed(group.uniqueness, 2), percent(group.share), ...sums.map((sum) => bar(sum[at], false))];
       });
       const heads = [data.byStrategy ? words.direction : words.step_text, data.strategy, words.paths_head, words.mean_score, words.uniqueness_sum, words.share, ...names];
-      const summary = now.effective === null ? words.no_directions : `${words.effective}: ${fixed(now.effective, 1)}`;
-      const section = h("section", { class: "panel wide" }, h("h2", {}, `${words.step} ${this.stage + 1}: ${words.to_hand_out} ${now.width}`),
-        h("p", { class: "help" }, `${summary}. ${words.beside}`), this.table(heads, rows));
+      const summary = now.effective === null ? words.no_directions : fill(words.effective, { n: fixed(now.effective, 1) });
+      const section = h("section", { class: "panel" }, h("h2", {}, fill(words.to_hand_out, { step: this.stage + 1, n: now.width })),
+        h("p", { class: "help" }, `${summary}${words.gap}${words.beside}`), this.table(heads, rows));
       const rest = [...section.querySelectorAll("tbody tr")].slice(MOST_ROWS);
       if (rest.length > 1) {
         rest.forEach((row) => { row.hidden = true; });
@@ -235,16 +240,23 @@ window.rollwise = window.rollwise || {};
     matrix(now) {
       const { words, data } = this;
       const size = now.order.length;
-      const canvas = h("canvas", { width: size, height: size, role: "img", style: `width:${size * Math.max(1, Math.min(8, Math.floor(320 / size)))}px`, "aria-label": `${words.similarity}. ${words.paths} ${size}, ${words.directions} ${now.groups.length}` });
+      const canvas = h("canvas", { width: size, height: size, role: "img", style: `width:${size * Math.max(1, Math.min(8, Math.floor(320 / size)))}px`, "aria-label": `${words.similarity} (${fill(words.of_paths, { n: size })})` });
       const bytes = now.similarity ? Uint8Array.from(atob(now.similarity), (letter) => letter.charCodeAt(0)) : null;
       const labels = now.order.map((_, place) => data.nodes.direction[this.members.get(place)]);
       const low = bytes ? bytes.reduce((least, one) => Math.min(least, one), 254) : 0;
       const context = canvas.getContext("2d"), image = context.createImageData(size, size);
       const ramp = parseInt(getComputedStyle(this.holder).getPropertyValue("--ramp").trim().slice(1), 16);
-      now.order.forEach((a, down) => now.order.forEach((b, across) => {
-        const alike = bytes ? ((bytes[a * size + b] - low) / (255 - low)) ** 2 : Number(labels[a] === labels[b]);
-        image.data.set([ramp >> 16, (ramp >> 8) & 255, ramp & 255, 8 + 247 * alike], 4 * (down * size + across));
-      }));
+      const shades = Uint8Array.from({ length: 256 }, (_, byte) => 8 + 247 * (Math.max(0, byte - low) / (255 - low)) ** 2);
+      const pixels = image.data;
+      let pixel = 0;
+      for (const a of now.order) {
+        for (const b of now.order) {
+          pixels[pixel++] = ramp >> 16;
+          pixels[pixel++] = (ramp >> 8) & 255;
+          pixels[pixel++] = ramp & 255;
+          pixels[pixel++] = shades[bytes ? bytes[a * size + b] : labels[a] === labels[b] ? 255 : 0];
+        }
+      }
       context.putImageData(image, 0, 0);
       return h("section", { class: "panel" }, h("h2", {}, words.similarity), canvas, h("p", { class: "help" }, bytes ? words.similarity_help : words.same_help));
     }
@@ -270,5 +282,5 @@ window.rollwise = window.rollwise || {};
     rollwise.view = new SearchView(main, search, words, {});
     document.addEventListener("keydown", (event) => { if (event.target === document.body) rollwise.view.key(event); });
   };
-  Object.assign(rollwise, { SearchView, h, rich, fixed, percent, COLOURS });
+  Object.assign(rollwise, { SearchView, h, rich, fill, fixed, percent, COLOURS });
 })();

@@ -94,6 +94,13 @@ window.rollwise = window.rollwise || {};
     }
   }
 
+  const box = (name, ...children) => {
+    const element = document.createElement("div");
+    element.className = name;
+    element.append(...children);
+    return element;
+  };
+
   const MARKS = {
     dot: (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
     diamond: (x, y, r) => `M${x},${y - r}L${x + r},${y}L${x},${y + r}L${x - r},${y}Z`,
@@ -124,33 +131,41 @@ window.rollwise = window.rollwise || {};
       return COLOURS;
     }
 
+    /* Lines, dots and names lie on sheets of their own. The sheets of lines and dots are painted once: a step back only
+       clips them, so it paints nothing anew, however many paths there are. */
     draw() {
       this.drawn = this.holder.clientWidth;
       this.place = layOut(this.data, this.blocks, this.drawn);
       const { width, height } = this.place;
-      const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": this.words.tree_label });
-      const above = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "above", "aria-hidden": "true" });
+      const sheet = (attributes) => shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, ...attributes });
+      const lines = sheet({ "aria-hidden": "true" });
+      const dots = sheet({ role: "img", "aria-label": this.words.tree_label });
+      const above = sheet({ class: "above", "aria-hidden": "true" });
       this.trace = shape("path", { class: "trace", d: "" }, above);
       this.ring = shape("circle", { class: "ring", r: 0, cx: 0, cy: 0 }, above);
-      this.layers = this.data.stages.map((_, at) => [this.drawStage(svg, at), this.nameBlocks(above, at)]);
-      svg.addEventListener("click", (event) => { const node = this.nearest(event); if (node >= 0) this.onPick(node); });
-      svg.addEventListener("pointermove", (event) => this.point(this.nearest(event), event));
-      svg.addEventListener("pointerleave", () => this.point(-1));
-      this.svg = svg;
-      this.tip = document.createElement("div");
-      this.tip.className = "tip";
+      this.layers = this.data.stages.map((_, at) => {
+        this.drawStage(lines, dots, at);
+        return this.nameStage(above, at);
+      });
+      this.clips = [box("clip", lines), box("clip", dots)];
+      this.svg = dots;
+      this.tip = box("tip");
       this.tip.hidden = true;
-      this.holder.replaceChildren(svg, above, this.tip);
+      const sheets = box("sheets", ...this.clips, above);
+      sheets.style.width = `${width}px`;
+      sheets.style.height = `${height}px`;
+      sheets.addEventListener("click", (event) => { const node = this.nearest(event); if (node >= 0) this.onPick(node); });
+      sheets.addEventListener("pointermove", (event) => this.point(this.nearest(event), event));
+      sheets.addEventListener("pointerleave", () => this.point(-1));
+      this.sheets = sheets;
+      this.holder.replaceChildren(sheets, this.tip);
       this.show(this.stage ?? this.data.stages.length - 1, this.picked ?? -1);
     }
 
-    drawStage(svg, at) {
+    drawStage(linesSheet, dotsSheet, at) {
       const { parent, count, fate, right, stage } = this.data.nodes;
-      const { x, y, row, placed, step } = this.place;
-      const layer = shape("g", { class: "stage" }, svg);
-      const label = shape("text", { class: "axis", x: x[at], y: 14, "text-anchor": at ? "middle" : "start" }, layer);
-      if (step > 40 || at % 5 === 4 || !at) label.textContent = step > 96 ? `${this.words.step} ${at + 1}` : `${at + 1}`;
-      const lines = new Bundles(layer), dots = new Bundles(layer);
+      const { x, y, row, placed } = this.place;
+      const lines = new Bundles(linesSheet), dots = new Bundles(dotsSheet);
       for (const block of placed[at]) {
         for (const node of block.nodes) {
           const colour = this.colour(node), given = count[node];
@@ -171,13 +186,15 @@ window.rollwise = window.rollwise || {};
         return { class: `line d${colour}${given ? "" : " faded"}`, "stroke-width": thickness(given, row).toFixed(2) };
       });
       dots.draw((key) => { const [colour, kind] = key.split("|"); return { class: `dot d${colour} ${kind}` }; });
-      return layer;
     }
 
-    nameBlocks(names, at) {
+    /* The number of a stage, and the words of its directions where there is room. */
+    nameStage(above, at) {
       const { x, placed, step } = this.place;
       const groups = this.data.stages[at].groups;
-      const layer = shape("g", { class: "stage" }, names);
+      const layer = shape("g", { class: "stage" }, above);
+      const label = shape("text", { class: "axis", x: x[at], y: 14, "text-anchor": at ? "middle" : "start" }, layer);
+      if (step > 40 || at % 5 === 4 || !at) label.textContent = step > 96 ? `${this.words.step} ${at + 1}` : `${at + 1}`;
       if (step < 96 || at === x.length - 1) return layer;
       const given = ({ name }) => (typeof name === "number" ? groups[name].count : 0);
       const taken = [];
@@ -194,9 +211,8 @@ window.rollwise = window.rollwise || {};
     }
 
     nearest(event) {
-      const box = this.svg.getBoundingClientRect();
-      const at = (event.clientX - box.left) * (this.place.width / box.width);
-      const down = (event.clientY - box.top) * (this.place.height / box.height);
+      const corner = this.sheets.getBoundingClientRect();
+      const at = event.clientX - corner.left, down = event.clientY - corner.top;
       let best = -1, distance = 26 * 26;
       this.blocks.forEach((found, stage) => {
         if (stage > this.stage || Math.abs(this.place.x[stage] - at) > 26) return;
@@ -211,7 +227,7 @@ window.rollwise = window.rollwise || {};
     }
 
     point(node, event) {
-      this.svg.style.cursor = node < 0 ? "default" : "pointer";
+      this.sheets.style.cursor = node < 0 ? "default" : "pointer";
       this.tip.hidden = node < 0;
       if (node < 0) return;
       const { key, score, count, text, fate } = this.data.nodes;
@@ -228,12 +244,15 @@ window.rollwise = window.rollwise || {};
     /* Show the search up to a stage, with one node picked (-1 for none). */
     show(stage, picked) {
       this.stage = stage; this.picked = picked;
-      this.layers.flat().forEach((layer, place) => {
-        layer.classList.toggle("later", place >> 1 > stage);
-        layer.classList.toggle("now", place >> 1 === stage);
-      });
       const { parent, stage: stages } = this.data.nodes;
-      const { x, y, row } = this.place;
+      const { x, y, step } = this.place;
+      if (picked >= 0) this.reveal(x[stages[picked]], y[picked]);
+      this.layers.forEach((layer, at) => {
+        layer.classList.toggle("later", at > stage);
+        layer.classList.toggle("now", at === stage);
+      });
+      const ends = stage < 0 ? [0, 0] : [x[stage], x[stage] + step / 2]; /* lines end at the dots of their stage */
+      this.clips.forEach((clip, at) => { clip.style.width = `${ends[at]}px`; });
       let path = "";
       for (let node = picked; node >= 0 && parent[node] >= 0; node = parent[node]) {
         path += line(x[stages[parent[node]]], y[parent[node]], x[stages[node]], y[node]);
@@ -243,7 +262,6 @@ window.rollwise = window.rollwise || {};
       if (picked < 0) return;
       this.ring.setAttribute("cx", x[stages[picked]]);
       this.ring.setAttribute("cy", y[picked]);
-      this.reveal(x[stages[picked]], y[picked]);
     }
 
     /* Scroll the picked node into the holder's view, and the page not at all. */

@@ -42,7 +42,8 @@
     const said = record.feedback.map((one) => `${one.right ? `✓ ${words.right}` : `✗ ${words.wrong}`} (${one.client}, ${time(one.created)})`).join("; ");
     const tree = h("div", {});
     holder.replaceChildren(
-      h("p", { class: "eyebrow" }, h("a", { href: "#/records" }, words.title_records), ` · ${id}`),
+      h("p", { class: "eyebrow" }, h("a", { href: "#/records" }, words.title_records), ` · ${id}`,
+        ...(recorded ? [" · ", h("a", { href: `api/records/${encodeURIComponent(id)}/page?language=${app.language}`, download: `search-${id}.html` }, words.download)] : [])),
       record.text === null ? h("p", { class: "note" }, words.texts_not_kept) : "",
       tree,
       h("div", { class: "cards about-record" },

@@ -18,7 +18,11 @@
   app.alive = () => { const mine = app.visit; return () => mine === app.visit; };
   app.every = (pause, work) => {
     const alive = app.alive();
-    const again = async () => { if (alive() && (await work()) && alive()) setTimeout(again, pause); };
+    const again = async () => {
+      if (!alive()) return;
+      const more = await work().catch(() => true); /* a server that does not answer is asked again */
+      if (more && alive()) setTimeout(again, pause);
+    };
     setTimeout(again, pause);
   };
 
@@ -51,7 +55,7 @@
     view.replaceChildren(holder);
     view.className = "";
     try {
-      if (!draw) throw new Error(`${app.words.no_view} ${name}`);
+      if (!draw) throw new Error(rollwise.fill(app.words.no_view, { name }));
       await draw(holder, app);
     } catch (error) {
       if (alive()) holder.append(h("p", { class: "error", role: "alert" }, error.message));

@@ -1,7 +1,7 @@
 /* A run: its figures with intervals, the list of its searches, and two strategies beside each other. */
 "use strict";
 (() => {
-  const { h, fixed, percent } = rollwise;
+  const { h, fill, fixed, percent } = rollwise;
   const views = (rollwise.views = rollwise.views || {});
   const SIZE = 50;
 
@@ -15,46 +15,101 @@
       h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col", class: left.includes(head) ? "text" : null }, head)))),
         h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, at) => h(at ? "td" : "th", { scope: at ? null : "row", class: left.includes(heads[at]) ? "text" : null }, typeof cell === "number" ? `${cell}` : cell)))))));
 
-  const within = (measure) => (measure ? `${percent(measure.mean)} (${percent(measure.low)} – ${percent(measure.high)})` : "–");
+  const within = (measure) => (measure ? `${percent(measure.mean)} (${fixed(100 * measure.low, 1)} – ${fixed(100 * measure.high, 1)})` : "–");
+  const spent = (cost, text) => (cost ? `${text(cost.mean)}${cost.low === null ? "" : ` (${text(cost.low)} – ${text(cost.high)})`}` : "–");
+  const signed = (value) => `${value < 0 ? "−" : "+"}${fixed(Math.abs(100 * value), 1)}`;
+  const whole = (value) => Math.round(value).toLocaleString("en");
+  const COSTS = { tokens: whole, flops: (value) => value.toExponential(1).replace("+", ""), seconds: (value) => fixed(value, 2) };
+  const MEASURES = ["accuracy", "coverage", "pass_rate"];
+
+  /* The lines of a measure: against the budget, or against what the searches cost. */
+  const seriesOf = (rows, measure, against) => {
+    const series = {};
+    for (const row of rows) {
+      const found = row.measures[measure], cost = against === "budget" ? { mean: row.budget, low: null, high: null } : row.costs[against];
+      const points = (series[row.strategy] = series[row.strategy] || []);
+      if (!found || !cost || !cost.mean) continue;
+      const price = against === "budget" ? "" : `, ${spent(cost, COSTS[against])}`;
+      points.push({ at: cost.mean, from: cost.low, to: cost.high, ...found, said: `${row.strategy}, N ${row.budget}${price}: ${within(found)}` });
+    }
+    return series;
+  };
 
   /* --- the figures of the run --- */
   views.run = async (holder, app) => {
-    const { words } = app;
-    const draw = async () => {
-      const [about, summary] = await Promise.all([app.api(`about?language=${app.language}`), app.api("summary")]);
-      const run = about.run;
-      const level = app.query.get("level") ?? "";
-      const rows = level === "" ? summary.rows : summary.by_level.filter((row) => String(row.level) === level);
-      const names = [...new Set(rows.map((row) => row.strategy))], budgets = [...new Set(rows.map((row) => row.budget))].sort((a, b) => a - b);
-      const series = (measure) => Object.fromEntries(names.map((name) => [name, budgets.map((at) => {
-        const row = rows.find((one) => one.strategy === name && one.budget === at);
-        const found = row && row.measures[measure];
-        return { at, mean: found ? found.mean : null, low: found ? found.low : 0, high: found ? found.high : 0 };
-      })]));
-      const chart = (measure) => h("section", { class: "panel" }, h("h2", {}, words[measure]),
-        rollwise.charts.lines(series(measure), budgets, words[measure], words.budget_axis), rollwise.charts.legend(names));
-      const levels = [...new Set(summary.by_level.map((row) => row.level))];
-      const heads = [words.strategy, "N", words.accuracy, words.coverage, words.pass_rate, words.difference, words.tokens, "FLOPs", words.seconds, words.errors];
-      const figures = rows.map((row) => {
-        const change = row.measures.accuracy && row.measures.accuracy.difference;
-        const usages = Object.values(row.tokens);
-        const tokens = usages.length ? Math.round(usages.reduce((sum, usage) => sum + usage.generated + usage.prefilled, 0)).toLocaleString("en") : "–";
-        return [h("a", { href: `#/searches?strategy=${encodeURIComponent(row.strategy)}&budget=${row.budget}` }, row.strategy), row.budget,
-          within(row.measures.accuracy), within(row.measures.coverage), within(row.measures.pass_rate),
-          change ? `${change.mean >= 0 ? "+" : ""}${fixed(100 * change.mean, 1)} (${fixed(100 * change.low, 1)} – ${fixed(100 * change.high, 1)})` : "–",
-          tokens, row.flops ? row.flops.toExponential(1) : "–", fixed(row.seconds, 2), row.errors];
-      });
-      const planned = summary.planned || run.results;
-      holder.replaceChildren(h("p", { class: "eyebrow" }, `${run.world} · ${run.begun.replace("T", " ").slice(0, 16)}`),
-        h("h1", {}, `${words.run} ${run.folder}`),
-        h("p", { class: "help" }, `${words.results} ${run.results} / ${planned}. ${run.events ? "" : words.no_events}`),
-        run.results < planned ? h("div", { class: "progress", role: "progressbar", "aria-label": words.results, "aria-valuenow": run.results, "aria-valuemin": 0, "aria-valuemax": planned }, h("i", { style: `width:${(100 * run.results / planned).toFixed(1)}%` })) : null ?? "",
-        h("div", { class: "fields" }, levels.length > 1 ? select(words.level, "level", [["", words.all], ...levels.map((one) => [one, one])], level, (value) => app.go(`#/run?level=${value}`)) : ""),
-        rows.length ? h("div", { class: "cards" }, chart("accuracy"), chart("coverage")) : h("p", { class: "help" }, words.nothing_yet),
-        rows.length ? h("section", { class: "panel" }, h("h2", {}, words.figures), h("p", { class: "help" }, summary.pending ? words.pending : words.figures_help.replace("{baseline}", summary.baseline)), table(words.figures, heads, figures)) : "");
-      return run.results < planned || summary.pending;
+    const { words, query } = app;
+    const level = query.get("level") ?? "", against = ["tokens", "flops", "seconds"].find((name) => name === query.get("against")) || "budget";
+    const head = h("div", {}), fields = h("div", { class: "fields" }), figures = h("div", {});
+    holder.replaceChildren(head, fields, figures);
+    const change = (name) => (value) => {
+      if (value === "") query.delete(name); else query.set(name, value);
+      app.go(`#/run?${query}`);
     };
-    if (await draw()) app.every(4000, draw);
+
+    const drawHead = (run) => {
+      const { planned } = run, left = planned - run.results;
+      head.replaceChildren(h("p", { class: "eyebrow" }, `${run.world} · ${run.begun.replace("T", " ").slice(0, 16)}`),
+        h("h1", {}, `${words.run} ${run.folder}`),
+        h("p", { class: "help" }, [fill(words.results_of, { held: run.results.toLocaleString("en"), planned: planned.toLocaleString("en") }), run.errors ? fill(words.errors_of, { n: run.errors }) : "", left > 0 ? words.under_way : "", run.events ? "" : words.no_events].filter(Boolean).join(words.gap)),
+        left > 0 ? h("div", { class: "progress", role: "progressbar", "aria-label": words.results, "aria-valuenow": run.results, "aria-valuemin": 0, "aria-valuemax": planned }, h("i", { style: `width:${(100 * run.results / planned).toFixed(1)}%` })) : "");
+    };
+
+    const drawFields = (summary) => {
+      const levels = [...new Set(summary.by_level.map((row) => row.level))];
+      fields.replaceChildren(
+        levels.length > 1 ? select(words.level, "level", [["", words.all], ...levels.map((one) => [one, one])], level, change("level")) : "",
+        select(words.against, "against", [["", words.budget_axis], ["tokens", words.tokens], ["flops", "FLOPs"], ["seconds", words.seconds]], against === "budget" ? "" : against, change("against")));
+    };
+
+    const drawFigures = (summary) => {
+      const rows = level === "" ? summary.rows : summary.by_level.filter((row) => String(row.level) === level);
+      if (!rows.length) { figures.replaceChildren(h("p", { class: "help" }, words.nothing_yet)); return; }
+      const budgets = [...new Set(rows.map((row) => row.budget))].sort((a, b) => a - b);
+      const axis = { budget: words.budget_axis, tokens: words.tokens, flops: "FLOPs", seconds: words.seconds }[against];
+      const charts = MEASURES.map((measure) => {
+        const series = seriesOf(rows, measure, against);
+        const known = Object.values(series).some((points) => points.length);
+        return h("section", { class: "panel" }, h("h2", {}, words[measure]),
+          known ? rollwise.charts.lines(series, against === "budget" ? budgets : null, `${words[measure]}, ${axis}`, axis) : h("p", { class: "help" }, summary.pending ? words.pending : words.unknown),
+          rollwise.charts.legend(Object.keys(series)));
+      });
+      const compared = new Map(summary.differences.filter((one) => String(one.level ?? "") === level).map((one) => [`${one.budget} ${one.strategy}`, one]));
+      const difference = (row) => {
+        const found = compared.get(`${row.budget} ${row.strategy}`);
+        if (!found) return "–";
+        return h("span", { class: found.told_apart ? "apart" : "" }, `${signed(found.mean)} (${signed(found.joint_low)} – ${signed(found.joint_high)})`,
+          found.told_apart ? ` ${found.mean > 0 ? "▲" : "▼"} ${words.told_apart}` : "");
+      };
+      const heads = [words.strategy, "N", words.questions, words.accuracy, words.difference, words.coverage, words.pass_rate, words.tokens, "FLOPs", words.seconds, words.errors];
+      const cells = rows.map((row) => [
+        h("a", { href: `#/searches?${new URLSearchParams({ strategy: row.strategy, budget: row.budget, ...(level === "" ? {} : { level }) })}` }, row.strategy), row.budget, row.questions,
+        within(row.measures.accuracy), difference(row), within(row.measures.coverage), within(row.measures.pass_rate),
+        ...["tokens", "flops", "seconds"].map((name) => spent(row.costs[name], COSTS[name])), row.errors]);
+      figures.replaceChildren(h("div", { class: "cards three" }, charts), h("section", { class: "panel" }, h("h2", {}, words.figures),
+        h("p", { class: "help" }, summary.pending && !summary.rows[0].costs.tokens ? words.pending : fill(words.figures_help, { baseline: summary.baseline })), table(words.figures, heads, cells)));
+    };
+
+    /* While the bench is under way, a part is drawn anew only if what it shows changed: the focus stays where it is. */
+    const seen = {};
+    const put = (name, shown, draw) => {
+      const text = JSON.stringify(shown);
+      if (seen[name] === text) return;
+      seen[name] = text;
+      draw(...shown);
+    };
+    const draw = async () => {
+      const asked = app.api("summary"); /* the head does not wait for it */
+      const { run } = await app.api(`about?language=${app.language}`);
+      put("head", [run], drawHead);
+      const summary = await asked;
+      put("fields", [{ by_level: summary.by_level.map(({ level: one }) => ({ level: one })) }], drawFields);
+      const focus = figures.contains(document.activeElement) && document.activeElement.getAttribute("href");
+      put("figures", [summary], drawFigures);
+      if (focus) [...figures.querySelectorAll("a")].find((link) => link.getAttribute("href") === focus)?.focus();
+      return run.results < run.planned || summary.pending;
+    };
+    figures.replaceChildren(h("p", { class: "help" }, words.computing));
+    if (await draw()) app.every(2000, draw);
   };
 
   /* --- the list of searches --- */
@@ -125,7 +180,7 @@
     const asked = new URLSearchParams({ one, other, budget, offset, limit: SIZE, ...(only ? { only } : {}) });
     const { totals, pairs } = await app.api(`pairs?${asked}`);
     const go = (changes) => app.go(`#/compare?${new URLSearchParams({ one, other, budget, ...(only ? { only } : {}), ...changes })}`);
-    const labels = { both: words.both_right, one: `${words.only} ${one}`, other: `${words.only} ${other}`, neither: words.neither_right };
+    const labels = { both: words.both_right, one: fill(words.only, { name: one }), other: fill(words.only, { name: other }), neither: words.neither_right };
     const total = only ? totals[only] : Object.values(totals).reduce((sum, count) => sum + count, 0);
     app.query = new URLSearchParams({ one, other, budget, ...(only ? { only } : {}) });
     const recorded = about.run.events;

@@ -37,7 +37,8 @@
         if (told.done) {
           const verdict = told.verdict, right = verdict.right === null ? "" : ` (${verdict.right ? words.right : words.wrong})`;
           state.replaceChildren(...(told.notes || []).map((note) => h("p", { class: "note" }, note)),
-            h("p", {}, verdict.answer === null ? words.no_answers : `${words.answer}: ${verdict.answer}${right}, ${words.support} ${percent(verdict.support)}`));
+            h("p", {}, verdict.answer === null ? words.no_answers : `${words.answer}: ${verdict.answer}${right}, ${words.support} ${percent(verdict.support)}`,
+              " · ", h("a", { href: `api/tries/${number}/page?language=${app.language}`, download: "search.html" }, words.download)));
           return;
         }
         state.replaceChildren(h("p", { class: "help" }, seen ? `${words.running} ${words.step} ${seen}` : words.waiting));
