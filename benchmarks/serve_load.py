@@ -205,7 +205,7 @@ def main() -> None:
                     spent, began = processor_seconds(service), time.perf_counter()
                     found = measured(clients, functools.partial(search, way=way))
                     busy = (processor_seconds(service) - spent) / (time.perf_counter() - began)
-                    text = httpx.get(f"{url}/metrics").text
+                    text = httpx.get(f"{url}/metrics", timeout=60).text
                     stall, own = (
                         1000 * float(re.search(rf"^rollwise_loop_stall_{name} (\S+)", text, re.M)[1])  # type: ignore[index]
                         for name in ("seconds", "own_seconds")
