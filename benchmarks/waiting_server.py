@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -110,7 +110,10 @@ class Waiting:
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/completions`."""
-        body = await request.json()
+        try:
+            body = await request.json()
+        except ClientDisconnect:  # at the end of a measurement
+            return Response(status_code=499)
         prompt = body["prompt"] if isinstance(body["prompt"], list) else encoded(body["prompt"])
         return await self.respond(body, prompt, chat=False)
 

@@ -172,4 +172,5 @@ def test_serve_load() -> None:
     assert done.returncode == 0, done.stderr
     figures = done.stdout.splitlines()[-1].split()
     assert figures[0] == "2"
-    assert all(float(figure) > 0 for figure in figures[1:7])
+    assert figures[1] == "auto"
+    assert all(float(figure) > 0 for figure in figures[2:8])

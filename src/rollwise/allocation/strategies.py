@@ -37,12 +37,15 @@ class Strategy:
 
     `needs` is a subset of {"rewards", "directions", "lineage", "belief"}. A search looks for directions only if the
     strategy needs them. It scores every path in any case, since the vote reads the rewards.
+
+    `independent` says that every rollout goes on by itself, whatever is known of it and of the others.
     """
 
     name: str
     allocate: Callable[[Candidates, int, Any], Allocation | IntArray]
     options: type | None = NoOptions
     needs: frozenset[str] = frozenset()
+    independent: bool = False
 
     def bind(self, options: Mapping[str, Any] | None = None) -> Allocator:
         """Returns the allocator with its options fixed.
@@ -136,7 +139,7 @@ def _restore(result: Allocation, order: IntArray) -> Allocation:
 STRATEGIES = {
     strategy.name: strategy
     for strategy in (
-        Strategy("temperature", temperature),
+        Strategy("temperature", temperature, independent=True),
         Strategy("beam", beam, TreeOptions, frozenset({"rewards"})),
         Strategy("dvts", dvts, TreeOptions, frozenset({"rewards", "lineage"})),
         Strategy("rebase", rebase, RebaseOptions, frozenset({"rewards"})),

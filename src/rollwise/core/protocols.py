@@ -77,6 +77,13 @@ class PolicySession(Protocol):
         """Grow each path by one step and yield each as soon as it is done, in any order; None if the session cannot."""
         return None
 
+    grows_whole: bool = False
+    """Whether the session offers `finish`."""
+
+    async def finish(self, path: Path) -> list[Step] | Failure:
+        """The steps of a path up to its end, asked for at once. Their last one ends the text or fills `room`."""
+        return Failure("this policy grows paths step by step")
+
 
 class Policy(Protocol):
     """A language model that grows solutions step by step."""

@@ -34,6 +34,9 @@ class Confidence(RewardModel):
 
 
 class _ConfidenceSession(RewardSession):
+    in_process = True
+    at_once = 1
+
     def __init__(self) -> None:
         self.usage = Usage()
 

@@ -22,6 +22,9 @@ class NoReward(RewardModel):
 
 
 class _NoRewardSession(RewardSession):
+    in_process = True
+    at_once = 1
+
     def __init__(self) -> None:
         self.usage = Usage()
 

@@ -33,6 +33,7 @@ from rollwise.search.parts import Parts, deciding_files, find_parts, settled
 from rollwise.search.records import event_records, read_events
 from rollwise.search.runner import Runner, run_to_end, solve, solve_async
 from rollwise.search.solution import Ballot, Solution
+from rollwise.search.wholes import OnRollouts
 
 __all__ = [
     "ALLOCATION",
@@ -56,6 +57,7 @@ __all__ = [
     "Limits",
     "Names",
     "Numbers",
+    "OnRollouts",
     "Options",
     "Parts",
     "Round",

@@ -194,6 +194,13 @@ class Config(Options):
         "if both compute in this process.",
     )
 
+    whole: Annotated[Literal["auto", "always", "never"], Shown(SERVER)] = Field(
+        default="auto",
+        description="Ask vLLM or rollwise serve-model for whole rollouts if the strategy is temperature, which reads "
+        "nothing between steps: always, never, or auto: unless an early stop could end the search between them. With "
+        "always an early stop cancels the rollouts in flight, so which of them vote depends on which ended first.",
+    )
+
     @classmethod
     def of(cls, **fields: Any) -> Config:
         """A config of the fields given. Raises InputError with the first thing that is wrong."""

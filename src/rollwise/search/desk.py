@@ -84,6 +84,7 @@ class Desk(Generic[Result]):
         self.found: dict[PathKey, Result | Failure] = {}
         self._waiting: list[Path] = []
         self._calls: list[asyncio.Task[None]] = []
+        self._news = asyncio.Event()
 
     def put(self, path: Path) -> None:
         """Add a path."""
@@ -92,14 +93,29 @@ class Desk(Generic[Result]):
             self._begin()
 
     def _begin(self) -> None:
+        self._calls = [call for call in self._calls if not call.done() or call.exception() is not None]
         self._calls.append(asyncio.create_task(self._work()))
 
     async def _work(self) -> None:
         while self._waiting:
             paths, self._waiting = self._waiting, []
             began = self.clock()
-            self.found |= await outcomes(self.role, self.ask, paths, self.read)
-            self.spans |= dict.fromkeys((path.key for path in paths), (began, self.clock()))
+            try:
+                self.found |= await outcomes(self.role, self.ask, paths, self.read)
+                self.spans |= dict.fromkeys((path.key for path in paths), (began, self.clock()))
+            finally:
+                self._news.set()
+                self._news = asyncio.Event()
+
+    async def of(self, path: Path) -> Result | Failure:
+        """Add a path and wait for its result. It needs `at_once` above 0. Raises InputError if the model does."""
+        self.put(path)
+        while path.key not in self.found:
+            await self._news.wait()
+            for call in self._calls:
+                if call.done():
+                    call.result()
+        return self.found[path.key]
 
     async def all(self) -> None:
         """Wait until every path has its result. Raises InputError if the model does."""

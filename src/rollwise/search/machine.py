@@ -6,7 +6,7 @@ It does no input or output and knows no clock. Local batches, HTTP, replay and r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -95,7 +95,7 @@ class Search:
         self.events: list[Event] = []
         self.finished: list[Path] = []
         self.failed: list[PathKey] = []
-        self._begun = 0
+        self._begun = self._left = 0
         self._waiting: dict[PathKey, Path] = {}
         self._grown: list[tuple[Path, Growth]] = []
         self._begin_wave()
@@ -144,16 +144,26 @@ class Search:
         if not self._waiting:
             self._close_round()
 
+    def leave(self, keys: Collection[PathKey]) -> None:
+        """Give up paths of this round that still have to grow, so that the round closes without them. They count
+        neither as finished nor as failed, and their rollouts as not spent. Only `stop` may follow the last round.
+        """
+        for key in keys:
+            self._left += self._waiting.pop(key, None) is not None
+        if not self._waiting and self._grown:
+            self._close_round()
+
     def reward(self, path: Path) -> float:
         """A path's reward, aggregated over its steps."""
         return STEP_AGGREGATES[self.limits.aggregate](path.rewards)
 
     def stop(self, reason: str) -> None:
-        """End the search here: paths that ended vote, and no path grows further. A search that is done stays as it is.
+        """End the search here: paths that ended vote, and no path grows further. A search that is done stays as it is,
+        unless paths were given up.
 
         It may be called between rounds or within one; replies that come later are ignored.
         """
-        if self.done:
+        if self.done and not self._left:
             return
         within = bool(self.events) and self.events[-1].round == self.round
         self._end_paths()
@@ -163,7 +173,8 @@ class Search:
 
     def _close_round(self) -> None:
         active = self._end_paths()
-        width = self._begun - (0 if self.limits.constant_width else len(self.finished) + len(self.failed))
+        ended = 0 if self.limits.constant_width else len(self.finished) + len(self.failed)
+        width = self._begun - self._left - ended
         if active and width > 0 and not (self.limits.constant_width and len(self.finished) >= self.limits.budget):
             self._allocate(active, width)
         elif self._begun < self.limits.budget:

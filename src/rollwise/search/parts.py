@@ -66,6 +66,13 @@ class Parts:
         """Whether a vote reads the belief."""
         return BELIEVED in (self.config.vote, *self.config.votes)
 
+    @property
+    def whole(self) -> bool:
+        """Whether each rollout may grow to its end without a look at the others; see `Config.whole`."""
+        config, apart = self.config, self.strategy.independent and not self.config.constant_width
+        never_ends_early = config.stop_early == "never" or config.budget == 1
+        return apart and (config.whole == "always" or (config.whole == "auto" and never_ends_early))
+
     def reads(self, evidence: str) -> bool:
         """Whether the strategy reads that evidence, "directions" or "belief"; the belief also counts if a vote does."""
         return evidence in self.strategy.needs or (evidence == "belief" and self.votes_by_belief)

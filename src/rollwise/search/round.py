@@ -52,10 +52,10 @@ class Grower:
 
         If it is cancelled, it first reports the paths that have their step and its score.
         """
-        scoring = Desk("reward model", self.reward.score, judgement, self.clock, self._at_once(self.reward))
+        scoring = Desk("reward model", self.reward.score, judgement, self.clock, self.at_once_of(self.reward))
         finding = None
         if self.finder is not None:
-            at_once = self._at_once(self.finder)
+            at_once = self.at_once_of(self.finder)
             finding = Desk("direction finder", self.finder.find, instance_of(Evidence), self.clock, at_once)
         waiting, steps = search.ask(), dict[PathKey, Grown]()
         try:
@@ -71,12 +71,12 @@ class Grower:
             await scoring.close()
             if finding:
                 await finding.close()
-        await _to_its_end(asyncio.to_thread(_tell, search, waiting, steps, scoring, finding))
+        await to_its_end(asyncio.to_thread(_tell, search, waiting, steps, scoring, finding))
         parents = {path.key[:-1] for path in search.ask()}
         self.policy.retain(parents)
         self.reward.retain(parents)
 
-    def _at_once(self, session: RewardSession | DirectionSession) -> int:
+    def at_once_of(self, session: RewardSession | DirectionSession) -> int:
         """How many concurrent calls a session takes while paths still grow; 0 if it has to wait for all paths."""
         shared = self.policy.in_process and session.in_process
         if self.overlap == "never" or (self.overlap == "auto" and shared):
@@ -105,7 +105,7 @@ Grown = tuple[Step | Failure, Span]
 """A step or the Failure that took its place, with the start and end of its growth."""
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Wait for work in a thread, which computes the allocation, so that other questions go on meanwhile. A cancelled
     caller waits too, since nothing else may touch the search before.
     """

@@ -18,6 +18,7 @@ from rollwise.search.parts import Parts, find_parts
 from rollwise.search.round import Grower
 from rollwise.search.solution import Solution, conclude
 from rollwise.search.stopper import Stopper
+from rollwise.search.wholes import OnRollouts, sample
 
 Result = TypeVar("Result")
 OnRound = Callable[[Round], None]
@@ -29,8 +30,15 @@ class Runner:
     def __init__(self, config: Config | Parts) -> None:
         self.parts = find_parts(config) if isinstance(config, Config) else config
 
-    async def solve(self, problem: Problem, on_round: OnRound | None = None, deadline: float | None = None) -> Solution:
-        """Search for an answer. `on_round` gets each round when it has closed.
+    async def solve(
+        self,
+        problem: Problem,
+        on_round: OnRound | None = None,
+        deadline: float | None = None,
+        on_rollouts: OnRollouts | None = None,
+    ) -> Solution:
+        """Search for an answer. `on_round` gets each round when it has closed. If rollouts grow to their end at once,
+        their rounds close together, and `on_rollouts` gets how many have ended.
 
         After `deadline` seconds the search ends and the paths that have finished vote.
         """
@@ -48,13 +56,20 @@ class Runner:
                 search.limits = replace(parts.limits, max_tokens=min(tokens, policy.room))
                 grower = Grower(policy, reward, finder, config.overlap, lambda: time.perf_counter() - started)
                 stopper = Stopper(parts)
+                whole = parts.whole and policy.grows_whole and grower.at_once_of(reward) > 0
                 while not search.done:
-                    seen = len(search.events)
-                    await grower.round(search)
-                    if not search.done and (reason := await asyncio.to_thread(stopper.reason, search)) is not None:
+                    seen, reason = len(search.events), None
+                    if whole:
+                        reason = await sample(search, grower, stopper, on_rollouts)
+                    else:
+                        await grower.round(search)
+                    if reason is None and not search.done:
+                        reason = await asyncio.to_thread(stopper.reason, search)
+                    if reason is not None:
                         search.stop(reason)
                     if on_round:
-                        on_round(rounds(search.events[seen:])[0])
+                        for closed in rounds(search.events[seen:]):
+                            on_round(closed)
         except TimeoutError:
             if not timer.expired():
                 raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rollwise.answers import Standing, find_stop_rule, read_answers, top_two, verified, vote_decided
-from rollwise.core import FloatArray, IntArray
+from rollwise.core import FloatArray, IntArray, Path
 from rollwise.search.machine import Search
 from rollwise.search.parts import Parts
 from rollwise.search.solution import check_rights, weights_of
@@ -31,7 +33,10 @@ class Stopper:
 
         `lossless` needs a lead of more than all that remains, so with N / 2 votes or fewer it looks at nothing.
         """
-        paths, remaining = search.voters, search.remaining
+        return self.reason_among(search, search.voters, search.remaining)
+
+    def reason_among(self, search: Search, paths: Sequence[Path], remaining: int) -> str | None:
+        """The same if these paths are all that vote so far, and so many rollouts may still come."""
         if self.rule.name == "never" or not paths or self._seen == (len(paths), remaining):
             return None
         self._seen = len(paths), remaining

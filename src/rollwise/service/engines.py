@@ -16,7 +16,7 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError, RollwiseError
 from rollwise.openai_format import RequestError, bad_request
 from rollwise.registry import find_policy
-from rollwise.search import Config, Event, Grown, Parts, Round, Runner, Solution, find_parts
+from rollwise.search import Config, Event, Grown, OnRollouts, Parts, Round, Runner, Solution, find_parts
 from rollwise.service.asked import Asked
 from rollwise.service.settings import Route, Rule, Settings
 from rollwise.service.stopping import StoppingPolicy
@@ -112,8 +112,10 @@ def _variant_parts(config: Config, chosen: Mapping[str, Any], raw: bool) -> Part
     return replace(parts, policy=policy)
 
 
-async def search(parts: Parts, asked: Asked, on_round: OnRound | None, seconds: float) -> Solution:
-    """The solution of a request, after at most so many seconds.
+async def search(
+    parts: Parts, asked: Asked, on_round: OnRound | None, seconds: float, on_rollouts: OnRollouts | None = None
+) -> Solution:
+    """The solution of a request, after at most so many seconds. See `Runner.solve` for the calls.
 
     Raises RequestError: 400 if the question cannot be used, 502 if a model fails, 504 if no time is left.
     """
@@ -121,7 +123,7 @@ async def search(parts: Parts, asked: Asked, on_round: OnRound | None, seconds: 
         raise RequestError(HTTPStatus.GATEWAY_TIMEOUT, "the deadline came while the request waited: give it more time")
     try:
         problem = asked.problem(parts.parse(asked.question))
-        return await Runner(parts).solve(problem, on_round, seconds)
+        return await Runner(parts).solve(problem, on_round, seconds, on_rollouts)
     except InputError as error:
         raise bad_request(str(error), asked.field) from None
     except RollwiseError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ def replay_search(record: Mapping[str, Any]) -> list[int]:
         raise InputError(f"the events of search {record['id']} are not kept, so it cannot be replayed")
     config = record["config"]
     bound = find_strategy(config["strategy"]).bind(config["options"])
-    limits = Limits(*(config[name] for name in ("budget", "max_steps", "max_tokens", "constant_width", "aggregate")))
+    limits = Limits(**{each.name: config[each.name] for each in fields(Limits) if each.name in config})
     limits = replace(limits, max_tokens=_room(events, limits))
     allocated = {event["round"]: event for event in events if event["event"] == "allocated"}
 
@@ -37,6 +37,8 @@ def replay_search(record: Mapping[str, Any]) -> list[int]:
     search = Search(Problem(record["question"], ""), allocate, limits, record["seed"])
     for event in events:
         if event["event"] in ("grown", "failed"):
+            if event["round"] > search.round:  # nothing is known of the rollouts that were cancelled in flight
+                search.leave([path.key for path in search.ask()])
             search.tell(_key(event["path"]), _result(event))
         elif event["event"] == "stopped":
             search.stop(event["reason"])

@@ -186,5 +186,10 @@ def sentence(round_: Round, budget: int) -> str:
     return f"{', '.join(words)}{directions}; {goes_on}; {best}."
 
 
+def ended_sentence(ended: int, budget: int) -> str:
+    """How far a search has come whose rollouts grow to their end at once."""
+    return f"{ended} of {budget} rollouts have ended."
+
+
 def _paths(count: int) -> str:
     return "1 path" if count == 1 else f"{count} paths"

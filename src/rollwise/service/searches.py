@@ -19,7 +19,7 @@ from rollwise.service.engines import Engines, search
 from rollwise.service.metrics import Metrics
 from rollwise.service.recording import Occasion, effective_directions, new_id, record_of
 from rollwise.service.records import Record, now
-from rollwise.service.replies import Answered, sentence
+from rollwise.service.replies import Answered, ended_sentence, sentence
 from rollwise.service.settings import Rule, Settings
 from rollwise.service.staging import Staging, same_answer
 from rollwise.service.tracing import Tracer
@@ -92,12 +92,16 @@ class Searches:
             if on_sentence is not None:
                 on_sentence(choice, sentence(round_, parts.config.budget))
 
+        def count(ended: int) -> None:
+            if on_sentence is not None:
+                on_sentence(choice, ended_sentence(ended, parts.config.budget))
+
         keep = self.settings.keep_text
         try:
             arrived = asyncio.get_running_loop().time()
             async with self.admission.slot():
                 waited = asyncio.get_running_loop().time() - arrived
-                solution = await search(parts, request, tell, request.deadline - waited)
+                solution = await search(parts, request, tell, request.deadline - waited, count)
             answered = Answered.of(id_, plan.rule.name, plan.stage, parts, solution)
         except Exception as error:
             status = error.status if isinstance(error, RequestError) else HTTPStatus.INTERNAL_SERVER_ERROR

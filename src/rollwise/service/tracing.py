@@ -97,7 +97,7 @@ def _round(
     ]
     allocated = [event for event in events if event["event"] == "allocated"]
     if allocated:
-        within.append(Piece("allocate", done, ended, {"rollwise.width": allocated[0]["width"]}))
+        within.append(Piece("allocate", done, max(ended, done), {"rollwise.width": allocated[0]["width"]}))
     counts = {"rollwise.round": index, "rollwise.paths": len(grown)}
     return Piece("round", began, max(ended, done), counts, within)
 

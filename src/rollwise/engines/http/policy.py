@@ -31,6 +31,7 @@ from rollwise.engines.http.prompts import Prompts, Start
 from rollwise.engines.http.replies import Reply, read_reply
 from rollwise.engines.http.servers import TOP, Address, Server, addresses, completion_body, weaknesses
 from rollwise.engines.http.streams import EmptyStreamError, NativeStream, Stream
+from rollwise.engines.http.wholes import Whole, can_grow_whole, read_whole
 from rollwise.errors import InputError
 
 _CLOSED = Failure("the session is closed")
@@ -118,6 +119,7 @@ class HttpSession(PolicySession):
         self.policy, self.problem, self.sampling = policy, problem, sampling
         self.usage = Usage()
         self.room = sampling.max_tokens
+        self.grows_whole = can_grow_whole(policy.server)
         self._prompts = Prompts(policy.server, policy.fleet, problem, policy.prompting, sampling.seed)
         self._start: Start | None = None
         self._lost: Failure | None = None
@@ -208,6 +210,40 @@ class HttpSession(PolicySession):
             step = joined(step, more) if isinstance(more, Step) else more
         return rule.closed(path.text, step) if isinstance(step, Step) else step
 
+    async def finish(self, path: Path) -> list[Step] | Failure:
+        """The steps of a path up to its end, with one request unless the server cuts its reply short."""
+        if self._start is None and self._lost is None:
+            await self.prepare()
+        steps, first = list[Step](), path.tokens
+        while not path.ended and path.tokens < self.room:
+            if self._lost is not None or self._closed:
+                return self._lost or _CLOSED
+            try:
+                reply = await self._complete_whole(path)
+            except LostError as error:
+                return Failure(str(error))
+            self.usage.calls += 1
+            self.usage.generated += reply.generated
+            self.usage.prefilled += reply.prefilled or 0
+            self.usage.cached += reply.cached or 0
+            for step in reply.steps:
+                path = path.grown(step)
+            steps += reply.steps
+        return steps if path.tokens > first else Failure("the model's context is full")
+
+    async def _complete_whole(self, path: Path) -> Whole:
+        """The reply to a request for the rest of a path. Raises LostError."""
+        policy, server, rule = self.policy, self.policy.server, self.policy.rule
+        body = await self._body(path, self.room - path.tokens, rule.stops)
+        limit = rule.limit(self.sampling.max_step_tokens)
+
+        async def read(endpoint: Endpoint, seconds: float) -> Whole:
+            reply = await policy.fleet.post(endpoint, server.route, body, seconds)
+            return read_whole(server, reply, rule, limit, path.text)
+
+        reply = await policy.fleet.ask(self.problem.id, self._key(path), read)
+        return reply if reply.prefilled is not None else replace(reply, prefilled=len(body["prompt"]))
+
     async def _piece(self, path: Path, reply: Reply | None, limit: int) -> Step | Failure:
         """The next piece of a path, of at most `limit` tokens: all of a step, or its part up to a stop string."""
         if limit < 1:
@@ -227,12 +263,12 @@ class HttpSession(PolicySession):
         """How many tokens the path's next step may have."""
         return self.policy.rule.limit(min(self.sampling.max_step_tokens, self.room - path.tokens))
 
-    async def _body(self, path: Path, limit: int) -> dict[str, Any]:
-        """The request for the path's next step."""
+    async def _body(self, path: Path, limit: int, ends: Sequence[str]) -> dict[str, Any]:
+        """The request for at most `limit` tokens that go on with the path and stop at one of the strings `ends`."""
         assert self._start is not None
         prompt = await self._prompts.continued(self._start, path)
         seed = seed_of(path, self.sampling.seed, self.problem.id)
-        return completion_body(self.policy.server, prompt, self.sampling, limit, seed, self.policy.rule.ends)
+        return completion_body(self.policy.server, prompt, self.sampling, limit, seed, ends)
 
     def _key(self, path: Path) -> tuple[object, ...]:
         return (self.sampling.seed, self.problem.id, path.key, len(path.steps), "sample")
@@ -240,7 +276,7 @@ class HttpSession(PolicySession):
     async def _complete(self, path: Path, limit: int) -> Reply:
         """The reply to a request for the path's next step. Raises LostError."""
         policy, server = self.policy, self.policy.server
-        body = await self._body(path, limit)
+        body = await self._body(path, limit, policy.rule.ends)
         streamed = _StreamedRequests(policy, body, limit)
 
         async def read(endpoint: Endpoint, seconds: float) -> Reply:
@@ -256,7 +292,7 @@ class HttpSession(PolicySession):
     async def _complete_copies(self, copies: Sequence[Path], limit: int) -> list[Reply | None]:
         """The replies to one request for the next steps of all copies; None for each that is missing."""
         policy, server = self.policy, self.policy.server
-        body = await self._body(copies[0], limit) | {"n": len(copies)}
+        body = await self._body(copies[0], limit, policy.rule.ends) | {"n": len(copies)}
 
         async def read(endpoint: Endpoint, seconds: float) -> list[Reply | None]:
             reply = await policy.fleet.post(endpoint, server.route, body, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rollwise.core import Step, Stop
@@ -124,16 +124,29 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     The certainty reads the `top` likeliest tokens. Raises BrokenReplyError if the reply holds no step.
     """
     choice = as_choice(body, server.native)
+    prefilled, cached, generated = usage_of(server, body)
+    step = step_of(server, choice, rule, limit, top, generated or 0)
+    listed = choice.get("logprobs") or {}
+    counted = generated is not None or bool(choice.get("token_ids") or listed.get("token_logprobs"))
+    if not step.tokens:
+        step = replace(step, tokens=possible("counts", body).get("pieces") or int(bool(step.text)))
+    return Reply(step, counted, prefilled, cached)
+
+
+def step_of(server: Server, choice: Mapping[str, Any], rule: StepRule, limit: int, top: int, tokens: int = 0) -> Step:
+    """The step of a choice, asked for with at most `limit` tokens.
+
+    It has `tokens` tokens, or as many as the choice lists if that is 0. Raises BrokenReplyError if the choice holds no
+    step.
+    """
     listed = choice.get("logprobs") or {}
     logprobs = [_logprob(value) for value in listed.get("token_logprobs") or []]
     pieces = [str(token) for token in listed.get("tokens") or []]
     if server.stopping == "logprobs":
-        choice["text"] = with_stop(str(choice.get("text") or ""), "".join(pieces), rule.ends)
+        choice = {**choice, "text": with_stop(str(choice.get("text") or ""), "".join(pieces), rule.ends)}
     stop, text = ending(choice, server.stop_key, rule.ends)
     ids = tuple(choice.get("token_ids") or ())
-    prefilled, cached, generated = usage_of(server, body)
-    counted = generated is not None or bool(ids or logprobs)
-    tokens = generated or len(ids) or len(logprobs) or possible("counts", body).get("pieces") or int(bool(text))
+    tokens = tokens or len(ids) or len(logprobs)
     if stop is Stop.STEP and "".join(pieces).startswith(text):
         text = "".join(pieces)  # the last token may go on after the string that ends the step, and the ids contain it
     if stop is Stop.END:
@@ -141,8 +154,7 @@ def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) 
     if stop is Stop.LENGTH and rule.tokens is not None and limit == rule.tokens:
         stop = Stop.STEP
     total = math.fsum(logprobs) if logprobs else math.nan
-    step = Step(text, tokens, stop, total, ids, certainty(listed.get("top_logprobs") or [], top))
-    return Reply(step, counted, prefilled, cached)
+    return Step(text, tokens, stop, total, ids, certainty(listed.get("top_logprobs") or [], top))
 
 
 def _without_end_token(ids: tuple[int, ...], pieces: Sequence[str], text: str) -> tuple[int, ...]:
