@@ -87,8 +87,8 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        fields = _fields_at(first["loc"], model) if first["type"] == "extra_forbidden" else ()
-        known = f"{closest(str(first['loc'][-1]), fields)}; the fields are: {', '.join(fields)}" if fields else ""
+        names = _fields_at(first["loc"], model) if first["type"] == "extra_forbidden" else ()
+        known = f"{closest(str(first['loc'][-1]), names)}; the fields are: {', '.join(names)}" if names else ""
         raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
 
 
