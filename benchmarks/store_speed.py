@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 
 from rollwise.bench.grid import Cell
 from rollwise.bench.store import Outcome, Store
-from rollwise.bench.summary import summarise
+from rollwise.bench.stored_columns import stored_columns
+from rollwise.bench.summary import summarise_columns
 from rollwise.core import Problem, Usage
 
 STRATEGIES, BUDGETS, SEEDS = ("temperature", "rebase", "dora", "dvts"), (4, 16, 64, 256, 1024), range(10)
@@ -72,7 +74,7 @@ def main() -> None:
     seconds, _ = timed(write_all)
     counting, (held, _) = timed(lambda: store.counts(begun.id))
     reading, results = timed(lambda: store.results(begun.id))
-    summarising, _ = timed(lambda: summarise(results, "rebase"))
+    summarising, _ = timed(lambda: summarise_columns(stored_columns(store, begun.id), "rebase"))
     assert held == len(problems) * len(CELLS), f"{held} rows are there"
     assert all(each.outcome.usage == USAGE and each.outcome.answer == each.problem for each in results)
     figures = {
@@ -80,8 +82,9 @@ def main() -> None:
         "writers": options.writers,
         "rows written a second": round(held / seconds),
         "seconds to count": round(counting, 3),
-        "seconds to read all": round(reading, 2),
-        "seconds to summarise": round(summarising, 2),
+        "seconds to read all as objects": round(reading, 2),
+        "seconds to read and summarise with all intervals": round(summarising, 2),
+        "load": [round(each, 1) for each in os.getloadavg()],
     }
     print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     if options.json:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rollwise.bench.comparisons import Arm, compare, differences, joint_critical_value, saving, standard_error
+from rollwise.bench.columns import Arm
+from rollwise.bench.comparisons import compare, differences, joint_critical_value, saving, standard_error
 from rollwise.core import FloatArray
 from rollwise.numerics import keyed_generator
 

@@ -17,7 +17,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from postgres import PASSWORD, postgres
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from test_store import CELLS, DORA, PROBLEMS, REBASE, SPLIT, begin
 
 from rollwise.bench.browse import Browser, Filter
@@ -206,8 +206,8 @@ def test_a_password_in_the_url_works_and_never_shows(
     assert "no password supplied" in without.stderr
     with plainly(url) as plain:
         stored = plain.execute("SELECT config::text || environment::text FROM rollwise_bench.experiments").fetchall()
-    for text in (*told, again.stderr, without.stderr, str(stored)):
-        assert "sesame" not in text
+    for each in (*told, again.stderr, without.stderr, str(stored)):
+        assert "sesame" not in each
 
 
 WRITERS, ROWS = 8, 100_000
@@ -245,6 +245,60 @@ def test_eight_writers_lose_and_double_nothing(empty: str, monkeypatch: pytest.M
     found = store.results(begun.id)
     assert len(found) == len({(each.cell, each.problem) for each in found}) == len(MANY) * len(asked)
     assert all(each.outcome.usage == SPLIT.usage for each in found)
+
+
+_FILL = (
+    """INSERT INTO results (cell_id, problem_id, created, "right", covered, right_paths, finished, failed, unplaced,
+    unread, cut, support, rounds, flops, seconds, votes)
+    SELECT c.id, p.id, 'now', (7 * c.id + 13 * p.id) % 5 > 2, (7 * c.id + 13 * p.id) % 5 > 1, (7 * c.id + 13 * p.id)
+    % 5, c.budget, 0, 0, 0, 0, 0.5, 4, 2e9, 0.5, '{}' FROM cells c, problems p""",
+    """INSERT INTO usages (result_id, role, generated, prefilled, cached, calls, flops, seconds)
+    SELECT r.id, x.role, 10 * (r.id % 7), 5, 0, 3, 1e9, 0.25
+    FROM results r, (SELECT 'policy' AS role UNION SELECT 'reward') x""",
+)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", ["file", "server"])
+def test_a_summary_of_100000_rows_takes_less_than_two_seconds(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path / 'all.db'}" if kind == "file" else request.getfixturevalue("empty")
+    store = Store(url)
+    grid = {"strategies": [*"abcd"], "budgets": [4, 16, 64, 256, 1024], "seeds": 10, "world": "stories"}
+    begun = store.begin(grid, "x", "1", MANY, ASKED, name="many")
+    where = {} if kind == "file" else {"connect_args": {"options": "-csearch_path=rollwise_bench"}}
+    engine = create_engine(url, **where)
+    with engine.begin() as connection:
+        for statement in _FILL:
+            connection.execute(text(statement))
+        connection.execute(text("ANALYZE"))  # as the server does by itself within a minute
+    clock = time.process_time if kind == "file" else time.perf_counter  # the database works in this process, or beside
+    times = []
+    for _ in range(5):
+        started = clock()
+        summary = read(Shared(url, "many"), "a").summary
+        times.append(clock() - started)
+    print(f"seconds for a summary of {summary.results} rows: {min(times):.2f}, load {os.getloadavg()[0]:.1f}")
+    assert store.counts(begun.id) == (ROWS, 0)
+    with engine.connect() as connection:  # the database's own means
+        means = connection.execute(
+            text(
+                """SELECT c.label, c.budget, avg(CASE WHEN r."right" THEN 1.0 ELSE 0.0 END), avg(u.generated), count(*)
+            FROM results r JOIN cells c ON c.id = r.cell_id JOIN usages u ON u.result_id = r.id AND u.role = 'reward'
+            GROUP BY c.label, c.budget"""
+            )
+        ).fetchall()
+    engine.dispose()
+    found = {(row.strategy, row.budget): row for row in summary.rows}
+    assert len(means) == len(found) == 20
+    for label, budget, right, generated, count in means:
+        row = found[label, budget]
+        assert (row.results, row.questions) == (count, len(ASKED)) == (5000, 500)
+        assert row.measures["accuracy"].mean == pytest.approx(float(right))
+        assert row.tokens["reward"]["generated"] == pytest.approx(float(generated))
+    assert len(summary.by_level) == 100
+    assert min(times) < 2
 
 
 @pytest.mark.heavy

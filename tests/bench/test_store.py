@@ -1,6 +1,7 @@
 """The store on real files: results are read as written, are written once, and are written completely or not at all."""
 
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from rollwise.bench.grid import Cell
 from rollwise.bench.store import Experiment, Outcome, Store
+from rollwise.bench.stored_columns import stored_columns
+from rollwise.bench.summary import summarise, summarise_columns
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
 
@@ -144,3 +147,38 @@ def test_without_its_package_the_error_says_what_to_install(tmp_path: Path) -> N
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=os.environ)
     assert run.returncode == 2
     assert run.stderr == "rollwise: the store of runs needs an extra: pip install 'rollwise[bench]'\n"
+
+
+def test_a_summary_of_the_columns_is_that_of_the_results(tmp_path: Path) -> None:
+    """With missing trials, errors, votes that some lack, unknown FLOPs, and another bench in the same store."""
+    store = Store(tmp_path / "results.db")
+    cells: dict[Cell, dict[str, str]] = {
+        Cell(label, budget, seed): {} for budget in (6, 7) for seed in (0, 1) for label in ("dora", "rebase")
+    }
+    asked = [*PROBLEMS, Problem("p9", "without a level", None, None, None)]
+    other = store.begin({}, "x", "1", cells, asked, name="other")
+    begun = store.begin({}, "y", "1", cells, asked, name="this")
+    draw = random.Random(0)
+    for experiment in (other, begun):
+        for cell in cells:
+            for problem in asked:
+                outcome = draw.choice(
+                    [
+                        replace(
+                            SPLIT, right=draw.random() < 0.5, right_paths=draw.randrange(6), rounds=draw.randrange(9)
+                        ),
+                        replace(SOLVED, flops=draw.choice([0.0, 3e9]), votes={"majority": draw.random() < 0.5}),
+                        replace(SPLIT, flops_of={"policy": 2e9}, cut=2, unread=1),
+                        replace(SPLIT, usage={"policy": Usage(9, 1, 1, 1), "embedder": Usage(0, 0, 3, 0)}),
+                        Outcome(error=draw.choice(["ValueError: no", "EngineError: gone"]), flops=1.0),
+                        Outcome(flops=draw.choice([0.0, 1.0])),
+                        None,
+                    ]
+                )
+                if outcome is not None:
+                    store.record(experiment.id, cell, problem.id, outcome)
+    columns = stored_columns(store, begun.id)
+    assert summarise_columns(columns, "rebase") == summarise(store.results(begun.id), "rebase")
+    assert {row.flops is None for row in summarise_columns(columns, "rebase").by_level} == {True, False}
+    empty = store.begin({}, "z", "1", cells, asked, name="empty")
+    assert summarise_columns(stored_columns(store, empty.id), "rebase") == summarise([], "rebase")

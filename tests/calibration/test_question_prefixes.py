@@ -17,7 +17,7 @@ from served import QUESTION, TEXTS, WAYS, Emulator, emulated
 from typer.testing import CliRunner, Result
 
 from rollwise.answers import find_grader
-from rollwise.calibration import Completer, Plan, Prefix, load_prefixes, measure
+from rollwise.calibration import IN_FLIGHT, Completer, Plan, Prefix, in_process, load_prefixes, measure
 from rollwise.cli import build_app
 from rollwise.core import Problem, Sampling
 from rollwise.engines.http import HttpPolicy
@@ -104,7 +104,8 @@ def test_a_stopped_run_goes_on_with_the_same_prefixes(served: Emulator, tmp_path
 def test_the_cost_of_few_questions_is_what_they_take(served: Emulator, tmp_path: FilePath) -> None:
     mine = completer(served, Plan(paths=4, points=1, completions=3))
     problems = [Problem(f"{place}", f"{QUESTION} ({place})", "24", "text") for place in range(6)]
-    cost = measure(mine, problems).cost
+    do = in_process(mine.answer, IN_FLIGHT)
+    cost = measure(mine, problems, do).cost
     served.log.clear()
     before = mine.usage.generated
     for problem in problems:
@@ -112,7 +113,9 @@ def test_the_cost_of_few_questions_is_what_they_take(served: Emulator, tmp_path:
     assert cost.tokens == mine.usage.generated - before
     assert cost.steps == sum(body.get("n", 1) for body in served.bodies("/v1/completions"))
     assert cost.questions == 6
-    twice = measure(mine, [*problems, *[Problem(f"{place}", QUESTION, "24", "text") for place in range(6, 34)]]).cost
+    twice = measure(
+        mine, [*problems, *[Problem(f"{place}", QUESTION, "24", "text") for place in range(6, 34)]], do
+    ).cost
     assert twice.questions == 34
     assert 0.6 < twice.tokens / 34 / (cost.tokens / 6) < 1.6
 

@@ -12,7 +12,7 @@ from rollwise.service import read_settings
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[routes.math]\nstratgy = "dora"', "routes.math: stratgy"),
+        ('[routes.math]\nstratgy = "dora"', r"routes\.math: stratgy: .*; did you mean strategy\?; the fields are"),
         ('[routes.math]\nrules = ["dora", "doraa"]', "routes.math, rule doraa: no strategy"),
         ('[routes.math]\nrules = ["dora", "dora"]', "different names"),
         ('[routes.math]\nrules = ["dora", "forward"]', "routes.math: the rule forward needs an upstream"),
@@ -21,7 +21,12 @@ from rollwise.service import read_settings
         ("routes = 3", "routes: give a table"),
         ("routes.math = 3", "routes.math: give a table"),
         ('[keys]\nann = "secret"', "keys.ann: give the SHA-256"),
-        ("serches = 3", "serches"),
+        ("serches = 3", r"serches: .*; did you mean searches\?; the fields are"),
+        ("[routes.math.gatee]\nsamples = 3", r"routes\.math: gatee: .*; did you mean gate\?"),
+        ("[routes.math.band]\nwindw = 3", r"routes\.math: band\.windw: .*; did you mean window\?"),
+        ("[routes.math.gate]\ngolden = 'g'\nsampels = 3", r"routes\.math: gate\.sampels: .*; did you mean samples\?"),
+        ("[route.math]\nbudget = 3", r"route: .*; did you mean routes\?"),
+        ("xyzzy = 3", r"xyzzy: (?!.*did you mean)"),
         ("= 3", "is no TOML"),
     ],
 )

@@ -199,6 +199,11 @@ def test_a_change_of_the_store_is_found(tmp_path: FilePath) -> None:
         assert store.erase_texts("9") == 3
         erased = verified_log(store)
         assert (erased.faults, erased.without_text) == ((), 3)
+        store.feed_back(found[0], "anonymous", True, None)
+        assert verified_log(store).faults == ()
+        (fault,) = change("UPDATE feedback SET right = 0")
+        assert fault == "feedback 1: its record was changed"
+        assert change("UPDATE feedback SET right = 1") == ()
         (fault,) = change(f"UPDATE searches SET answer = '17' WHERE id = '{found[1]}'")
         assert fault == f"search {found[1]}: its record was changed"
         faults = change(f"DELETE FROM entries WHERE subject = '{found[1]}'")

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
-from rollwise.bench.summary import MEASURES, MeasureOf
+from rollwise.bench.columns import Arm
 from rollwise.core import FloatArray
 from rollwise.numerics import bootstrap_interval, detectable_difference, keyed_generator
 
 if TYPE_CHECKING:
     from rollwise.bench.store import Result
-
-Arm = tuple[str, int]
-"""(strategy, budget)."""
 
 CONFIDENCE, POWER = 0.95, 0.8
 _BLOCK = 1 << 22  # how many values are resampled at once, which bounds the memory
@@ -78,12 +75,12 @@ class Saving:
         return None if self.budget is None else 1 - self.budget / self.baseline_budget
 
 
-def values_of(results: Sequence[Result], measure: MeasureOf) -> dict[Arm, dict[tuple[str, int], float]]:
-    """The value of a measure by arm and trial: (strategy, budget) → (problem, seed) → value."""
+def values_of(results: Sequence[Result]) -> dict[Arm, dict[tuple[str, int], float]]:
+    """Whether each search was right, by arm and trial: (strategy, budget) → (problem, seed) → 1 or 0."""
     values: dict[Arm, dict[tuple[str, int], float]] = {}
     for result in results:
         cell = result.cell
-        values.setdefault((cell.label, cell.budget), {})[result.problem, cell.seed] = measure(result)
+        values.setdefault((cell.label, cell.budget), {})[result.problem, cell.seed] = float(result.outcome.right)
     return values
 
 
@@ -120,7 +117,7 @@ def compare(
 
 def with_baseline(results: Sequence[Result], baseline: str) -> tuple[Comparison, ...]:
     """The accuracy of each strategy minus that of the baseline at the same budget, corrected together."""
-    values = values_of(results, MEASURES["accuracy"])
+    values = values_of(results)
     return tuple(compare(values, [(arm, (baseline, arm[1])) for arm in values if arm[0] != baseline]))
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollwise.bench.comparisons import Arm, Comparison, Saving, differences, saving, values_of, with_baseline
+from rollwise.bench.columns import Arm
+from rollwise.bench.comparisons import Comparison, Saving, differences, saving, values_of, with_baseline
 from rollwise.bench.places import options_of
-from rollwise.bench.summary import MEASURES, Row, Summary, summarise
+from rollwise.bench.summary import Row, Summary, summarise
 from rollwise.core import Problem, Usage
 from rollwise.errors import InputError
 from rollwise.search import ROLES
@@ -149,7 +150,7 @@ def figures_of(run: Run, baseline: str | None = None, margin: float = MARGIN, pr
         raise InputError(f"{where} holds no results yet: rollwise bench {options_of(run.places[0])} --resume")
     results = run.in_order
     summary = summarise(results, base, run.planned)
-    values = values_of(results, MEASURES["accuracy"])
+    values = values_of(results)
     arms = [(row.strategy, row.budget) for row in summary.rows]
     budgets = sorted({budget for _, budget in arms})
     experiment = run.experiment

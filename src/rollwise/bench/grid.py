@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
@@ -14,12 +14,26 @@ from rollwise.engines.http import is_url
 from rollwise.errors import InputError
 from rollwise.names import WORLDS
 from rollwise.registry import find_problems
-from rollwise.search import ALLOCATION, QUESTIONS, RUN, START, Config, Limits, Names, Numbers, Runner, Shown, validated
+from rollwise.search import (
+    ALLOCATION,
+    CLUSTER_FIELDS,
+    QUESTIONS,
+    RUN,
+    START,
+    ClusterOptions,
+    Config,
+    Limits,
+    Names,
+    Numbers,
+    Runner,
+    Shown,
+    validated,
+)
 
 _SET_BY_GRID = ("world", "strategy", "options", "budget", "seed", "grader")
 LIMIT = 20
 """Questions of each level of a world."""
-_READING = {"baseline", "in_flight", "jobs", "engine", "ray_address", "ray_workers", "ray_gpus"}
+_READING = {"baseline", "in_flight", "jobs", *CLUSTER_FIELDS}
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ def _refuse_grid_fields(where: str, fields: Iterable[str]) -> None:
             )
 
 
-class Grid(QuestionFile):
+class Grid(QuestionFile, ClusterOptions):
     """Everything that decides a bench, and how it is read. Unknown keys are refused.
 
     Seeds of the searches are 0 to `seeds` - 1. `search` holds fields of `rollwise.Config` for every search.
@@ -112,16 +126,6 @@ class Grid(QuestionFile):
     jobs: Annotated[int, Shown(RUN)] = Field(
         default=1, ge=1, description="Processes that share the searches, a core each."
     )
-    engine: Annotated[Literal["processes", "ray"], Shown(RUN)] = Field(
-        default="processes", description="What shares the searches: processes on this machine, or a Ray cluster (ray)."
-    )
-    ray_address: Annotated[str | None, Shown(RUN, "RAY_ADDRESS, else this machine")] = Field(
-        default=None, description="Address of the Ray cluster: auto, HOST:PORT."
-    )
-    ray_workers: Annotated[int | None, Shown(RUN, "as many as fit")] = Field(
-        default=None, ge=1, description="Workers on the Ray cluster, a core each."
-    )
-    ray_gpus: Annotated[float, Shown(RUN)] = Field(default=0.0, ge=0, description="GPUs of each worker, such as 0.5.")
     events: Annotated[bool, Shown(RUN)] = Field(default=False, description="Keep the events of every search too.")
 
     @field_validator("strategies", mode="before")
@@ -158,10 +162,7 @@ class Grid(QuestionFile):
         """Raise InputError for jobs on a Ray cluster, and for a cluster without the engine that reads it."""
         if self.engine == "ray" and self.jobs != 1:
             raise InputError("--jobs are processes on this machine; with --engine ray give --ray-workers instead")
-        if self.engine != "ray":
-            for name in ("ray_address", "ray_workers", "ray_gpus"):
-                if getattr(self, name) != Grid.model_fields[name].default:
-                    raise InputError(f"--{name.replace('_', '-')} is for --engine ray; give that too, or leave it out")
+        self.refuse_idle_cluster()
 
     def _chosen_problems(self) -> dict[str, Any]:
         """The fields that choose the problems, with what was left out. Raises InputError if they do not fit."""

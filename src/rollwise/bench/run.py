@@ -22,7 +22,8 @@ from rollwise.bench.finding import begun, open_store, stored
 from rollwise.bench.grid import Cell, Grid
 from rollwise.bench.places import Place, Shared, other_place
 from rollwise.bench.store import Experiment, Outcome, Result, Store
-from rollwise.bench.summary import Summary, summarise
+from rollwise.bench.stored_columns import stored_columns
+from rollwise.bench.summary import Summary, summarise_columns
 from rollwise.core import Problem
 from rollwise.data import Questions
 from rollwise.errors import EngineError, InputError
@@ -222,12 +223,14 @@ def read(out: Place, baseline: str | None = None) -> Found:
     """What the bench at `out` found so far. Raises InputError if there is none."""
     store, experiment = stored(out)
     grid = Grid.of(**experiment.config | ({"baseline": baseline} if baseline else {}))
-    results = store.results(experiment.id)
+    columns = stored_columns(store, experiment.id)
     planned = len(grid.strategies) * len(grid.budgets) * grid.seeds * store.problem_count(experiment.id)
     store.close()
     assert grid.baseline is not None
     facts = {"begun": experiment.created, "rollwise": experiment.version, **grid.deciding()}
-    return Found(facts | experiment.environment | experiment.sources, summarise(results, grid.baseline, planned))
+    return Found(
+        facts | experiment.environment | experiment.sources, summarise_columns(columns, grid.baseline, planned)
+    )
 
 
 def recorded(out: Place) -> Iterator[tuple[Result, list[dict[str, Any]]]]:

@@ -18,10 +18,15 @@ from rollwise.search import Runner
 Turn = tuple[Cell, Problem]
 
 
-def run_on_cluster(bench: Bench, on_result: Callable[[Outcome], None] = lambda outcome: None) -> None:
+def run_on_cluster(
+    bench: Bench,
+    on_result: Callable[[Outcome], None] = lambda outcome: None,
+    claim: Callable[[], int] | None = None,
+) -> None:
     """Run the searches that have no result yet on the Ray cluster of `bench.grid`, and store each result as it comes.
 
-    Each worker loads the parts of all cells once and runs `in_flight` searches at once. A search whose workers died
+    `claim` numbers the searches that are handed out, as in `Bench.run`. Each worker loads the parts of all cells once
+    and runs `in_flight` searches at once. A search whose workers died
     again and again is stored as an error. Raises InputError and EngineError as `rollwise.cluster.run_on_ray` does, and
     InputError if a worker would search otherwise: with another version of rollwise, or with other files.
     """
@@ -34,9 +39,9 @@ def run_on_cluster(bench: Bench, on_result: Callable[[Outcome], None] = lambda o
         on_result(outcome)
 
     run_on_ray(
-        bench.waiting(itertools.count().__next__),
+        bench.waiting(claim or itertools.count().__next__),
         partial(_prepare, grid.model_dump(mode="json"), _expected(bench)),
-        Cluster(grid.ray_address, grid.ray_workers, grid.ray_gpus),
+        grid.cluster or Cluster(),
         grid.in_flight,
         take,
     )

@@ -301,7 +301,7 @@ class Store:
     def rows(self, query: Any) -> list[Any]:
         """The rows of a query over the tables of this module."""
         with self._session() as session:
-            return list(session.execute(query).all())
+            return list(session.connection().execute(query).all())
 
     def events(self, experiment: int, cell: Cell, problem: str) -> list[dict[str, Any]] | None:
         """The events of a result as plain values; None if they were not stored."""

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rollwise.core import FloatArray, Usage
+from rollwise.bench.columns import COUNTS, Columns, columns_of
+from rollwise.core import FloatArray, IntArray
 from rollwise.numerics import bootstrap_intervals, detectable_difference, keyed_generator, wilson_interval
 from rollwise.search import ROLES
 
 if TYPE_CHECKING:
-    from rollwise.bench.store import Outcome, Result
-
-Trial = tuple[str, int]
-"""(problem, seed): two strategies are compared on the same trials."""
-MeasureOf = Callable[["Result"], float]
-
-MEASURES: dict[str, MeasureOf] = {
-    "accuracy": lambda result: float(result.outcome.right),
-    "coverage": lambda result: float(result.outcome.covered),
-    "pass_rate": lambda result: result.outcome.right_paths / result.cell.budget,
-}
-"""Whether the voted answer is right, whether any path is right, and right paths as a share of the budget."""
-
-
-def measures_of(results: Iterable[Result]) -> dict[str, MeasureOf]:
-    """MEASURES, and for each further vote in any of the results whether its answer was right."""
-
-    def right_by(vote: str) -> MeasureOf:
-        return lambda result: float(result.outcome.votes.get(vote, False))
-
-    return MEASURES | {vote: right_by(vote) for result in results for vote in result.outcome.votes}
+    from rollwise.bench.store import Result
 
 
 @dataclass(frozen=True)
@@ -116,28 +97,41 @@ class Summary:
 
 
 def summarise(results: Sequence[Result], baseline: str, planned: int | None = None) -> Summary:
-    """The summary of results, with differences to the strategy labelled `baseline`.
+    """The summary of results, with differences to the strategy labelled `baseline`; see `summarise_columns`."""
+    return summarise_columns(columns_of(results), baseline, planned)
+
+
+def summarise_columns(columns: Columns, baseline: str, planned: int | None = None) -> Summary:
+    """The summary of results in columns, with differences to the strategy labelled `baseline`.
 
     `planned` is the planned number of results. A question's value is the mean over its seeds, and bootstraps resample
     questions, the same ones for all rows of equally many. A difference uses the problems and seeds that both strategies
     have. Accuracy and coverage have Wilson intervals with the questions as trials; the pass rate and costs have
     bootstrap intervals.
     """
-    levels = sorted({result.level for result in results if result.level is not None})
-    measures = measures_of(results)
-    groups = _drafts(results, measures, baseline, None)
+    levels = columns.levels
+    groups = _drafts(columns, baseline, None)
     for level in levels if len(levels) > 1 else []:
-        groups += _drafts([result for result in results if result.level == level], measures, baseline, level)
-    rows = _finished(groups)
-    errors = dict.fromkeys(result.outcome.error for result in results if result.outcome.error is not None)
+        groups += _drafts(columns, baseline, level)
+    rows = _finished(columns, groups)
     return Summary(
         baseline=baseline,
-        planned=len(results) if planned is None else planned,
-        results=len(results),
-        errors=tuple(str(error) for error in errors),
+        planned=len(columns) if planned is None else planned,
+        results=len(columns),
+        errors=columns.errors,
         rows=tuple(row for row in rows if row.level is None),
         by_level=tuple(row for row in rows if row.level is not None),
     )
+
+
+def _measures(columns: Columns) -> dict[str, FloatArray]:
+    """The measures of each result: whether the voted answer is right, whether any path is right, right paths as a
+    share of the budget, and for each further vote whether its answer was right.
+    """
+    budgets = np.array([budget for _, budget in columns.arms], dtype=np.float64)
+    figures = columns.figures
+    pass_rate = figures["right_paths"] / budgets[columns.arm]
+    return {"accuracy": figures["right"], "coverage": figures["covered"], "pass_rate": pass_rate, **columns.votes}
 
 
 @dataclass(frozen=True)
@@ -150,14 +144,13 @@ class _Values:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A row before its intervals are known: the results of a strategy at a budget, the values of each measure, and
-    the costs by question.
+    """A row before its intervals are known: the places of its results, the values of each measure, and the costs by
+    question.
     """
 
-    strategy: str
-    budget: int
+    arm: int
     level: int | None
-    group: Mapping[Trial, Result]
+    places: IntArray
     values: Mapping[str, _Values]
     costs: Mapping[str, FloatArray]
 
@@ -169,76 +162,78 @@ class _Draft:
         return own + [values.gaps for values in self.values.values() if values.gaps is not None and len(values.gaps)]
 
 
-def _drafts(
-    results: Sequence[Result], measures: Mapping[str, MeasureOf], baseline: str, level: int | None
-) -> list[_Draft]:
-    groups: dict[tuple[str, int], dict[Trial, Result]] = {}
-    for result in results:
-        group = groups.setdefault((result.cell.label, result.cell.budget), {})
-        group[result.problem, result.cell.seed] = result
+def _drafts(columns: Columns, baseline: str, level: int | None) -> list[_Draft]:
+    """A draft for each arm that has results, on one level or on all."""
+    measures, trial = _measures(columns), columns.trial
+    chosen = np.ones(len(columns), dtype=bool) if level is None else columns.leveled & (columns.level == level)
+    groups = {arm: np.flatnonzero(chosen & (columns.arm == arm)) for arm in range(len(columns.arms))}
     drafts = []
-    for (label, budget), group in groups.items():
-        base = None if label == baseline else groups.get((baseline, budget))
-        values = {name: _values(measure, group, base) for name, measure in measures.items()}
-        drafts.append(_Draft(label, budget, level, group, values, _costs(group)))
+    for arm, places in groups.items():
+        if not len(places):
+            continue
+        label, budget = columns.arms[arm]
+        base = None
+        if label != baseline and (baseline, budget) in columns.arms:
+            base = groups[columns.arms.index((baseline, budget))]
+        own = _by_question(columns.problem, places, {name: values[places] for name, values in measures.items()})
+        gaps: dict[str, FloatArray] = {}
+        if base is not None and len(base):
+            _, mine, theirs = np.intersect1d(trial[places], trial[base], assume_unique=True, return_indices=True)
+            ours, others = places[mine], base[theirs]
+            found = {name: values[ours] - values[others] for name, values in measures.items()}
+            gaps = _by_question(columns.problem, ours, found)
+        values = {name: _Values(own[name], gaps.get(name)) for name in measures}
+        drafts.append(_Draft(arm, level, places, values, _costs(columns, places)))
     return drafts
 
 
-def _costs(group: Mapping[Trial, Result]) -> dict[str, FloatArray]:
+def _costs(columns: Columns, places: IntArray) -> dict[str, FloatArray]:
     """What the searches that did not raise cost, by question."""
-    ran = {trial: result.outcome for trial, result in group.items() if result.outcome.error is None}
-    costs = {"tokens": {trial: _computed(outcome) for trial, outcome in ran.items()}}
-    if all(map(_flops_known, ran.values())):
-        costs["flops"] = {trial: outcome.flops for trial, outcome in ran.items()}
-    costs["seconds"] = {trial: outcome.seconds for trial, outcome in ran.items()}
-    return {name: _by_question(values) for name, values in costs.items()}
+    ran = places[~columns.raised[places]]
+    costs = {"tokens": columns.computed, "flops": columns.figures["flops"], "seconds": columns.figures["seconds"]}
+    if columns.unknown[ran].any():
+        del costs["flops"]
+    return _by_question(columns.problem, ran, {name: values[ran] for name, values in costs.items()})
 
 
-def _computed(outcome: Outcome) -> float:
-    """The tokens that all models generated or read anew."""
-    return float(sum(used.generated + used.prefilled for used in outcome.usage.values()))
+def _by_question(problem: IntArray, places: IntArray, values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """For each question at these places, the mean of each measure over the seeds."""
+    _, question, often = np.unique(problem[places], return_inverse=True, return_counts=True)
+    return {name: np.bincount(question, weights=each, minlength=len(often)) / often for name, each in values.items()}
 
 
-def _values(measure: MeasureOf, group: Mapping[Trial, Result], base: Mapping[Trial, Result] | None) -> _Values:
-    own = _by_question({trial: measure(result) for trial, result in group.items()})
-    if base is None:
-        return _Values(own, None)
-    shared = {trial: measure(result) - measure(base[trial]) for trial, result in group.items() if trial in base}
-    return _Values(own, _by_question(shared))
-
-
-def _finished(drafts: Sequence[_Draft]) -> list[Row]:
+def _finished(columns: Columns, drafts: Sequence[_Draft]) -> list[Row]:
     """The rows of drafts. All bootstraps of equally many questions resample the same questions, at once."""
     by_size: dict[int, list[FloatArray]] = {}
     for values in (values for draft in drafts for values in draft.resampled):
         by_size.setdefault(len(values), []).append(values)
     intervals: dict[int, tuple[float, float]] = {}
-    for size, columns in by_size.items():
-        found = bootstrap_intervals(np.stack(columns, axis=1), keyed_generator("questions", size))
-        intervals |= {id(values): (low, high) for values, (low, high) in zip(columns, found.tolist(), strict=True)}
-    return [_row(draft, intervals) for draft in drafts]
+    for size, several in by_size.items():
+        found = bootstrap_intervals(np.stack(several, axis=1), keyed_generator("questions", size))
+        intervals |= {id(values): (low, high) for values, (low, high) in zip(several, found.tolist(), strict=True)}
+    return [_row(columns, draft, intervals) for draft in drafts]
 
 
-def _row(draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
-    group = draft.group
-    ran = [result.outcome for result in group.values() if result.outcome.error is None]
-    roles = [role for role in ROLES if any(role in outcome.usage for outcome in ran)]
+def _row(columns: Columns, draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
+    ran = draft.places[~columns.raised[draft.places]]
+    figures = {name: values[ran] for name, values in columns.figures.items()}
+    label, budget = columns.arms[draft.arm]
     return Row(
-        strategy=draft.strategy,
-        budget=draft.budget,
+        strategy=label,
+        budget=budget,
         level=draft.level,
-        questions=len({problem for problem, _ in group}),
-        results=len(group),
-        errors=len(group) - len(ran),
-        failed=sum(outcome.failed for outcome in ran),
-        unplaced=sum(outcome.unplaced for outcome in ran),
-        unread=sum(outcome.unread for outcome in ran),
-        cut=sum(outcome.cut for outcome in ran),
+        questions=len(np.unique(columns.problem[draft.places])),
+        results=len(draft.places),
+        errors=len(draft.places) - len(ran),
+        failed=int(figures["failed"].sum()),
+        unplaced=int(figures["unplaced"].sum()),
+        unread=int(figures["unread"].sum()),
+        cut=int(figures["cut"].sum()),
         measures={name: _measure(values, intervals) for name, values in draft.values.items()},
-        tokens={role: _mean_usage([outcome.usage.get(role, Usage()) for outcome in ran]) for role in roles},
-        flops=_flops(ran),
-        rounds=_mean([outcome.rounds for outcome in ran]),
-        seconds=_mean([outcome.seconds for outcome in ran]),
+        tokens=_tokens(columns, draft, len(ran)),
+        flops=None if columns.unknown[ran].any() else _mean(figures["flops"]),
+        rounds=_mean(figures["rounds"]),
+        seconds=_mean(figures["seconds"]),
         costs={
             name: Interval(float(values.mean()), *intervals[id(values)])
             for name, values in draft.costs.items()
@@ -247,16 +242,13 @@ def _row(draft: _Draft, intervals: Mapping[int, tuple[float, float]]) -> Row:
     )
 
 
-def _flops(ran: Sequence[Outcome]) -> float | None:
-    """The mean FLOPs of searches; None if those of a model that computed are unknown."""
-    return _mean([outcome.flops for outcome in ran]) if all(map(_flops_known, ran)) else None
-
-
-def _flops_known(outcome: Outcome) -> bool:
-    """Whether each role that computed has its FLOPs. An older version stored their sum only."""
-    if not outcome.flops_of:
-        return outcome.flops > 0
-    return all(role in outcome.flops_of for role, used in outcome.usage.items() if used.generated + used.prefilled)
+def _tokens(columns: Columns, draft: _Draft, searches: int) -> dict[str, dict[str, float]]:
+    """What each role used in a search in the mean; a role that no search used is left out."""
+    sums: dict[str, FloatArray] = {}
+    for spent in columns.spent:
+        if spent.arm == draft.arm and draft.level in (None, spent.level):
+            sums[spent.role] = sums.get(spent.role, np.zeros(len(COUNTS))) + spent.counts
+    return {role: dict(zip(COUNTS, (sums[role] / searches).tolist(), strict=True)) for role in ROLES if role in sums}
 
 
 def _measure(values: _Values, intervals: Mapping[int, tuple[float, float]]) -> Measure:
@@ -268,17 +260,5 @@ def _measure(values: _Values, intervals: Mapping[int, tuple[float, float]]) -> M
     return Measure(float(own.mean()), low, high, difference)
 
 
-def _by_question(values: Mapping[Trial, float]) -> FloatArray:
-    """For each problem, the mean of its values over the seeds."""
-    problems: dict[str, list[float]] = {}
-    for (problem, _), value in values.items():
-        problems.setdefault(problem, []).append(value)
-    return np.array([_mean(each) for each in problems.values()])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
-
-
-def _mean_usage(usages: Sequence[Usage]) -> dict[str, float]:
-    return {name: _mean([getattr(usage, name) for usage in usages]) for name in Usage.__dataclass_fields__}
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if len(values) else 0.0

@@ -5,10 +5,18 @@ from rollwise.calibration.estimators import LARGEST_CONCENTRATION, area_under_cu
 from rollwise.calibration.file import mismatches, read_belief, source_of
 from rollwise.calibration.fit import calibrate
 from rollwise.calibration.observations import Observations
-from rollwise.calibration.prefixes import Prefix, collect_prefixes, load_prefixes, prefix_source
-from rollwise.calibration.questions import Completer, Plan, collect_scored_prefixes
+from rollwise.calibration.prefixes import Prefix, collect_prefixes, complete_prefixes, load_prefixes, prefix_source
+from rollwise.calibration.questions import IN_FLIGHT, Answered, Asked, Completer, Plan, collect_scored_prefixes
 from rollwise.calibration.record import Calibration, DepthFit, Ended, Estimate, Method, Reliability, Source
-from rollwise.calibration.rollouts import Rollout, collect_rollouts, label_rollout, load_rollouts, stored_problems
+from rollwise.calibration.rollouts import (
+    Do,
+    Rollout,
+    collect_rollouts,
+    in_process,
+    label_rollout,
+    load_rollouts,
+    stored_problems,
+)
 from rollwise.calibration.scoring import (
     ScoredPrefixes,
     observe_prefixes,
@@ -20,11 +28,15 @@ from rollwise.calibration.scoring import (
 )
 
 __all__ = [
+    "IN_FLIGHT",
     "LARGEST_CONCENTRATION",
+    "Answered",
+    "Asked",
     "Calibration",
     "Completer",
     "Cost",
     "DepthFit",
+    "Do",
     "Ended",
     "Estimate",
     "Measured",
@@ -42,6 +54,8 @@ __all__ = [
     "collect_prefixes",
     "collect_rollouts",
     "collect_scored_prefixes",
+    "complete_prefixes",
+    "in_process",
     "isotonic",
     "label_rollout",
     "load_prefixes",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rollwise.calibration.prefixes import Prefix
-from rollwise.calibration.questions import IN_FLIGHT, Completer
+from rollwise.calibration.questions import Answered, Asked, Completer
+from rollwise.calibration.rollouts import Do
 from rollwise.core import Path, Problem
-from rollwise.errors import RollwiseError
 
 SAMPLED = 16
 """How many questions are sampled to estimate how much work all are."""
@@ -40,47 +38,51 @@ class Measured:
 def measure(
     completer: Completer,
     problems: Sequence[Problem],
+    do: Do[Asked, Answered],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Measured:
     """What completing the prefixes of `problems` will cost, from plain samples of up to SAMPLED of them.
 
     A sample's own remaining tokens stand for those of each completion of its prefixes. The seconds are the tokens at
-    the rate at which TIMED questions are then completed, scored and graded. `progress` gets how many of the
-    questions are sampled, and of how many. Raises the first error if no question can be sampled.
+    the rate at which TIMED questions are then completed, scored and graded at the same time. `do` lets completers like
+    this one work on questions. `progress` gets how many of the questions are sampled, and of how many. Raises the first
+    error if no question can be sampled.
     """
-    return asyncio.run(_measure(completer, problems, progress))
-
-
-async def _measure(completer: Completer, problems: Sequence[Problem], progress: Callable[[int, int], None]) -> Measured:
     places = [index * len(problems) // SAMPLED for index in range(SAMPLED)]
     chosen = [problems[place] for place in dict.fromkeys(places)]
-    gate = asyncio.Semaphore(IN_FLIGHT)
-    over: list[list[Path] | RollwiseError] = []
-
-    async def sample(problem: Problem) -> list[Path] | RollwiseError:
-        async with gate:
-            try:
-                outcome: list[Path] | RollwiseError = await completer.sample(problem)
-            except RollwiseError as error:
-                outcome = error
-        over.append(outcome)
-        progress(len(over), len(chosen))
-        return outcome
-
-    outcomes = await asyncio.gather(*map(sample, chosen))
-    found = {problem: each for problem, each in zip(chosen, outcomes, strict=True) if isinstance(each, list)}
+    sampled = _all(completer, [Asked(problem, only_sample=True) for problem in chosen], do, progress)
+    found = {each: sampled[each].solutions or () for each in chosen if sampled[each].error is None}
     if not found:
-        raise next(each for each in outcomes if isinstance(each, RollwiseError))
-    started, before = time.perf_counter(), completer.usage.generated
-    timed = list(found)[:TIMED]
-    completions = await asyncio.gather(*(completer.complete(problem, found[problem]) for problem in timed))
-    seconds_each = (time.perf_counter() - started) / max(1, completer.usage.generated - before)
+        raise next(iter(sampled.values())).failure()
+    timed = _all(completer, [Asked(problem, solutions=found[problem]) for problem in list(found)[:TIMED]], do)
+    for each in timed.values():
+        if each.error is not None:
+            raise each.failure()
+    seconds_each = max(each.seconds for each in timed.values()) / max(1, sum(each.generated for each in timed.values()))
     work = [_work(completer, problem, paths) for problem, paths in found.items()]
     whole = _Work(sum(each.tokens for each in work), sum(each.steps for each in work))
     scale = len(problems) / len(found)
     cost = Cost(len(problems), whole.tokens * scale, whole.steps * scale, whole.tokens * scale * seconds_each)
     solutions = {problem.id: paths for problem, paths in found.items()}
-    return Measured(solutions, {problem.id: each for problem, each in zip(timed, completions, strict=True)}, cost)
+    return Measured(solutions, {problem.id: each.prefixes or () for problem, each in timed.items()}, cost)
+
+
+def _all(
+    completer: Completer,
+    asked: Sequence[Asked],
+    do: Do[Asked, Answered],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[Problem, Answered]:
+    """What came of each question, in the order in which it was done."""
+    over: dict[Problem, Answered] = {}
+
+    def take(each: Asked, answered: Answered) -> None:
+        completer.take(answered)
+        over[each.problem] = answered
+        progress(len(over), len(asked))
+
+    do(asked, take)
+    return over
 
 
 @dataclass(frozen=True)

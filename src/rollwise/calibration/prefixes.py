@@ -13,7 +13,16 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from rollwise.answers import BOXED
-from rollwise.calibration.rollouts import collect_lines, grow_to_end, load_lines, load_source, sample_solutions
+from rollwise.calibration.rollouts import (
+    IN_FLIGHT,
+    Do,
+    collect_lines,
+    grow_to_end,
+    in_process,
+    load_lines,
+    load_source,
+    sample_solutions,
+)
 from rollwise.core import Path, Policy, Problem, Sampling, World, whole_steps
 from rollwise.errors import InputError
 from rollwise.worlds import on_course
@@ -109,11 +118,13 @@ def collect_prefixes(
     progress: Callable[[int, int], None],
     name: str = "",
     answer: str = BOXED,
+    do: Do[Problem, Sequence[Prefix] | None] | None = None,
 ) -> None:
     """Write the completed prefixes of every problem to `file`. A stopped run continues if it is started again.
 
-    `name` is the policy's name, `answer` the form in which answers are read. Raises InputError if the file holds
-    prefixes that were made with other settings.
+    `name` is the policy's name, `answer` the form in which answers are read. `do` completes the prefixes of problems
+    elsewhere than in this process, by the same `complete_prefixes`. Raises InputError if the file holds prefixes that
+    were made with other settings.
     """
 
     async def complete(problem: Problem) -> list[Prefix]:
@@ -121,7 +132,7 @@ def collect_prefixes(
 
     counts = {"paths": paths, "completions": completions}
     source = {"world": world.name, "policy": name, "answer": answer, **counts, **asdict(sampling)}
-    collect_lines(problems, complete, "prefixes", source, file, progress)
+    collect_lines(problems, do or in_process(complete, IN_FLIGHT), "prefixes", source, file, progress)
 
 
 def load_prefixes(file: FilePath) -> Iterator[tuple[Problem, list[Prefix]]]:

@@ -6,16 +6,17 @@ Nothing has to be known about partial solutions: a completion is right if its an
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from rollwise.answers import Grader, read_answers
 from rollwise.calibration.prefixes import Prefix, identity
-from rollwise.calibration.rollouts import collect_lines, grow
+from rollwise.calibration.rollouts import Do, collect_lines, grow
 from rollwise.calibration.scoring import score_paths
 from rollwise.core import (
     Failure,
@@ -49,6 +50,36 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A question to work on: only to sample, or to complete its prefixes, of its samples if these are known."""
+
+    problem: Problem
+    only_sample: bool = False
+    solutions: Sequence[Path] | None = None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a question: its samples or its prefixes, or why it could not be asked.
+
+    `unfit` says that the question or the settings are at fault, and not the policy. `broken` holds what the grader
+    raised. The question took `seconds` and the tokens in `generated`.
+    """
+
+    solutions: Sequence[Path] | None = None
+    prefixes: Sequence[Prefix] | None = None
+    error: str | None = None
+    unfit: bool = False
+    broken: tuple[str, ...] = ()
+    generated: int = 0
+    seconds: float = 0.0
+
+    def failure(self) -> RollwiseError:
+        """The error to raise."""
+        return (InputError if self.unfit else EngineError)(self.error or "")
+
+
+@dataclass(frozen=True)
 class Completer:
     """Completes prefixes of questions.
 
@@ -68,6 +99,32 @@ class Completer:
     broken: list[str] = field(default_factory=list)
     unasked: dict[str, str] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+
+    async def answer(self, asked: Asked) -> Answered:
+        """What comes of a question. Nothing is counted in this completer: `take` does that, perhaps elsewhere."""
+        own, started = replace(self, broken=[], usage=Usage()), time.perf_counter()
+        solutions, prefixes, failure = None, None, None
+        try:
+            if asked.only_sample:
+                solutions = await own.sample(asked.problem)
+            else:
+                prefixes = await own.complete(asked.problem, asked.solutions)
+        except (InputError, EngineError) as error:
+            failure = error
+        return Answered(
+            solutions=solutions,
+            prefixes=prefixes,
+            error=None if failure is None else str(failure),
+            unfit=isinstance(failure, InputError),
+            broken=tuple(own.broken),
+            generated=own.usage.generated,
+            seconds=time.perf_counter() - started,
+        )
+
+    def take(self, answered: Answered) -> None:
+        """Count what came of a question."""
+        self.broken.extend(answered.broken)
+        self.usage.generated += answered.generated
 
     async def sample(self, problem: Problem) -> list[Path]:
         """Plain samples of a question. Raises EngineError if none came back."""
@@ -178,27 +235,41 @@ def collect_scored_prefixes(
     source: Mapping[str, Any],
     file: FilePath,
     progress: Callable[[int, int], None],
+    do: Do[Asked, Answered],
     solutions: Mapping[str, Sequence[Path]] | None = None,
     known: Mapping[str, Sequence[Prefix]] | None = None,
 ) -> None:
     """Write the scored prefixes of every question to `file`. A stopped run continues if it is started again.
 
-    `source` holds what decides them beside the questions. `solutions` are plain samples and `known` are prefixes that
-    are known already, by the problem's id. Raises InputError if the file holds prefixes that were made otherwise.
+    `source` holds what decides them beside the questions. `do` lets completers like this one work on questions.
+    `solutions` are plain samples and `known` are prefixes that are known already, by the problem's id. Raises
+    InputError if the file holds prefixes that were made otherwise.
     """
 
-    async def make(problem: Problem) -> Sequence[Prefix] | None:
-        if known and problem.id in known:
-            return known[problem.id]
-        try:
-            return await completer.complete(problem, (solutions or {}).get(problem.id))
-        except (InputError, EngineError) as error:
-            completer.unasked[problem.id] = str(error)
-            if len(completer.unasked) >= MOST_UNASKED:
-                raise EngineError(
-                    f"questions that could not be asked: {len(completer.unasked)}, the first: "
-                    f"{next(iter(completer.unasked.values()))}; the same command goes on"
-                ) from None
-            return None
+    def make(missing: Iterable[Problem], write: Callable[[Problem, Sequence[Prefix] | None], None]) -> None:
+        waiting = []
+        for problem in missing:
+            if known and problem.id in known:
+                write(problem, known[problem.id])
+            else:
+                waiting.append(Asked(problem, solutions=(solutions or {}).get(problem.id)))
 
-    collect_lines(problems, make, "prefixes", source, file, progress, IN_FLIGHT)
+        def take(asked: Asked, answered: Answered) -> None:
+            completer.take(answered)
+            if answered.error is not None:
+                _note_unasked(completer, asked.problem, answered.error)
+            write(asked.problem, answered.prefixes)
+
+        do(waiting, take)
+
+    collect_lines(problems, make, "prefixes", source, file, progress)
+
+
+def _note_unasked(completer: Completer, problem: Problem, why: str) -> None:
+    """Note that a question could not be asked. Raises EngineError if there are too many of them."""
+    completer.unasked[problem.id] = why
+    if len(completer.unasked) >= MOST_UNASKED:
+        raise EngineError(
+            f"questions that could not be asked: {len(completer.unasked)}, the first: "
+            f"{next(iter(completer.unasked.values()))}; the same command goes on"
+        )

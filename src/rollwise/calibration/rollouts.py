@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, TypeVar
 
 from rollwise.core import Failure, Path, Policy, PolicySession, Problem, Sampling, World, completed
 from rollwise.errors import InputError
@@ -16,6 +16,10 @@ from rollwise.worlds import on_course
 
 IN_FLIGHT = 16
 """How many problems are sampled at the same time."""
+Task = TypeVar("Task")
+Reply = TypeVar("Reply")
+Do = Callable[[Iterable[Task], Callable[[Task, Reply], None]], None]
+"""Does tasks, and passes on each with its reply as it comes."""
 
 
 @dataclass(frozen=True)
@@ -101,49 +105,59 @@ def collect_rollouts(
         return [label_rollout(world, problem, path) for path in paths]
 
     source = {"world": world.name, "samples": count, **asdict(sampling)}
-    collect_lines(problems, sample, "rollouts", source, file, progress)
+    collect_lines(problems, in_process(sample, IN_FLIGHT), "rollouts", source, file, progress)
+
+
+def in_process(work: Callable[[Task], Awaitable[Reply]], in_flight: int) -> Do[Task, Reply]:
+    """Does tasks in this process, `in_flight` at the same time."""
+
+    def do(tasks: Iterable[Task], on_reply: Callable[[Task, Reply], None]) -> None:
+        waiting = iter(tasks)
+
+        async def some() -> None:
+            for task in waiting:
+                on_reply(task, await work(task))
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*(some() for _ in range(in_flight)))
+
+        asyncio.run(all_of_them())
+
+    return do
 
 
 def collect_lines(
     problems: Sequence[Problem],
-    make: Callable[[Problem], Awaitable[Sequence[Any] | None]],
+    do: Do[Problem, Sequence[Any] | None],
     name: str,
     source: Mapping[str, Any],
     file: FilePath,
     progress: Callable[[int, int], None],
-    in_flight: int = IN_FLIGHT,
 ) -> None:
-    """Write one JSON line per problem: the problem, the records that `make` returns for it under `name`, and `source`.
+    """Write one JSON line per problem: the problem, the records that `do` replies with under `name`, and `source`.
 
     `source` holds all settings that determine the records. Problems that the file already contains are skipped, and a
-    last line that was cut off is written again. `in_flight` problems are worked on at the same time; one for which
-    `make` returns None gets no line. Raises InputError if a line of the file has another source.
+    last line that was cut off is written again. A problem whose reply is None gets no line. Raises InputError if a line
+    of the file has another source.
     """
     _drop_incomplete_line(file)
     stored = stored_problems(file, name, source)
     missing = [problem for problem in problems if problem.id not in stored]
+    written = len(problems) - len(missing)
 
-    async def make_missing() -> None:
-        gate = asyncio.Semaphore(in_flight)
-        written = len(problems) - len(missing)
-
-        async def make_line(problem: Problem) -> None:
-            nonlocal written
-            async with gate:
-                records = await make(problem)
-            if records is None:
-                return
-            line = {"problem": _as_dict(problem), name: list(map(_as_dict, records)), "source": dict(source)}
-            out.write(json.dumps(line) + "\n")
-            out.flush()
-            written += 1
-            progress(written, len(problems))
-
-        await asyncio.gather(*map(make_line, missing))
+    def write(problem: Problem, records: Sequence[Any] | None) -> None:
+        nonlocal written
+        if records is None:
+            return
+        line = {"problem": _as_dict(problem), name: list(map(_as_dict, records)), "source": dict(source)}
+        out.write(json.dumps(line) + "\n")
+        out.flush()
+        written += 1
+        progress(written, len(problems))
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as out:
-        asyncio.run(make_missing())
+        do(missing, write)
 
 
 def _drop_incomplete_line(file: FilePath) -> None:

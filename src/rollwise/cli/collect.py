@@ -12,20 +12,22 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from rollwise.calibration import (
-    Completer,
-    Cost,
-    Plan,
-    collect_scored_prefixes,
-    measure,
-    stored_problems,
-)
+from rollwise.calibration import Completer, Cost, Plan, collect_scored_prefixes, measure, stored_problems
 from rollwise.cli.progress import progress_bars
-from rollwise.core import Sampling
 from rollwise.data import QuestionFile
 from rollwise.errors import InputError
 from rollwise.names import digest_of_files
-from rollwise.search import QUESTIONS, START, Config, Parts, Shown, find_parts
+from rollwise.search import (
+    QUESTIONS,
+    START,
+    ClusterOptions,
+    Config,
+    Parts,
+    Shown,
+    completer_of,
+    completers,
+    find_parts,
+)
 
 _COLLECT = "Rollouts of --data"
 _DECIDING = {
@@ -35,7 +37,7 @@ _DECIDING = {
 """The fields of a search that decide a rollout."""
 
 
-class CollectOptions(QuestionFile):
+class CollectOptions(QuestionFile, ClusterOptions):
     """The options that complete prefixes of your own questions."""
 
     policy: Annotated[str | None, Shown(START)] = Field(
@@ -78,38 +80,42 @@ def collect(options: CollectOptions, file: Path) -> Cost | None:
 
     Questions that the file holds already are not asked again.
     """
-    questions = options.questions(options.grader)
-    parts = find_parts(_config(options))
+    options.refuse_idle_cluster()
+    questions, config = options.questions(options.grader), _config(options)
+    parts = find_parts(config)
     if len(questions.problems) < 2:
         raise InputError("a belief needs several questions, at best dozens: raise --limit, or give more by --data")
     for remark in (*questions.remarks, *parts.notes):
         print(f"rollwise: {remark}", file=sys.stderr)
-    completer = _completer(options, parts)
+    completer = completer_of(parts, Plan(options.paths, options.points, options.completions))
     source = _source(options, parts)
     held = stored_problems(file, "prefixes", source)
     waiting = [problem for problem in questions.problems if problem.id not in held]
     if not waiting and not options.dry_run:
         return None
     try:
-        with progress_bars() as show:
-            measured = measure(
-                completer,
-                waiting or questions.problems,
-                lambda done, total: show("questions sampled to estimate the cost", done, total, ""),
-            )
-        if options.dry_run:
-            return measured.cost
-        print(f"rollwise: {cost_text(measured.cost)}; they go to {file}", file=sys.stderr)
-        with progress_bars() as show:
-            collect_scored_prefixes(
-                completer,
-                questions.problems,
-                source,
-                file,
-                lambda done, total: show("questions", done, total, ""),
-                measured.solutions,
-                measured.prefixes,
-            )
+        with completers(completer, config, options.cluster) as do:
+            with progress_bars() as show:
+                measured = measure(
+                    completer,
+                    waiting or questions.problems,
+                    do,
+                    lambda done, total: show("questions sampled to estimate the cost", done, total, ""),
+                )
+            if options.dry_run:
+                return measured.cost
+            print(f"rollwise: {cost_text(measured.cost)}; they go to {file}", file=sys.stderr)
+            with progress_bars() as show:
+                collect_scored_prefixes(
+                    completer,
+                    questions.problems,
+                    source,
+                    file,
+                    lambda done, total: show("questions", done, total, ""),
+                    do,
+                    measured.solutions,
+                    measured.prefixes,
+                )
     except KeyboardInterrupt:
         print(
             f"rollwise: interrupted, finished questions are kept in {file}; the same command goes on", file=sys.stderr
@@ -140,21 +146,6 @@ def _config(options: CollectOptions) -> Config:
     reward = {} if options.reward is None else {"reward": options.reward}
     fixed = {"policy": options.policy, "grader": options.grader, "world": "text", "strategy": "rebase"}
     return Config.of(**options.search, **reward, **fixed)
-
-
-def _completer(options: CollectOptions, parts: Parts) -> Completer:
-    config = parts.config
-    sampling = Sampling(
-        config.temperature,
-        config.top_p,
-        config.max_step_tokens,
-        config.max_tokens,
-        config.seed,
-        parts.reward.reads_certainty,
-    )
-    plan = Plan(options.paths, options.points, options.completions)
-    form = parts.grader.form if config.answer == "auto" else config.answer
-    return Completer(parts.policy, parts.reward, parts.grader, sampling, config.max_steps, plan, form)
 
 
 def _source(options: CollectOptions, parts: Parts) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -38,13 +39,14 @@ def pilot(given: dict[str, Any]) -> None:
     from rollwise.pilot import hand_over, pilot_html, prepare, problems_of, run_pilot
 
     try:
-        with progress_bars() as show:
-            ready = prepare(options, show)
-        _announce(options, ready)
-        if options.dry_run:
-            return
-        with progress_bars() as show:
-            findings = run_pilot(options, ready, show)
+        with _connection(options):
+            with progress_bars() as show:
+                ready = prepare(options, show)
+            _announce(options, ready)
+            if options.dry_run:
+                return
+            with progress_bars() as show:
+                findings = run_pilot(options, ready, show)
     except KeyboardInterrupt:
         print("rollwise: interrupted, all that is finished is kept; the same command goes on", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -57,6 +59,15 @@ def pilot(given: dict[str, Any]) -> None:
     _print(findings, options)
     names = ", ".join(str(file) for file in (options.out / "pilot.json", *files))
     Console(highlight=False).print(f"written to {options.out / 'pilot.html'}, {names}", style="dim", soft_wrap=True)
+
+
+def _connection(options: PilotOptions) -> AbstractContextManager[None]:
+    """A context with the connection to the cluster, if the pilot runs on one: all its stages share it."""
+    if options.cluster is None:
+        return nullcontext()
+    from rollwise.cluster import ray_connection
+
+    return ray_connection(options.cluster)
 
 
 def _announce(options: PilotOptions, ready: Ready) -> None:

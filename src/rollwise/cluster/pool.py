@@ -94,16 +94,25 @@ def run_on_ray(
     InputError if there is no such cluster or a worker cannot be prepared, and EngineError if workers keep dying or
     none becomes ready.
     """
-    with _connected(cluster):
-        pool = _Pool(iter(tasks), prepare, cluster, at_once, on_reply)
+    with ray_workers(prepare, cluster, at_once) as do:
+        do(tasks, on_reply)
+
+
+@contextmanager
+def ray_workers(
+    prepare: Callable[[], Callable[[Task], Awaitable[Reply]]], cluster: Cluster, at_once: int
+) -> Iterator[Callable[[Iterable[Task], Callable[[Task, Reply | Lost], None]], None]]:
+    """A context with workers as `run_on_ray` begins them. Its value does tasks with them, as often as it is called."""
+    with ray_connection(cluster):
+        pool = _Pool(prepare, cluster, at_once)
         try:
-            pool.run()
+            yield pool.run
         finally:
             pool.end()
 
 
 @contextmanager
-def _connected(cluster: Cluster) -> Iterator[None]:
+def ray_connection(cluster: Cluster) -> Iterator[None]:
     """A context with a connection to the cluster. A connection that stood before is used and stays."""
     if ray.is_initialized():
         yield
@@ -141,19 +150,16 @@ def _refuse_silent(address: str | None) -> None:
 
 class _Pool(Generic[Task, Reply]):
     def __init__(
-        self,
-        tasks: Iterator[Task],
-        prepare: Callable[[], Callable[[Task], Awaitable[Reply]]],
-        cluster: Cluster,
-        at_once: int,
-        on_reply: Callable[[Task, Reply | Lost], None],
+        self, prepare: Callable[[], Callable[[Task], Awaitable[Reply]]], cluster: Cluster, at_once: int
     ) -> None:
-        self._tasks, self._at_once, self._on_reply = tasks, at_once, on_reply
+        self._at_once = at_once
+        self._tasks: Iterator[Task] = iter(())
+        self._on_reply: Callable[[Task, Reply | Lost], None] = lambda task, reply: None
         self._again: deque[tuple[Task, int]] = deque()
         self._calls: dict[Any, _Call[Task]] = {}
         self._free: dict[Any, int] = {}  # ready worker → how many more tasks it may have
         self._losses = 0
-        self._waiting_since = time.monotonic()
+        self._waiting_since = 0.0
         self._begin = lambda: (
             ray.remote(_Actor)
             .options(num_cpus=1, num_gpus=cluster.gpus, max_concurrency=at_once, scheduling_strategy="SPREAD")
@@ -163,8 +169,10 @@ class _Pool(Generic[Task, Reply]):
         for _ in range(self._count):
             self._begin_worker()
 
-    def run(self) -> None:
+    def run(self, tasks: Iterable[Task], on_reply: Callable[[Task, Reply | Lost], None]) -> None:
         """Hand out tasks and take replies until all tasks are done."""
+        self._tasks, self._on_reply = iter(tasks), on_reply
+        self._waiting_since = time.monotonic()
         while self._hand_out():
             ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=_LOOK_EVERY)
             if ready:

@@ -23,6 +23,10 @@ never depends on the order in which replies arrive, so it seeds randomness and b
 """
 
 
+MOST_BEFORE = 4000
+"""The most characters of a chat before its question that a model of one question reads."""
+
+
 class Stop(StrEnum):
     """Why a step ended."""
 
@@ -46,6 +50,25 @@ class Problem:
     level: int | None = None
     instruction: str | None = None
     turns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def conversation(self) -> str:
+        """The question after what the chat said before it, as one text for models that read one question.
+
+        Half of MOST_BEFORE characters are for the system messages, half for the latest other turns. Older turns and the
+        beginning of the one that no longer fits are left out.
+        """
+        system = [place for place, (role, _) in enumerate(self.turns) if role == "system"]
+        others = [place for place in reversed(range(len(self.turns))) if place not in system]
+        kept: dict[int, str] = {}
+        for places, room in ((system, MOST_BEFORE // 2), (others, MOST_BEFORE // 2)):
+            for place in places:
+                role, text = self.turns[place]
+                if room > 0:
+                    kept[place] = f"{role}: {text[-room:]}"
+                    room -= len(text)
+        before = [kept[place] for place in sorted(kept)]
+        return "\n\n".join([*before, f"user: {self.question}"]) if before else self.question
 
 
 @dataclass(frozen=True, slots=True)

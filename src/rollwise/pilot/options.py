@@ -11,7 +11,18 @@ from pydantic import Field
 from rollwise.data import QuestionFile
 from rollwise.errors import InputError
 from rollwise.pilot.decision import WORTHWHILE
-from rollwise.search import OUTPUT, QUESTIONS, RUN, START, Config, Numbers, Shown, settled
+from rollwise.search import (
+    CLUSTER_FIELDS,
+    OUTPUT,
+    QUESTIONS,
+    RUN,
+    START,
+    ClusterOptions,
+    Config,
+    Numbers,
+    Shown,
+    settled,
+)
 
 MONEY = "Money"
 _SEARCHED = ("policy", "reward", "directions")
@@ -23,7 +34,7 @@ SOFT = ("hidden", "minilm")
 """Directions that are compared by embeddings, beside those of a server."""
 
 
-class PilotOptions(QuestionFile):
+class PilotOptions(QuestionFile, ClusterOptions):
     """The options of `rollwise pilot`."""
 
     data: Annotated[str | None, Shown(START, argument=True)] = Field(
@@ -91,7 +102,7 @@ class PilotOptions(QuestionFile):
     search: Annotated[dict[str, Any], Shown(RUN, flag="set")] = Field(
         default_factory=dict, description="A field of every search: max_tokens=512, temperature=0.7."
     )
-    in_flight: Annotated[int, Shown(RUN)] = Field(default=4, ge=1, description="Searches at once.")
+    in_flight: Annotated[int, Shown(RUN)] = Field(default=4, ge=1, description="Searches at once, in each Ray worker.")
     dry_run: Annotated[bool, Shown(RUN)] = Field(
         default=False, description="Measure the rate, say what the pilot would take, and stop."
     )
@@ -108,6 +119,7 @@ class PilotOptions(QuestionFile):
     def refuse_unfit(self) -> None:
         """Raise InputError for options that do not fit together."""
         self.refuse_fields_without_data()
+        self.refuse_idle_cluster()
         if self.data is None and self.world is None:
             raise InputError("give a file of questions with their answers, or a world that poses some by --world")
         if self.data is not None and self.world is not None:
@@ -147,10 +159,15 @@ class PilotOptions(QuestionFile):
         directions = settled(self.config()).directions
         return isinstance(directions, str) and (directions in SOFT or directions.startswith("http"))
 
+    @property
+    def at_once(self) -> int:
+        """How many searches run at once, in all; of a cluster without a number of workers, what one worker runs."""
+        return self.in_flight * (self.ray_workers or 1)
+
     def deciding(self) -> dict[str, Any]:
         """The options that decide what is run, as plain values: they may not change within a folder."""
         shown = {"prices", "prices_larger", "value", "in_flight", "dry_run", "out", "language", "as_json"}
-        return self.model_dump(mode="json", exclude=shown)
+        return self.model_dump(mode="json", exclude=shown | set(CLUSTER_FIELDS))
 
     def posing(self) -> dict[str, Any]:
         """The fields of a grid that pose the questions."""

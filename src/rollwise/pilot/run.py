@@ -119,7 +119,7 @@ class _Running:
     def _allow(self, share: float) -> None:
         """Let the next stages take the pilot to this share of its time and tokens."""
         outcomes = self._outcomes()
-        taken = sum(outcome.seconds for outcome in outcomes) / self.options.in_flight
+        taken = sum(outcome.seconds for outcome in outcomes) / self.options.at_once
         before = max(0.0, taken - (time.monotonic() - self.began))
         self.meter.until = self.began + 60 * _minutes(self.options) * share - before
         self.meter.tokens = sum(map(computed_tokens, outcomes))

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import rollwise
-from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume
+from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume, run_on_cluster
 from rollwise.calibration import (
     Calibration,
-    Completer,
     ScoredPrefixes,
     calibrate,
     collect_prefixes,
@@ -28,13 +27,23 @@ from rollwise.calibration import (
     split_by_ending,
 )
 from rollwise.calibration import Plan as PrefixPlan
-from rollwise.core import Problem, Sampling
+from rollwise.core import Problem
 from rollwise.errors import InputError
 from rollwise.pilot.costs import computed_tokens
 from rollwise.pilot.options import PilotOptions
 from rollwise.pilot.plan import COMPLETIONS, PATHS, POINTS, Plan, Rate
 from rollwise.registry import find_world
-from rollwise.search import Parts, find_parts, run_to_end, settled
+from rollwise.search import (
+    CLUSTER_FIELDS,
+    Config,
+    completer_of,
+    completers,
+    find_parts,
+    prefix_completers,
+    run_to_end,
+    sampling_of,
+    settled,
+)
 
 Show = Callable[[str, int, int, str], None]
 """(name of the stage, how much is done, of how much, a note)."""
@@ -89,6 +98,7 @@ class Stages:
             "only": list(only),
             "search": self.options.searched() | dict(search),
             "in_flight": self.options.in_flight,
+            **{name: getattr(self.options, name) for name in CLUSTER_FIELDS},
             "baseline": strategies[0],
             "events": events,
         }
@@ -109,7 +119,10 @@ class Stages:
             taken = running.size if self.meter.empty else taken + 1
             return taken
 
-        run_to_end(running.run(on_result, claim))
+        if self.options.engine == "ray":
+            run_on_cluster(running, on_result, claim)
+        else:
+            run_to_end(running.run(on_result, claim))
         running.store.close()
         return read_run(folder)
 
@@ -131,7 +144,7 @@ class Stages:
         if not ran:
             raise InputError(f"every search raised, the first: {outcomes[0].error}; mend that, and take another --out")
         rollouts = self.options.budget * len(ran)
-        seconds = sum(outcome.seconds for outcome in ran) / min(self.options.in_flight, len(outcomes))
+        seconds = sum(outcome.seconds for outcome in ran) / min(self.options.at_once, len(outcomes))
         return sum(map(computed_tokens, ran)) / rollouts, seconds / rollouts
 
     def belief(self, problems: Sequence[Problem]) -> Calibration | None:
@@ -139,10 +152,9 @@ class Stages:
         file = self.folder("belief.json")
         if file.is_file():
             return read_belief(file)
-        parts = find_parts(settled(self.options.config()).model_copy(update={"strategy": "temperature"}))
-        scored = self._prefixes(parts, problems)
+        config = settled(self.options.config()).model_copy(update={"strategy": "temperature"})
+        scored = self._prefixes(config, problems)
         unfinished, finished = split_by_ending(scored)
-        config = parts.config
         source = source_of(config.world or "", config.temperature, config.policy, config.reward)
         try:
             ended = observe_votes(finished) if finished else None
@@ -153,31 +165,26 @@ class Stages:
         file.write_text(text + "\n", encoding="utf-8")
         return made
 
-    def _prefixes(self, parts: Parts, problems: Sequence[Problem]) -> list[ScoredPrefixes]:
+    def _prefixes(self, config: Config, problems: Sequence[Problem]) -> list[ScoredPrefixes]:
         """Completed prefixes with their rewards, kept in prefixes.jsonl."""
-        config, file = parts.config, self.folder("prefixes.jsonl")
-        sampling = Sampling(
-            config.temperature,
-            config.top_p,
-            config.max_step_tokens,
-            config.max_tokens,
-            config.seed,
-            parts.reward.reads_certainty,
-        )
+        parts, file, cluster = find_parts(config), self.folder("prefixes.jsonl"), self.options.cluster
 
         def progress(done: int, total: int) -> None:
             self.show("calibration", done, total, "")
 
         if self.options.data is None:
             world = find_world(self.options.poser)
-            name = str(config.policy)
-            collect_prefixes(world, parts.policy, problems, PATHS, COMPLETIONS, sampling, file, progress, name)
+            how = (PATHS, COMPLETIONS, sampling_of(parts), file, progress, str(config.policy))
+            if cluster is None:
+                collect_prefixes(world, parts.policy, problems, *how)
+            else:
+                with prefix_completers(config, PATHS, COMPLETIONS, cluster) as complete:
+                    collect_prefixes(world, parts.policy, problems, *how, do=complete)
             return score_problems(parts.reward, list(load_prefixes(file)), lambda done, total: None)
-        form = parts.grader.form if config.answer == "auto" else config.answer
-        how = PrefixPlan(PATHS, POINTS, COMPLETIONS)
-        completer = Completer(parts.policy, parts.reward, parts.grader, sampling, config.max_steps, how, form)
+        completer = completer_of(parts, PrefixPlan(PATHS, POINTS, COMPLETIONS))
         source = json.loads(json.dumps({"policy": config.policy, "reward": config.reward, "pilot": PATHS}))
-        collect_scored_prefixes(completer, problems, source, file, progress)
+        with completers(completer, config, cluster) as do:
+            collect_scored_prefixes(completer, problems, source, file, progress, do)
         return recorded_rewards(list(load_prefixes(file)))
 
 

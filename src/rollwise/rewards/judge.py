@@ -240,7 +240,7 @@ class JudgeSession(RewardSession):
 
     async def _judge(self, steps: tuple[str, ...]) -> float | Failure:
         judge = self.judge
-        body = judge.body(self.problem.question, steps)
+        body = judge.body(self.problem.conversation, steps)
         try:
             return await request(judge.fleet, self.problem.id, "/v1/chat/completions", body, judge.model, self._read)
         except LostError as error:

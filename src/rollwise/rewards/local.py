@@ -146,13 +146,13 @@ class LocalReward(RewardModel):
 
     def open(self, problem: Problem, seed: int) -> LocalRewardSession:
         """A session for one question. Raises InputError if the question does not fit the model's context."""
-        prompt = self.tokens(self.family.prompt(problem.question))
+        prompt = self.tokens(self.family.prompt(problem.conversation))
         if len(prompt) >= self.context:
             raise InputError(
                 f"the question takes {len(prompt)} tokens and the reward model reads {self.context} at most: shorten "
                 "the question, or choose another --reward"
             )
-        return LocalRewardSession(self, problem.question, prompt)
+        return LocalRewardSession(self, problem.conversation, prompt)
 
     def score(
         self, requests: Sequence[tuple[LocalRewardSession, Sequence[Path]]]

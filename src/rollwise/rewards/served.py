@@ -190,7 +190,7 @@ class ServedRewardSession(RewardSession):
             if reward.family.words is not None and reward.words is None:
                 right, wrong = [(await self._encode(Text(word)))[-1] for word in reward.family.words]
                 reward.words = right, wrong
-            layouts = [await self._tokens(reward.family.solution(self.problem.question, path)) for path in paths]
+            layouts = [await self._tokens(reward.family.solution(self.problem.conversation, path)) for path in paths]
         except LostError as error:
             return [Failure(str(error)) for _ in paths]
         return list(await asyncio.gather(*map(self._scores.get, layouts)))

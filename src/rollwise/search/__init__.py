@@ -33,10 +33,19 @@ from rollwise.search.parts import Parts, deciding_files, find_parts, settled
 from rollwise.search.records import event_records, read_events
 from rollwise.search.runner import Runner, run_to_end, solve, solve_async
 from rollwise.search.solution import Ballot, Solution
+from rollwise.search.spreading import (
+    CLUSTER_FIELDS,
+    ClusterOptions,
+    completer_of,
+    completers,
+    prefix_completers,
+    sampling_of,
+)
 from rollwise.search.wholes import OnRollouts
 
 __all__ = [
     "ALLOCATION",
+    "CLUSTER_FIELDS",
     "OUTPUT",
     "QUESTIONS",
     "ROLES",
@@ -47,6 +56,7 @@ __all__ = [
     "STEP_AGGREGATES",
     "Allocated",
     "Ballot",
+    "ClusterOptions",
     "Config",
     "Event",
     "Failed",
@@ -67,12 +77,16 @@ __all__ = [
     "Solution",
     "Stopped",
     "busy_seconds",
+    "completer_of",
+    "completers",
     "deciding_files",
     "event_records",
     "find_parts",
+    "prefix_completers",
     "read_events",
     "rounds",
     "run_to_end",
+    "sampling_of",
     "settled",
     "solve",
     "solve_async",

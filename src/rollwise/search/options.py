@@ -6,9 +6,10 @@ reference page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -86,5 +87,24 @@ def validated(model: type[Model], fields: Mapping[str, Any]) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        known = f"; the fields are: {', '.join(model.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        names = _fields_at(first["loc"], model) if first["type"] == "extra_forbidden" else ()
+        known = f"{closest(str(first['loc'][-1]), names)}; the fields are: {', '.join(names)}" if names else ""
         raise InputError(f"{name}: {first['msg'].removeprefix('Value error, ')}{known}") from None
+
+
+def _fields_at(place: Sequence[int | str], model: type[BaseModel]) -> tuple[str, ...]:
+    """The names of the fields of the table in which an unknown field stands; none if they are not known."""
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not tables:
+            return ()
+        model = tables[0]
+    return tuple(model.model_fields)
+
+
+def closest(given: str, known: Iterable[str]) -> str:
+    """A question for the known name that was probably meant; "" if none is like what was given."""
+    found = get_close_matches(given, list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -197,11 +197,35 @@ def verified_log(store: Store, known: Mapping[str, Mapping[str, Any]] | None = N
                 faults += _search_faults(entry, row, session.get(EventsRow, entry.subject))
                 without_text += row is not None and row.text is None
                 session.expunge_all()
+            else:
+                faults += _said_faults(entry, session)
         faults += [f"search {id_}: it is in no entry" for id_ in sorted(ids - audited)]
     for process, head_ in (known or {}).items():
         if hashes.get((process, int(head_["number"]))) != head_["hash"]:
             faults.append(f"the exported head of {process} is not in the log: entries were cut off or changed")
     return Check(count, len(ids), without_text, tuple(faults))
+
+
+_FEEDBACK = ("created", "search_id", "client", "right", "gold")
+_CHANGE = ("created", "route", "kind", "by", "reason", "before", "after", "evidence")
+
+
+def _said_faults(entry: EntryRow, session: Any) -> list[str]:
+    """What does not match an entry about the feedback of a client, or about a change of a stage."""
+    tables: dict[str, tuple[Any, tuple[str, ...]]] = {
+        "feedback": (FeedbackRow, _FEEDBACK),
+        "stage": (ChangeRow, _CHANGE),
+    }
+    kind = entry.kind.split(" ")[0]
+    if kind not in tables:
+        return []
+    table, names = tables[kind]
+    row = session.get(table, int(entry.subject))
+    if row is None:
+        return [f"{entry.kind} {entry.subject}: it is missing"]
+    if digest_of({name: getattr(row, name) for name in names}) != entry.digest:
+        return [f"{entry.kind} {entry.subject}: its record was changed"]
+    return []
 
 
 def _search_faults(entry: EntryRow, row: SearchRow | None, events: EventsRow | None) -> list[str]:
