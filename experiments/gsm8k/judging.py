@@ -64,6 +64,7 @@ def complete(
     rows: int = 128,
     temperature: float = 0.8,
     seed: int = 0,
+    dtype: str | None = None,
 ) -> dict[str, Any]:
     """Write the completed prefixes of the questions to `file`; a stopped run goes on. Returns the counts."""
     started = time.monotonic()
@@ -71,7 +72,7 @@ def complete(
     try:
         collect_prefixes(
             Gsm8k(),
-            LocalPolicy.load(policy, rows=rows),
+            LocalPolicy.load(policy, rows=rows, dtype=dtype),
             list(map(problem_of, lines)),
             paths,
             completions,
@@ -135,6 +136,7 @@ def evaluate_policy(
     rows: int = 128,
     temperature: float = 0.8,
     seed: int = 0,
+    dtype: str | None = None,
 ) -> dict[str, Any]:
     """How much plain sampling solves: pass@1, coverage at powers of 4, the share of texts that ended and that gave a
     boxed answer, and the steps of a text. Samples are stored in `file`; a sample that was lost counts as wrong.
@@ -143,7 +145,7 @@ def evaluate_policy(
     try:
         collect_rollouts(
             Gsm8k(),
-            LocalPolicy.load(policy, rows=rows),
+            LocalPolicy.load(policy, rows=rows, dtype=dtype),
             list(map(problem_of, lines)),
             samples,
             sampling(temperature, seed),

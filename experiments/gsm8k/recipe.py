@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--base", default="smollm2", help="model to start from (default: smollm2)")
     train.add_argument("--method", choices=METHODS, default=Tuning.method)
     train.add_argument("--rank", type=int, default=Tuning.rank, help="rank of the adapter (default: 16)")
+    train.add_argument("--adapter", help="adapter to go on from (default: a new one)")
     train.add_argument("--epochs", type=float, default=Tuning.epochs)
     train.add_argument("--batch-tokens", type=int, default=Tuning.batch_tokens)
     train.add_argument("--learning-rate", type=float, help="default: 1e-3 for lora, 1e-4 for full")
@@ -52,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--completions", type=int, default=8, help="completions of a prefix (default: 8)")
     sample.add_argument("--samples", type=int, default=16, help="samples of a question for evaluate (default: 16)")
     sample.add_argument("--rows", type=int, default=128, help="paths that are computed at once (default: 128)")
+    sample.add_argument("--dtype", help="precision: bfloat16 is faster on a processor with AMX; default: float32 there")
     return made
 
 
@@ -95,6 +97,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
             _rows(given.data, "--data"), _texts(given.test), given.out / "data", given.copies, given.seed, tell
         )
     options = {"method": given.method, "rank": given.rank, "epochs": given.epochs, "batch_tokens": given.batch_tokens}
+    options["adapter"] = given.adapter
     tuning = Tuning(**options, learning_rate=given.learning_rate, seed=given.seed)
     if given.part == "policy":
         from tuning import tune_policy
@@ -107,7 +110,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     completed = given.out / f"completions-{given.part_of or 'reward'}.jsonl"
     if given.part == "reward":
         return judging.tune_reward(_model(_policy(given)), completed, tuning, given.out, tell)
-    sizes = {"minutes": given.minutes, "rows": given.rows, "seed": given.seed}
+    sizes = {"minutes": given.minutes, "rows": given.rows, "seed": given.seed, "dtype": given.dtype}
     lines, policy = _lines(given)[: given.questions], _model(_policy(given))
     if given.part == "completions":
         return judging.complete(policy, lines, completed, given.paths, given.completions, tell, **sizes)

@@ -40,7 +40,8 @@ Report = Callable[[int, int, str], None]
 @dataclass(frozen=True)
 class Tuning:
     """The options of a training: `method` is lora or full, `rank` the rank of the adapter, and a batch holds about
-    `batch_tokens` tokens with padding. The early checkpoint is taken after the share `early` of the steps.
+    `batch_tokens` tokens with padding. The early checkpoint is taken after the share `early` of the steps. `adapter` is
+    the folder of the adapter to start from; None for a new one.
     """
 
     method: str = "lora"
@@ -50,6 +51,7 @@ class Tuning:
     learning_rate: float | None = None
     early: float = 0.15
     seed: int = 0
+    adapter: str | None = None
 
     def options(self, steps: int) -> TrainingOptions:
         """The options of the training loop. Raises InputError for an unknown method."""
@@ -170,7 +172,7 @@ def trainable(model: Any, tuning: Tuning, heads: Iterable[str] = ()) -> Any:
     embeddings and norms stay as they are, so that an adapter can hold the whole change.
     """
     if tuning.method == "lora":
-        return adapted(model, tuning.rank, heads)
+        return adapted(model, tuning.rank, heads, tuning.adapter)
     model.requires_grad_(False)
     for name, parameter in model.named_parameters():
         parts = name.split(".")
@@ -178,17 +180,32 @@ def trainable(model: Any, tuning: Tuning, heads: Iterable[str] = ()) -> Any:
     return model
 
 
-def adapted(model: Any, rank: int, heads: Iterable[str] = ()) -> Any:
-    """The model with an adapter of a rank that changes nothing yet. Raises MissingExtraError without peft."""
+def adapted(model: Any, rank: int, heads: Iterable[str] = (), start: str | None = None) -> Any:
+    """The model with an adapter of a rank: that of the folder `start`, else one that changes nothing yet.
+
+    Raises MissingExtraError without peft, and InputError if the adapter does not fit.
+    """
     try:
-        from peft import LoraConfig, get_peft_model
+        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
     except ImportError as error:
         raise MissingExtraError("training by LoRA", "tune") from error
     import torch
 
     torch.manual_seed(0)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(LINEAR), modules_to_save=list(heads) or None)
-    return get_peft_model(model, config)
+    made = get_peft_model(model, config)
+    if start is not None:
+        from safetensors.torch import load_file
+
+        file = Path(start) / "adapter_model.safetensors"
+        try:
+            loaded = set_peft_model_state_dict(made, load_file(file))
+        except (OSError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0][:160]
+            raise InputError(f"--adapter: {file} is no adapter of rank {rank} of this model ({reason})") from None
+        if loaded.unexpected_keys:
+            raise InputError(f"--adapter: {file} changes {loaded.unexpected_keys[0]}, which this model does not have")
+    return made
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
