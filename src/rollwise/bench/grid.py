@@ -76,7 +76,7 @@ def _refuse_grid_fields(where: str, fields: Iterable[str]) -> None:
             )
 
 
-class Grid(QuestionFile, ClusterOptions):
+class Grid(ClusterOptions, QuestionFile):
     """Everything that decides a bench, and how it is read. Unknown keys are refused.
 
     Seeds of the searches are 0 to `seeds` - 1. `search` holds fields of `rollwise.Config` for every search.

@@ -37,7 +37,7 @@ _DECIDING = {
 """The fields of a search that decide a rollout."""
 
 
-class CollectOptions(QuestionFile, ClusterOptions):
+class CollectOptions(ClusterOptions, QuestionFile):
     """The options that complete prefixes of your own questions."""
 
     policy: Annotated[str | None, Shown(START)] = Field(

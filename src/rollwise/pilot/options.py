@@ -34,7 +34,7 @@ SOFT = ("hidden", "minilm")
 """Directions that are compared by embeddings, beside those of a server."""
 
 
-class PilotOptions(QuestionFile, ClusterOptions):
+class PilotOptions(ClusterOptions, QuestionFile):
     """The options of `rollwise pilot`."""
 
     data: Annotated[str | None, Shown(START, argument=True)] = Field(
