@@ -46,6 +46,13 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
 
 
+def has_reward(world: str) -> bool:
+    """Whether a trained reward model is what a search in that world takes by default. Your own world says so too: it
+    is told how to get one.
+    """
+    return world != "text" and (world not in ADAPTED or bundled(world, "reward").is_dir())
+
+
 def adapters(world: str) -> list[Path]:
     """The folders of a world's bundled adapters, in alphabetical order."""
     return sorted(file.parent for file in bundled(world, "policy").parent.glob("*/base.json"))

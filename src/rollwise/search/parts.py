@@ -15,7 +15,7 @@ from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.models import known_folder
-from rollwise.names import bundled_belief, part_files
+from rollwise.names import bundled_belief, has_reward, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import (
     default_directions,
@@ -150,7 +150,7 @@ def settled(config: Config) -> Config:
     world = config.world or ("text" if general else "countdown")
     left_out = {
         "world": world,
-        "reward": config.reward or ("confidence" if served or world == "text" else "trained"),
+        "reward": config.reward or ("confidence" if served or not has_reward(world) else "trained"),
         "directions": config.directions or (default_directions() if served else "hidden"),
     }
     config = config.model_copy(update=left_out)

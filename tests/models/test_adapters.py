@@ -1,0 +1,58 @@
+"""A world whose bundled policy is an adapter: what is missing is told, and the whole model solves a question."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command import rollwise
+
+from rollwise.errors import InputError
+from rollwise.models import whole_model
+from rollwise.names import adapters, bundled
+from rollwise.registry import find_policy
+from rollwise.search import Config, find_parts
+
+QUESTION = (
+    "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
+    "How many clips did Natalia sell altogether in April and May?"
+)
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLWISE_CACHE", str(tmp_path / "cache"))
+
+
+def test_an_adapter_without_its_whole_model_says_what_to_run() -> None:
+    policy = bundled("gsm8k", "policy")
+    assert policy in adapters("gsm8k")
+    with pytest.raises(InputError, match=r"run `rollwise models get gsm8k` once"):
+        whole_model(policy)
+    run = rollwise("solve", QUESTION, "--world", "gsm8k")
+    assert run.returncode == 2
+    assert "rollwise models get gsm8k" in run.stderr
+    assert whole_model(bundled("countdown", "policy")) == bundled("countdown", "policy")
+
+
+def test_the_list_of_models_names_the_adapters() -> None:
+    listed = json.loads(rollwise("models", "list", "--json").stdout)["adapters"]
+    assert [(each["name"], each["base"], each["here"]) for each in listed] == [("gsm8k", "smollm2", False)]
+    assert "policy" in listed[0]["parts"]
+    refused = rollwise("models", "get", "gsm8k", "--source", "hub")
+    assert refused.returncode == 2
+    assert "no --source" in refused.stderr
+
+
+@pytest.mark.heavy
+def test_the_whole_model_is_made_once_and_boxes_its_answers() -> None:
+    got = rollwise("models", "get", "gsm8k", "--json")
+    assert got.returncode == 0, got.stderr
+    folders = json.loads(got.stdout)["folders"]
+    assert list(folders) == [adapter.name for adapter in adapters("gsm8k")]
+    again = rollwise("models", "get", "gsm8k")
+    assert "making" not in again.stderr
+    assert find_policy("trained", "gsm8k") is not None
+    assert find_parts(Config(world="gsm8k")).config.reward == "confidence"
+    solved = rollwise("solve", QUESTION, "--world", "gsm8k", "--budget", "8", "--json")
+    assert solved.returncode == 0, solved.stderr
+    assert float(json.loads(solved.stdout)["answer"]) > 0
