@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 _ATTEMPTS = 100
 _LONGEST_CONNECT = 10  # seconds
 _PASSING = (OperationalError, InterfaceError, TimeoutError)
+_LASTING = ("disk is full", "No space left", "readonly database", "read-only")
+"""What messages of errors say that trying again does not mend."""
 _INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -86,7 +88,8 @@ class Database:
                 yield session
         except (DBAPIError, TimeoutError) as error:
             told = " ".join(str(getattr(error, "orig", error)).split())
-            kind = UnreachableError if isinstance(error, _PASSING) else InputError
+            passing = isinstance(error, _PASSING) and not any(stays in told for stays in _LASTING)
+            kind = UnreachableError if passing else InputError
             raise kind(f"{self.name} cannot be used as a store: {told}; {self._instead}") from None
 
     @property
