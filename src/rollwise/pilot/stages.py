@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import rollwise
-from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume, run_on_cluster
+from rollwise.bench import Grid, Outcome, Run, begin, begun, read_run, resume
 from rollwise.calibration import (
     Calibration,
     ScoredPrefixes,
@@ -120,6 +120,8 @@ class Stages:
             return taken
 
         if self.options.engine == "ray":
+            from rollwise.bench import run_on_cluster  # the package ray is an extra
+
             run_on_cluster(running, on_result, claim)
         else:
             run_to_end(running.run(on_result, claim))
