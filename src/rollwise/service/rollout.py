@@ -12,6 +12,7 @@ from rollwise.errors import InputError
 from rollwise.service.audit import changes, figures
 from rollwise.service.gate import Verdict, run_gate
 from rollwise.service.metrics import Metrics
+from rollwise.service.searches import Searches
 from rollwise.service.service import Service
 from rollwise.service.settings import Route, Settings
 from rollwise.service.stages import Stage, advanced, fitting, reverted
@@ -99,7 +100,7 @@ async def _verdict(
 ) -> Verdict:
     route = settings.routes[name]
     writer, metrics = Writer(store), Metrics()
-    service = Service(settings, Staging(settings, writer, metrics), writer, metrics)
+    service = Service(Searches(settings, Staging(settings, writer, metrics), writer, metrics))
     try:
         assert stage.candidate is not None
         return await run_gate(

@@ -21,6 +21,7 @@ from rollwise.service.admission import SharedAdmission
 from rollwise.service.app import build_app
 from rollwise.service.metrics import Metrics
 from rollwise.service.places import Places
+from rollwise.service.searches import Searches
 from rollwise.service.service import Service
 from rollwise.service.settings import Settings
 from rollwise.service.staging import Staging
@@ -65,7 +66,8 @@ def make_service(settings: Settings, mark: str | None = None) -> Service:
     store.note("start", store.process, {"routes": list(settings.routes)})
     places = Places(store, settings.searches, settings.queue) if settings.shared else None
     admission = None if places is None else SharedAdmission(places)
-    return Service(settings, Staging(settings, writer, metrics), writer, metrics, tracer_of_environment(), admission)
+    staging, tracer = Staging(settings, writer, metrics), tracer_of_environment()
+    return Service(Searches(settings, staging, writer, metrics, tracer, admission))
 
 
 def serve(service: Service, listener: socket.socket) -> None:

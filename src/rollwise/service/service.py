@@ -15,20 +15,15 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from rollwise.errors import RollwiseError
 from rollwise.openai_format import RequestError, bad_request
-from rollwise.service.admission import Admission
 from rollwise.service.asked import Asked, Kind, Target, asked, target_of
 from rollwise.service.bodies import OURS, parsed_body, unsearchable
 from rollwise.service.engines import check_question
 from rollwise.service.forwarding import Forwarder, for_upstream, marked
 from rollwise.service.health import Health
-from rollwise.service.metrics import Metrics
 from rollwise.service.recording import Occasion, new_id
 from rollwise.service.replies import DONE, Answered, closing, error_events, opening, progress, response
 from rollwise.service.searches import OnSentence, Plan, Searches
-from rollwise.service.settings import Rule, Settings
-from rollwise.service.staging import Staging
-from rollwise.service.tracing import Tracer
-from rollwise.service.writer import Writer
+from rollwise.service.settings import Rule
 
 ROUTES: dict[Kind, str] = {"chat": "/v1/chat/completions", "text": "/v1/completions"}
 
@@ -48,20 +43,12 @@ class Call:
 class Service:
     """Everything that a running service holds."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        staging: Staging,
-        writer: Writer,
-        metrics: Metrics,
-        tracer: Tracer | None = None,
-        admission: Admission | None = None,
-    ) -> None:
-        self.settings, self.staging, self.writer, self.metrics = settings, staging, writer, metrics
-        self.searches = Searches(settings, staging, writer, metrics, tracer, admission)
-        self.engines, self.admission = self.searches.engines, self.searches.admission
+    def __init__(self, searches: Searches) -> None:
+        self.searches, self.settings, self.staging = searches, searches.settings, searches.staging
+        self.writer, self.metrics = searches.writer, searches.metrics
+        self.engines, self.admission = searches.engines, searches.admission
         self.forwarder = Forwarder()
-        self.health = Health(settings)
+        self.health = Health(self.settings)
         self.started = int(time.time())
 
     def show_present(self) -> None:
