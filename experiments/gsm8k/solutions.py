@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rollwise.worlds.gsm8k import NUMBER, is_right, number, value
+from rollwise.answers.sums import NUMBER, is_right, number, value
 
 ANNOTATION = re.compile(r"<<([^<>]*)=([^<>=]*)>>")
 KEPT = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 100, 365, 1000)))

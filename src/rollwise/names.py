@@ -27,8 +27,8 @@ FAMILY = {
 
 OURS = {
     "strategy": (*STRATEGIES,),
-    "policy": (*FAMILY["policy"], "demonstrator"),
-    "reward": (*FAMILY["reward"], "confidence", "none", "dial", "worth"),
+    "policy": (*FAMILY["policy"], *ADAPTED, "demonstrator"),
+    "reward": (*FAMILY["reward"], "confidence", "sums", "none", "dial", "worth"),
     "directions": DIRECTIONS,
     "world": (*WORLDS, "gsm8k", "text"),
 }
@@ -46,12 +46,14 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
 
 
-def has_reward(world: str) -> bool:
-    """Whether a search in that world takes a trained reward model by default.
+def default_reward(world: str, served: bool) -> str:
+    """The reward of a search that names none: trained, sums or confidence. `served` says that the policy is a server's.
 
-    A world of your own does too: an error then says how to train one.
+    For a world of your own it is trained, and an error then says how to train one.
     """
-    return world != "text" and (world not in ADAPTED or bundled(world, "reward").is_dir())
+    if world in ADAPTED and not bundled(world, "reward").is_dir():
+        return "sums"
+    return "confidence" if served or world == "text" else "trained"
 
 
 def adapters(world: str) -> list[Path]:
@@ -85,6 +87,8 @@ def part_files(world: str, part: str, name: str) -> list[Path]:
         return plugin_files(part, name)
     if name in FAMILY.get(part, ()):
         return _model_files(bundled(world, part, name))
+    if part == "policy" and name in ADAPTED:
+        return _model_files(bundled(name, part))
     if name in OURS[part]:
         return []
     models = (*FAMILY, "directions")

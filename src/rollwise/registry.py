@@ -17,7 +17,7 @@ from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, Re
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.models import HUB, is_hub_name, whole_model
 from rollwise.models import model_folder as found_model
-from rollwise.names import DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
+from rollwise.names import ADAPTED, DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 
 if TYPE_CHECKING:
@@ -218,11 +218,11 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None, answer: str = BOXED) -> RewardModel:
     """The reward model of a name.
 
-    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence, "none" the same
-    reward for every path. "dial(SIZE,SHARED)" is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the
-    exact chance of ending right, plus noise. "family@http://..." and "judge@http://..." are behind a server. Other
-    names are a folder ("family:FOLDER" if its family does not show), your own function or reward model by
-    `file.py:name`, or a package's. `answer` is the form in which a dial reads answers.
+    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence, "sums" whether the
+    sums in the text are right, "none" the same reward for every path. "dial(SIZE,SHARED)" is whether a path is on
+    course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise. "family@http://..." and
+    "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its family does not show), your
+    own function or reward model by `file.py:name`, or a package's. `answer` is the form in which a dial reads answers.
     """
     if (match := _DIAL.fullmatch(name)) is not None:
         return _dial(match, world, answer)
@@ -235,6 +235,10 @@ def _loaded_reward(name: str, world: str, dtype: str | None) -> RewardModel:
         from rollwise.rewards import Confidence
 
         return Confidence()
+    if name == "sums":
+        from rollwise.rewards import CheckedSums
+
+        return CheckedSums()
     if name == "none":
         from rollwise.rewards import NoReward
 
@@ -305,6 +309,8 @@ def model_folder(name: str, world: str, part: str) -> Path:
     if found is not None:
         return found
     _refuse_gguf(name, part)
+    if part == "policy" and name in ADAPTED:
+        return whole_model(bundled(name, part))
     if name in FAMILY[part] and bundled(world, part, name).is_dir():
         return whole_model(bundled(world, part, name))
     if name in FAMILY[part] and world not in WORLDS:
@@ -320,8 +326,9 @@ def model_folder(name: str, world: str, part: str) -> Path:
             f"and give its folder" + (f", or give --{part} '{other}'" if other else "")
         )
     if not Path(name).is_dir():
-        names = ["confidence"] if part == "reward" else []
-        names += [*FAMILY[part], *offered(part, OURS[part]), *([other] if other else [])]
+        names = ["confidence", "sums"] if part == "reward" else []
+        names += [*FAMILY[part], *(ADAPTED if part == "policy" else ()), *offered(part, OURS[part])]
+        names += [other] if other else []
         names += ["hf:owner/name", "or the folder of a model"]
         raise InputError(f"no {part} is called {name!r}: give {', '.join(names)}")
     return Path(name)

@@ -35,6 +35,7 @@ Allocator = Callable[[Candidates, int], Allocation]
 """A strategy with its options bound: (candidates, width) → Allocation."""
 
 Offered = TypeVar("Offered")
+_ABSENT = object()
 
 
 class PolicySession(Protocol):
@@ -76,6 +77,13 @@ class PolicySession(Protocol):
     def as_grown(self, paths: Sequence[Path]) -> AsyncGenerator[tuple[Path, Step | Failure], None] | None:
         """Grow each path by one step and yield each as soon as it is done, in any order; None if the session cannot."""
         return None
+
+    async def reread(self, paths: Sequence[Path]) -> None:
+        """Read the last step of these grown paths from its text: it is no longer what the policy wrote.
+
+        A policy that keeps caches drops those of the old text; one that reads paths as text has nothing to do.
+        """
+        return
 
     grows_whole: bool = False
     """Whether the session offers `finish`."""
@@ -204,8 +212,8 @@ class _Completed:
         self._part, self._protocol = part, protocol
 
     def __getattr__(self, name: str) -> Any:
-        default = inspect.getattr_static(self._protocol, name, None)
-        optional = default is not None and not getattr(default, "__isabstractmethod__", False)
+        default = inspect.getattr_static(self._protocol, name, _ABSENT)
+        optional = default is not _ABSENT and not getattr(default, "__isabstractmethod__", False)
         if not optional or hasattr(self._part, name):
             return getattr(self._part, name)
         return default.__get__(self._part, type(self._part)) if hasattr(default, "__get__") else default

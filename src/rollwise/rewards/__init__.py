@@ -1,4 +1,4 @@
-"""Reward models: local or served, a judge, a Python function, the policy's confidence, or a dial on the truth."""
+"""Reward models: local, served, a judge, a function, checked sums, the policy's confidence, or a dial on the truth."""
 
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from rollwise.rewards.local import LocalReward
     from rollwise.rewards.nothing import NoReward
     from rollwise.rewards.served import ServedReward
+    from rollwise.rewards.sums import CheckedSums
 
 __all__ = [
     "FAMILIES",
     "LOG_CONCENTRATIONS",
+    "CheckedSums",
     "Confidence",
     "DialReward",
     "Judge",
@@ -39,5 +41,6 @@ __getattr__ = exports(
         "Judge": "judge",
         "NoReward": "nothing",
         "ServedReward": "served",
+        "CheckedSums": "sums",
     },
 )

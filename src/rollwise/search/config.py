@@ -52,10 +52,12 @@ class Config(Options):
     policy: Annotated[Part, Shown(START)] = Field(
         default="trained",
         description="The model that writes solutions: the URL of a server (URL,URL for several that serve the same "
-        "model), trained, small, large or demonstrator (bundled), a causal language model (its FOLDER, hf:owner/name, "
-        "a GGUF file, a name of rollwise models list), or your own as file.py:name.",
+        "model), trained, small, large, demonstrator or gsm8k (bundled), a causal language model (its FOLDER, "
+        "hf:owner/name, a GGUF file, a name of rollwise models list), or your own as file.py:name.",
     )
-    world: Annotated[str | None, Shown(START, "countdown; text with a policy's URL or hf: name")] = Field(
+    world: Annotated[
+        str | None, Shown(START, "countdown; gsm8k with that policy; text with a policy's URL or hf: name")
+    ] = Field(
         default=None,
         description="Where the question comes from: countdown, stories, stories-even, text for any question, or your "
         "own as file.py:name.",
@@ -69,11 +71,12 @@ class Config(Options):
     budget: Annotated[int, Shown(START)] = Field(
         default=Limits.budget, ge=1, le=100_000, description="N: how many rollouts to spend."
     )
-    reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
+    reward: Annotated[Any, Chosen, Shown(START, "trained; sums in gsm8k; confidence with a policy's URL")] = Field(
         default=None,
         description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model, "
-        "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), none "
-        "(every path the same), dial(SIZE,SHARED) or worth(SIZE,SHARED) (the truth plus noise).",
+        "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), sums "
+        "(whether sums in the text are right), none (every path the same), dial(SIZE,SHARED) or worth(SIZE,SHARED) "
+        "(the truth plus noise).",
     )
     options: Annotated[dict[str, Any], Shown(ALLOCATION, flag="option")] = Field(
         default_factory=dict, description="An option of the strategy as name=value, such as reward_temperature=0.2."
@@ -158,6 +161,10 @@ class Config(Options):
     )
     max_steps: Annotated[int, Shown(SAMPLING)] = Field(
         default=Limits.max_steps, ge=1, description="Steps after which a path ends without an answer."
+    )
+    calculator: Annotated[bool, Shown(SAMPLING)] = Field(
+        default=False,
+        description="Put wrong sums of a step right, such as 7*8 = 54, before the path goes on from it.",
     )
     step_rule: Annotated[str | None, Shown(SERVER, "separator")] = Field(
         default=None, description="Where a step ends: separator (the world's), separator(TEXT), sentence or tokens(64)."

@@ -13,9 +13,10 @@ from rollwise.calibration import Calibration, Ended, mismatches, read_belief, so
 from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, Problems, RewardModel, completed
 from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
+from rollwise.engines.rewriting import with_calculator
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.models import known_folder
-from rollwise.names import bundled_belief, has_reward, part_files
+from rollwise.names import ADAPTED, bundled_belief, default_reward, part_files
 from rollwise.plugins import is_own_file
 from rollwise.registry import (
     default_directions,
@@ -147,10 +148,11 @@ def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
     general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
-    world = config.world or ("text" if general else "countdown")
+    adapted = config.policy if isinstance(config.policy, str) and config.policy in ADAPTED else None
+    world = config.world or adapted or ("text" if general else "countdown")
     left_out = {
         "world": world,
-        "reward": config.reward or ("confidence" if served or not has_reward(world) else "trained"),
+        "reward": config.reward or default_reward(world, served),
         "directions": config.directions or (default_directions() if served else "hidden"),
     }
     config = config.model_copy(update=left_out)
@@ -220,6 +222,11 @@ def _refuse_unread(config: Config, strategy: Strategy) -> None:
 
 
 def _policy(config: Config) -> Policy:
+    policy = _found_policy(config)
+    return with_calculator(policy) if config.calculator else policy
+
+
+def _found_policy(config: Config) -> Policy:
     if not isinstance(config.policy, str):
         return completed(config.policy, Policy)
     return find_policy(

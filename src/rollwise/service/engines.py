@@ -13,13 +13,13 @@ import numpy as np
 from rollwise.core import Path, PathKey
 from rollwise.engines import PLAIN, Shots
 from rollwise.engines.http import is_url
+from rollwise.engines.rewriting import with_stops
 from rollwise.errors import InputError, RollwiseError
 from rollwise.openai_format import RequestError, bad_request
 from rollwise.registry import find_policy
 from rollwise.search import Config, Event, Grown, OnRollouts, Parts, Round, Runner, Solution, find_parts
 from rollwise.service.asked import Asked
 from rollwise.service.settings import Route, Rule, Settings
-from rollwise.service.stopping import StoppingPolicy
 
 Key = tuple[str, str, tuple[tuple[str, Any], ...], bool]
 OnRound = Callable[[Round], None]
@@ -52,7 +52,7 @@ class Engines:
         base = await self._base(name, route, rule)
         parts = base if not chosen and not raw else await self._variant(name, route, rule, chosen, raw)
         rest = {key: value for key, value in given.items() if key not in _CHOOSES_PARTS}
-        policy = StoppingPolicy(parts.policy, asked.stops) if asked and asked.stops else parts.policy
+        policy = with_stops(parts.policy, asked.stops) if asked and asked.stops else parts.policy
         return replace(parts, config=parts.config.model_copy(update=rest), policy=policy)
 
     async def _base(self, name: str, route: Route, rule: Rule) -> Parts:

@@ -130,6 +130,27 @@ class _StepJob:
         self.ticket.add_done(self)
 
 
+@dataclass(eq=False)
+class _ReadJob(_StepJob):
+    """The decoder's job to read the last step of a path from its text, after the cache `before` of what precedes it."""
+
+    before: Node | None = None
+
+    @property
+    def limit(self) -> int:
+        return 0
+
+    def kept_prefix(self) -> tuple[Node | None, bool]:
+        return self.before, False
+
+    def unread_tokens(self) -> Sequence[int]:
+        path, session = self.path, self.session
+        return session.step_tokens(path.steps[-1]) if self.before is not None else session.prefix_tokens(path)
+
+    def finish_unsampled(self) -> None:
+        self.resolve(self.path.steps[-1])
+
+
 class LocalPolicy(Decoder, Policy):
     """A causal language model of transformers, sampled step by step on kept caches.
 
@@ -221,9 +242,11 @@ class LocalSession(PolicySession):
 
     def prefix_tokens(self, path: Path) -> list[int]:
         """The tokens of the prompt and the path. A step without `ids` is encoded from its text."""
-        encode = self.policy.tokenizer
-        steps = [step.ids or encode(step.text, add_special_tokens=False)["input_ids"] for step in path.steps]
-        return [*self.prompt, *itertools.chain.from_iterable(steps)]
+        return [*self.prompt, *itertools.chain.from_iterable(map(self.step_tokens, path.steps))]
+
+    def step_tokens(self, step: Step) -> Sequence[int]:
+        """The tokens of a step; of its text, if it has no `ids`."""
+        return step.ids or list(self.policy.tokenizer(step.text, add_special_tokens=False)["input_ids"])
 
     async def extend(self, paths: Sequence[Path]) -> list[Step | Failure]:
         """Grow each path by one step; results in the order given."""
@@ -241,6 +264,16 @@ class LocalSession(PolicySession):
         for _ in paths:
             (job,) = await ticket.arrived.get()
             yield job.path, job.result
+
+    async def reread(self, paths: Sequence[Path]) -> None:
+        """Read the last step of these grown paths from its text, after the cache of what precedes it, if it is kept."""
+        ticket = _Ticket(one_by_one=False, open=len(paths))
+        jobs: list[_StepJob] = []
+        for path in paths:
+            old = self.nodes.pop(path.key, None)
+            jobs.append(_ReadJob(self, path.copy(0), ticket, before=None if old is None else old.parent))
+        self.policy.submit(jobs)
+        await ticket.arrived.get()
 
     def _submit(self, paths: Sequence[Path], ticket: _Ticket) -> list[_StepJob]:
         jobs = [_StepJob(self, path, ticket) for path in paths]
