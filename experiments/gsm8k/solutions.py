@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rollwise.answers.sums import NUMBER, is_right, number, value
+from rollwise.answers.sums import NUMBER, is_right, number, sums_of, value
 
 ANNOTATION = re.compile(r"<<([^<>]*)=([^<>=]*)>>")
 KEPT = frozenset(map(Fraction, (0, 1, 2, 3, 4, 7, 10, 12, 24, 30, 31, 52, 60, 100, 365, 1000)))
@@ -85,8 +85,15 @@ def with_other_numbers(question: str, text: str, rng: np.random.Generator) -> tu
         renamed = _recomputed(sums, drawn)
         if renamed is not None and any(drawn[each] != each for each in free):
             body, rewritten = _rewritten(text, renamed), _rewritten(question, drawn)
-            return (rewritten, body) if isinstance(read_solution(body), Solution) else None
+            return (rewritten, body) if _is_consistent(read_solution(body)) else None
     return None
+
+
+def _is_consistent(solution: Solution | str) -> bool:
+    """Whether the solution can be used and no sum in its text is wrong, annotated or not."""
+    return isinstance(solution, Solution) and not any(
+        each.is_wrong for step in solution.steps for each in sums_of(step)
+    )
 
 
 def _is_unclear(sums: list[tuple[str, str]]) -> bool:

@@ -10,7 +10,9 @@ from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop
 from rollwise.directions.finders import HiddenStates
 from rollwise.engines.rewriting import RewritingPolicy, with_calculator, with_stops
 from rollwise.registry import find_policy, find_world
-from rollwise.search import Config, Runner, run_to_end
+from rollwise.report import account_of, round_line, search_html
+from rollwise.search import Config, Grown, Runner, event_records, read_events, rounds, run_to_end
+from rollwise.service.records import plain_events
 from rollwise.testing import check_directions, check_policy, demonstration_cases
 
 GAME = find_world("countdown")
@@ -96,9 +98,10 @@ def test_the_calculator_puts_sums_right_and_leaves_other_steps() -> None:
     (wrong,) = run_to_end(steps("7*8 = 54. \\boxed{54}\n\n"))
     assert isinstance(wrong, Step)
     assert (wrong.text, wrong.ids, wrong.tokens) == ("7*8 = 56. \\boxed{56}\n\n", (), 9)
+    assert wrong.wrote == "7*8 = 54. \\boxed{54}\n\n"
     (right,) = run_to_end(steps("7*8 = 56\n\n"))
     assert isinstance(right, Step)
-    assert right.ids == (1, 2)
+    assert (right.ids, right.wrote) == ((1, 2), None)
 
 
 def find_own(text: str) -> Policy:
@@ -112,6 +115,16 @@ def test_a_search_with_the_calculator_elects_the_right_result() -> None:
     found = Runner(Config.of(**config, policy=Stubborn("7*8 = 54. \\boxed{54}\n\n"), calculator=True))
     solution = run_to_end(found.solve(found.parts.parse("What is 7*8?")))
     assert solution.answer == "56"
+    records = event_records(solution.events, {})
+    assert [record["wrote"] for record in records if record["event"] == "grown"] == ["7*8 = 54. \\boxed{54}\n\n"] * 4
+    assert [event.step.wrote for event in read_events(records) if isinstance(event, Grown)] == [
+        event.step.wrote for event in solution.events if isinstance(event, Grown)
+    ]
+    kept, _ = plain_events(solution.events, keep_text=False)
+    assert all(record["wrote"].startswith("sha256:") for record in kept if record["event"] == "grown")
+    page = search_html(account_of(solution, found.parts))
+    assert "Put right. The model wrote:" in page
+    assert round_line(rounds(solution.events)[0]).plain.count("2 put right") == 1
     plain = Runner(Config.of(**config, policy=Stubborn("7*8 = 54. \\boxed{54}\n\n")))
     assert run_to_end(plain.solve(plain.parts.parse("What is 7*8?"))).answer == "54"
 

@@ -14,8 +14,9 @@ import torch
 from reward_checkpoints import QWEN_SPECIAL
 from tiny import CHATML, byte_tokenizer, tiny_model
 
+from rollwise.answers import sums
 from rollwise.models.adapters import merge_adapter
-from rollwise.worlds import Gsm8k, gsm8k
+from rollwise.worlds import Gsm8k
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +94,7 @@ def test_a_solution_that_is_not_used_says_why(text: str, reason: str) -> None:
     ],
 )
 def test_sums_are_checked_to_the_digits_that_they_show(expression: str, result: str, right: bool | None) -> None:
-    assert gsm8k.is_right(expression, result) is right
+    assert sums.is_right(expression, result) is right
 
 
 def test_other_numbers_keep_every_sum_right() -> None:
@@ -126,6 +127,14 @@ def test_numbers_stay_where_it_is_unclear_what_they_are() -> None:
     assert other(*twice, rng) is None
     unexplained = "Ann has 9 and Ben has 8. How many?", "As 77 shows, 9+8 = <<9+8=17>>17.\n#### 17"
     assert other(*unexplained, rng) is None
+
+
+def test_a_copy_with_a_wrong_sum_in_its_text_is_left_out() -> None:
+    other = module("solutions").with_other_numbers
+    question, sums = "Ann picks 9 pears a day for 8 days.", "She has 9*8 = <<9*8=72>>72 pears"
+    rng = np.random.default_rng(0)
+    assert other(question, f"{sums}.\n#### 72", rng) is not None
+    assert other(question, f"{sums}. So 9*8=9.\n#### 72", rng) is None
 
 
 def test_a_question_near_a_test_question_is_found() -> None:

@@ -78,7 +78,8 @@ class Step:
     `logprob` is the step's total log-probability under the policy at temperature 1. `ids` are its tokens without an
     end-of-text token, if the policy reports them. `certainty` is the mean over the tokens of -1/k Σ log(k p), p the
     probabilities of the k likeliest next tokens: 0 for a uniform distribution, larger the more certain. With k the
-    whole vocabulary it is the self-certainty of Kang et al. (2502.18581). NaN stands for an unknown value.
+    whole vocabulary it is the self-certainty of Kang et al. (2502.18581). NaN stands for an unknown value. `wrote` is
+    what the policy wrote, if its text was put right since.
     """
 
     text: str
@@ -87,6 +88,7 @@ class Step:
     logprob: float = float("nan")
     ids: tuple[int, ...] = ()
     certainty: float = float("nan")
+    wrote: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

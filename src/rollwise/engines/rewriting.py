@@ -46,7 +46,7 @@ def with_calculator(policy: Policy) -> RewritingPolicy:
 
 def _calculated(problem: Problem, path: Path, step: Step) -> Step:
     text = put_right(step.text, problem.question)
-    return step if text == step.text else replace(step, text=text, ids=())
+    return step if text == step.text else replace(step, text=text, ids=(), wrote=step.text)
 
 
 class RewritingPolicy(Policy):

@@ -31,7 +31,8 @@ class Node:
     `score` is the reward of the whole path as the strategy saw it, `direction` the number of its direction in the
     round, `place` its position among the round's candidates, `share` its part of the width before rounding, and `count`
     the rollouts that it got. `chance` and `worth` are the belief's mean and concentration. `answer`, `vote` (what it
-    weighs) and `right` belong to finished paths. `reason` says why a rollout was lost. None stands for what is unknown.
+    weighs) and `right` belong to finished paths. `reason` says why a rollout was lost. `wrote` is what the policy
+    wrote, if the step's text was put right since. None stands for what is unknown.
     """
 
     key: PathKey
@@ -51,6 +52,7 @@ class Node:
     right: bool | None = None
     cut: bool = False
     reason: str | None = None
+    wrote: str | None = None
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,8 @@ def _nodes_of(
         else:
             fate = Fate.FINISHED if event.path in ended else Fate.LEFT
             cut = fate is Fate.FINISHED and ended[event.path].stop is Stop.LENGTH
-            nodes[event.path] = Node(event.path, event.round, fate, event.step.text, score, cut=cut)
+            step = event.step
+            nodes[event.path] = Node(event.path, event.round, fate, step.text, score, cut=cut, wrote=step.wrote)
     return nodes
 
 
@@ -156,6 +157,7 @@ def _candidate(event: Grown, allocated: Allocated, place: int, label: int) -> No
         round=event.round,
         fate=Fate.CONTINUED if count else Fate.PRUNED,
         text=event.step.text,
+        wrote=event.step.wrote,
         score=float(allocated.candidates.rewards[place]),
         direction=label,
         place=place,

@@ -35,6 +35,8 @@ def round_line(happened: Round) -> Text:
         effective = happened.allocated.allocation.effective_directions
         if effective is not None:
             line.append(f", {effective:.1f} directions")
+    if mended := sum(event.step.wrote is not None for event in happened.grown):
+        line.append(f", {mended} put right")
     if unplaced := [event.unplaced for event in happened.grown if event.unplaced is not None]:
         line.append(f", {len(unplaced)} unplaced: {unplaced[0]}", style="yellow")
     if happened.finished:

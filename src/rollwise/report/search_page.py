@@ -24,12 +24,13 @@ def search_data(account: Account, language: str = "en", why: bool = True) -> dic
     """An account as plain data for the script of the search view.
 
     Nodes are columns of equal length in the order of rounds; `parent` is the position of the path that a node grew
-    from, -1 for the first step. Texts stand once each, as pieces of text and MathML. `why` holds a sentence for each
-    node; without `why` it is None.
+    from, -1 for the first step. Texts stand once each, as pieces of text and MathML; `wrote` is -1 for a step as the
+    policy wrote it. `why` holds a sentence for each node; without `why` it is None.
     """
     nodes = sorted(account.nodes.values(), key=lambda node: (node.round, node.key))
     positions = {node.key: place for place, node in enumerate(nodes)}
-    texts = list(dict.fromkeys(node.text for node in nodes))
+    wrote = [node.wrote for node in nodes]
+    texts = list(dict.fromkeys([*(node.text for node in nodes), *(text for text in wrote if text is not None)]))
     text_places = {text: place for place, text in enumerate(texts)}
     stages = {stage.index: place for place, stage in enumerate(account.stages)}
     return {
@@ -46,6 +47,7 @@ def search_data(account: Account, language: str = "en", why: bool = True) -> dic
             "parent": [positions.get(node.key[:-1], -1) for node in nodes],
             "stage": [stages[node.round] for node in nodes],
             "text": [text_places[node.text] for node in nodes],
+            "wrote": [-1 if text is None else text_places[text] for text in wrote],
             **{name: [_plain(getattr(node, name)) for node in nodes] for name in _COLUMNS},
             "why": [sentence(reason_of(account, node), language) for node in nodes] if why else None,
         },

@@ -47,7 +47,8 @@ def _fields(event: Event) -> dict[str, Any]:
             grown = {"text": step.text, "tokens": step.tokens, "stop": step.stop.value, "logprob": logprob}
             sure = {"certainty": step.certainty} if math.isfinite(step.certainty) else {}
             alone = {"unplaced": unplaced} if unplaced is not None else {}
-            return {"path": key_text(path), **grown, **sure, "reward": float(reward), **alone, **_when(spans)}
+            wrote = {"wrote": step.wrote} if step.wrote is not None else {}
+            return {"path": key_text(path), **grown, **wrote, **sure, "reward": float(reward), **alone, **_when(spans)}
         case Failed(path=path, reason=reason, spans=spans):
             return {"path": key_text(path), "reason": reason, **_when(spans)}
         case Finished(path=path, stop=stop):
@@ -120,6 +121,7 @@ def _read(record: Mapping[str, Any], question: str | None, seed: int) -> Event:
             stop=Stop(record["stop"]),
             logprob=float("nan") if record["logprob"] is None else float(record["logprob"]),
             certainty=float(record.get("certainty", "nan")),
+            wrote=record.get("wrote"),
         )
         return Grown(at, path, step, float(record["reward"]), record.get("unplaced"), spans)
     if kind == "finished":

@@ -20,7 +20,7 @@ import rollwise
 from rollwise.core import Directions
 from rollwise.search import Allocated, Config, Event, event_records
 
-_TEXTS = {"grown": ("text", "unplaced"), "failed": ("reason",)}
+_TEXTS = {"grown": ("text", "wrote", "unplaced"), "failed": ("reason",)}
 """The fields of events that hold text of a prompt, a solution or a server."""
 MOST_SIMILAR = 256
 """The most candidates whose similarity is kept; that of 256 takes about 250 KB."""

@@ -174,6 +174,7 @@ window.rollwise = window.rollwise || {};
       for (let node = picked; node >= 0; node = nodes.parent[node]) line.unshift(node);
       const steps = line.filter((node) => nodes.fate[node] !== "failed").map((node) =>
         h("li", { class: `d${this.tree.colour(node)}` }, h("div", { class: "text" }, rich(data.texts[nodes.text[node]])),
+          nodes.wrote[node] < 0 ? "" : h("small", { class: "wrote" }, `${words.wrote} `, rich(data.texts[nodes.wrote[node]])),
           h("small", {}, `${words.score} ${fixed(nodes.score[node], 3)}`)));
       this.path.replaceChildren(
         h("h2", {}, `${words.path} ${nodes.key[picked]} `, fate), why,

@@ -1,0 +1,128 @@
+"""How far directions agree with what people call an approach: the sums that a first step computes.
+
+    python experiments/gsm8k/approaches.py RUN
+
+RUN is a bench with events. For each strategy that compares paths by similarity, and each question, the pairs of paths
+after the first step are taken: those that compute the same sums against those that compute others. Reported are the
+chance that a pair of the same sums is more similar than a pair of other sums (AUC, ties count half), averaged over the
+questions with both kinds, and the pairs on which similarity and sums disagree most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rollwise.answers.sums import sums_of
+from rollwise.bench.finding import stored
+from rollwise.errors import RollwiseError
+from rollwise.numerics import keyed_generator
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two first steps, how similar a finder takes them to be, and whether they compute the same sums."""
+
+    first: str
+    second: str
+    similarity: float
+    same: bool
+
+
+def approach(step: str) -> frozenset[str]:
+    """The expressions that a step computes, such as {48/2}: without blanks, currency and the result, and with the terms
+    of a product or a sum in one order.
+    """
+    return frozenset(_ordered("".join(each.expression.replace("$", "").split())) for each in sums_of(step))
+
+
+def _ordered(expression: str) -> str:
+    signs = {sign for sign in expression if sign in "+-*/()"}
+    if signs not in ({"+"}, {"*"}):
+        return expression
+    (sign,) = signs
+    return sign.join(sorted(expression.split(sign)))
+
+
+def pairs_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Pair]:
+    """The pairs of paths after the first step, of those that compute something there."""
+    allocated = next((each for each in records if each["event"] == "allocated" and "similarity" in each), None)
+    if allocated is None:
+        return
+    texts = {each["path"]: each["text"] for each in records if each["event"] == "grown" and each["round"] == 0}
+    similarity = np.zeros((len(allocated["paths"]), len(allocated["paths"])))
+    similarity[np.tril_indices(len(similarity), -1)] = allocated["similarity"]
+    known = [(place, texts[path]) for place, path in enumerate(allocated["paths"]) if path in texts]
+    for (first, one), (second, other) in combinations(known, 2):
+        if approach(one) and approach(other):
+            yield Pair(one.strip(), other.strip(), float(similarity[second, first]), approach(one) == approach(other))
+
+
+def auc(pairs: Sequence[Pair]) -> float | None:
+    """The chance that a pair of the same approach is more similar than one of others; None without both kinds."""
+    same = np.array([pair.similarity for pair in pairs if pair.same])
+    others = np.array([pair.similarity for pair in pairs if not pair.same])
+    if not len(same) or not len(others):
+        return None
+    above = same[:, None] - others
+    return float(np.mean((above > 0) + 0.5 * (above == 0)))
+
+
+def agreement(questions: Iterable[Sequence[Pair]], examples: int = 3) -> dict[str, Any]:
+    """The mean AUC with its 95 % bootstrap interval over questions, and the worst disagreements of either kind."""
+    by_question = [pairs for pairs in questions if pairs]
+    values = np.array([value for value in map(auc, by_question) if value is not None])
+    means = keyed_generator("approaches").choice(values, (DRAWS, len(values))).mean(1) if len(values) else np.zeros(1)
+    different = [pair for pairs in by_question for pair in pairs if not same_text(pair)]
+    ranked = sorted(different, key=lambda pair: pair.similarity)
+    return {
+        "questions": len(values),
+        "pairs": sum(map(len, by_question)),
+        "same sums": round(float(np.mean([pair.same for pairs in by_question for pair in pairs])), 3),
+        "auc": round(float(values.mean()), 3) if len(values) else None,
+        "interval": [round(float(each), 3) for each in np.quantile(means, [0.025, 0.975])],
+        "same sums, least similar": [pair.__dict__ for pair in ranked if pair.same][:examples],
+        "other sums, most similar": [pair.__dict__ for pair in reversed(ranked) if not pair.same][:examples],
+    }
+
+
+def same_text(pair: Pair) -> bool:
+    """Whether both steps have the same text."""
+    return pair.first == pair.second
+
+
+def measured(run: Path) -> dict[str, Any]:
+    """Strategy → its agreement, of a bench with events."""
+    store, experiment = stored(run)
+    found: dict[str, list[list[Pair]]] = {}
+    for result in store.results(experiment.id):
+        events = store.events(experiment.id, result.cell, result.problem)
+        if pairs := list(pairs_of(events or ())):
+            found.setdefault(result.cell.label, []).append(pairs)
+    return {label: agreement(questions) for label, questions in found.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the agreement as JSON; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a bench that was run with --events")
+    try:
+        print(json.dumps(measured(parser.parse_args(arguments).run), indent=2))
+    except RollwiseError as error:
+        print(f"approaches.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
