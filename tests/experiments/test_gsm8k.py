@@ -177,6 +177,41 @@ def test_the_world_checks_the_sums_of_a_step() -> None:
     assert world.is_right(problem.__class__("q", "How many?", "10"), "10.0")
 
 
+# Directions and approaches
+
+
+def first_round(*texts: str, similarity: list[float]) -> list[dict[str, Any]]:
+    """The records of a search whose paths begin with these steps; similarities of pairs (1, 0), (2, 0), (2, 1), ..."""
+    grown = [
+        {"event": "grown", "round": 0, "path": str(place), "text": text, "tokens": 1, "stop": "step", "reward": 1.0}
+        for place, text in enumerate(texts)
+    ]
+    paths = [str(place) for place in range(len(texts))]
+    return [*grown, {"event": "allocated", "round": 0, "paths": paths, "similarity": similarity}]
+
+
+def test_steps_of_the_same_sums_are_one_approach() -> None:
+    approach = module("approaches").approach
+    assert approach("She has 5*20 = 100.") == approach("20 x $5 = $99 in all") == frozenset({"20*5"})
+    assert approach("48/2 = 24") != approach("2/48 = 24")
+    assert approach("no sum") == frozenset()
+
+
+def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> None:
+    approaches = module("approaches")
+    steps = ("3*4 = 12 pears", "4 x 3 = 12", "3+4 = 7", "nothing is computed")
+    agreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.9, 0.1, 0.2, 1.0, 1.0, 1.0])))
+    assert [(pair.same, pair.similarity) for pair in agreeing] == [(True, 0.9), (False, 0.1), (False, 0.2)]
+    assert approaches.auc(agreeing) == 1
+    disagreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.15, 0.1, 0.2, 1.0, 1.0, 1.0])))
+    assert approaches.auc(disagreeing) == 0.5
+    found = approaches.agreement([agreeing, disagreeing, []])
+    assert (found["questions"], found["pairs"], found["auc"]) == (2, 6, 0.75)
+    assert found["interval"][0] <= 0.75 <= found["interval"][1]
+    assert found["same sums, least similar"][0]["similarity"] == 0.15
+    assert found["other sums, most similar"][0]["second"] == "3+4 = 7"
+
+
 # The plan of a training
 
 
