@@ -15,6 +15,9 @@ from reward_checkpoints import QWEN_SPECIAL
 from tiny import CHATML, byte_tokenizer, tiny_model
 
 from rollwise.answers import sums
+from rollwise.bench.grid import Cell
+from rollwise.bench.store import Outcome, Result
+from rollwise.core import Problem
 from rollwise.models.adapters import merge_adapter
 from rollwise.worlds import Gsm8k
 
@@ -210,6 +213,23 @@ def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> Non
     assert found["interval"][0] <= 0.75 <= found["interval"][1]
     assert found["same sums, least similar"][0]["similarity"] == 0.15
     assert found["other sums, most similar"][0]["second"] == "3+4 = 7"
+
+
+def both(name: str, of: int, against: int) -> Any:
+    """A question with so many right paths of either strategy."""
+    results = [
+        Result(Cell(label, 16, 0), name, None, Outcome(right_paths=right, finished=16, covered=right > 0))
+        for label, right in (("dora", of), ("rebase", against))
+    ]
+    return module("examples").Both(Problem(name, "How many?", "1"), *results)
+
+
+def test_examples_are_the_largest_gains_and_losses_and_one_between() -> None:
+    examples = module("examples")
+    questions = [both("a", 1, 9), both("b", 9, 0), both("c", 0, 0), both("d", 2, 2), both("e", 5, 1), both("f", 0, 3)]
+    assert [each.problem.id for each in examples.chosen(questions)] == ["b", "e", "d", "f", "a"]
+    assert [each.problem.id for each in examples.chosen(questions[:2])] == ["b", "a"]
+    assert examples.facts(questions[0])["dora"] == {"vote": None, "right": False, "right paths": 1, "finished": 16}
 
 
 # The plan of a training
