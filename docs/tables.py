@@ -40,6 +40,7 @@ TABLE = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n)(?P<body>.*?)(<!-- end
 
 STRATEGIES = {
     "temperature": "plain sampling",
+    "temperature:calculator=false": "plain sampling, no calculator",
     "beam": "beam search",
     "dvts": "DVTS",
     "rebase": "REBASE",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollwise.answers.sums import NUMBER, is_right, number, put_right, sums_of, value
+from rollwise.answers.sums import NUMBER, is_right, number, put_right, sums_of
 
 OPERATORS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 SIGNS = {"*": ["*", "x", "×", r"\times", r"\cdot"], "/": ["/", "÷", r"\div"], "+": ["+"], "-": ["-", "−"]}
@@ -49,7 +49,8 @@ def test_sums_are_found_and_checked(text: str, sums: list[tuple[str, str, bool]]
         "6:00+48=6:48 PM",
         "22 - 16 = 16 + x - 16",
         r"1{,}200 \times 3 = 3{,}600",
-        "3 1/2 + 1 = 4.5 is read by nobody" if value("3 1/2 + 1") is not None else "12cm*(3/4) = 9cm",
+        "3 1/2 + 1 = 5",
+        "12cm*(3/4) = 8cm",
         "$2,430 – ($1,250 + $850) = $2,430 – $2,100",
         r"\boxed{5} = 5",
     ],
