@@ -2,9 +2,9 @@
 
     python experiments/gsm8k/examples.py RUN --of dora --against rebase --into docs/results/img
 
-RUN is a bench with events. The questions are ranked by the difference in right paths. Taken are the two on which `--of`
-gains most, the two on which it loses most, and one from the middle of the rest, a covered one if there is one. A picture
-of both searches is written for each, and the question, the gold answer and both votes are printed as JSON.
+RUN is a bench with events. The questions are ranked by the difference in right paths. Taken are the two on which --of
+gains most, the two on which it loses most, and one from the middle of the rest, a covered one if there is one. Each
+gets a picture of both searches; the question, the gold answer and both votes are printed as JSON.
 """
 
 from __future__ import annotations
