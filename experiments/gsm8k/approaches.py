@@ -5,7 +5,8 @@
 RUN is a bench with events. For each strategy that compares paths by similarity, and each question, the pairs of paths
 after the first step are taken: those that compute the same sums against those that compute others. Reported are the
 chance that a pair of the same sums is more similar than a pair of other sums (AUC, ties count half), averaged over the
-questions with both kinds, and the pairs on which similarity and sums disagree most.
+questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy also the chance
+that a right finished path has a larger last reward than a wrong one, over all questions and within one.
 """
 
 from __future__ import annotations
@@ -68,20 +69,38 @@ def pairs_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Pair]:
             yield Pair(one.strip(), other.strip(), float(similarity[second, first]), approach(one) == approach(other))
 
 
-def auc(pairs: Sequence[Pair]) -> float | None:
-    """The chance that a pair of the same approach is more similar than one of others; None without both kinds."""
-    same = np.array([pair.similarity for pair in pairs if pair.same])
-    others = np.array([pair.similarity for pair in pairs if not pair.same])
-    if not len(same) or not len(others):
-        return None
-    above = same[:, None] - others
-    return float(np.mean((above > 0) + 0.5 * (above == 0)))
+def ends_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[float, bool]]:
+    """The last reward of each finished path that is known to be right or wrong, and which of the two it is."""
+    rewards = {each["path"]: float(each["reward"]) for each in records if each["event"] == "grown"}
+    ended = (each for each in records if each["event"] == "finished" and "right" in each)
+    return [(rewards[each["path"]], bool(each["right"])) for each in ended]
+
+
+def auc(marked: Iterable[tuple[float, bool]]) -> float | None:
+    """The chance that a value that is marked is larger than one that is not; None without both kinds."""
+    known = list(marked)
+    above = np.subtract.outer([value for value, mark in known if mark], [value for value, mark in known if not mark])
+    return float(np.mean((above > 0) + 0.5 * (above == 0))) if above.size else None
+
+
+def rewarded(questions: Sequence[Sequence[tuple[float, bool]]]) -> dict[str, Any]:
+    """How well rewards tell right from wrong finished paths: the AUC over all, and the mean AUC within a question."""
+    within = [value for value in map(auc, questions) if value is not None]
+    everything = auc(end for ends in questions for end in ends)
+    return {
+        "paths": sum(map(len, questions)),
+        "right": sum(right for ends in questions for _, right in ends),
+        "auc": None if everything is None else round(everything, 3),
+        "questions with both": len(within),
+        "auc within a question": round(float(np.mean(within)), 3) if within else None,
+    }
 
 
 def agreement(questions: Iterable[Sequence[Pair]], examples: int = 3) -> dict[str, Any]:
     """The mean AUC with its 95 % bootstrap interval over questions, and the worst disagreements of either kind."""
     by_question = [pairs for pairs in questions if pairs]
-    values = np.array([value for value in map(auc, by_question) if value is not None])
+    known = (auc((pair.similarity, pair.same) for pair in pairs) for pairs in by_question)
+    values = np.array([value for value in known if value is not None])
     means = keyed_generator("approaches").choice(values, (DRAWS, len(values))).mean(1) if len(values) else np.zeros(1)
     different = [pair for pairs in by_question for pair in pairs if not same_text(pair)]
     ranked = sorted(different, key=lambda pair: pair.similarity)
@@ -102,14 +121,19 @@ def same_text(pair: Pair) -> bool:
 
 
 def measured(run: Path) -> dict[str, Any]:
-    """Strategy → its agreement, of a bench with events."""
+    """Strategy → what its rewards tell, and its agreement if it compares paths, of a bench with events."""
     store, experiment = stored(run)
-    found: dict[str, list[list[Pair]]] = {}
+    pairs: dict[str, list[list[Pair]]] = {}
+    ends: dict[str, list[list[tuple[float, bool]]]] = {}
     for result in store.results(experiment.id):
-        events = store.events(experiment.id, result.cell, result.problem)
-        if pairs := list(pairs_of(events or ())):
-            found.setdefault(result.cell.label, []).append(pairs)
-    return {label: agreement(questions) for label, questions in found.items()}
+        events = store.events(experiment.id, result.cell, result.problem) or ()
+        ends.setdefault(result.cell.label, []).append(ends_of(events))
+        if found := list(pairs_of(events)):
+            pairs.setdefault(result.cell.label, []).append(found)
+    return {
+        label: {"reward": rewarded(ends[label])} | ({"directions": agreement(pairs[label])} if label in pairs else {})
+        for label in ends
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

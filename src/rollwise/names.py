@@ -47,13 +47,12 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
 
 
 def default_reward(world: str, served: bool) -> str:
-    """The reward of a search that names none: trained, sums or confidence. `served` says that the policy is a server's.
+    """The reward of a search that names none: trained or confidence. `served` says that the policy is a server's.
 
     For a world of your own it is trained, and an error then says how to train one.
     """
-    if world in ADAPTED and not bundled(world, "reward").is_dir():
-        return "sums"
-    return "confidence" if served or world == "text" else "trained"
+    lacking = world == "text" or (world in ADAPTED and not bundled(world, "reward").is_dir())
+    return "confidence" if served or lacking else "trained"
 
 
 def adapters(world: str) -> list[Path]:

@@ -205,14 +205,30 @@ def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> Non
     steps = ("3*4 = 12 pears", "4 x 3 = 12", "3+4 = 7", "nothing is computed")
     agreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.9, 0.1, 0.2, 1.0, 1.0, 1.0])))
     assert [(pair.same, pair.similarity) for pair in agreeing] == [(True, 0.9), (False, 0.1), (False, 0.2)]
-    assert approaches.auc(agreeing) == 1
+    assert approaches.auc((pair.similarity, pair.same) for pair in agreeing) == 1
     disagreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.15, 0.1, 0.2, 1.0, 1.0, 1.0])))
-    assert approaches.auc(disagreeing) == 0.5
+    assert approaches.auc((pair.similarity, pair.same) for pair in disagreeing) == 0.5
     found = approaches.agreement([agreeing, disagreeing, []])
     assert (found["questions"], found["pairs"], found["auc"]) == (2, 6, 0.75)
     assert found["interval"][0] <= 0.75 <= found["interval"][1]
     assert found["same sums, least similar"][0]["similarity"] == 0.15
     assert found["other sums, most similar"][0]["second"] == "3+4 = 7"
+
+
+def test_rewards_are_compared_among_finished_paths() -> None:
+    approaches = module("approaches")
+    records = [
+        *first_round("3*4 = 12", "3+4 = 7", "3*4 = 12", similarity=[1.0, 1.0, 1.0])[:3],
+        {"event": "grown", "round": 1, "path": "0.0", "text": "12", "tokens": 1, "stop": "end", "reward": 0.75},
+        {"event": "finished", "round": 1, "path": "0.0", "stop": "end", "right": True},
+        {"event": "finished", "round": 0, "path": "1", "stop": "end", "right": False},
+        {"event": "finished", "round": 0, "path": "2", "stop": "length"},
+    ]
+    assert approaches.ends_of(records) == [(0.75, True), (1.0, False)]
+    found = approaches.rewarded([[(0.75, True), (1.0, False)], [(1.0, True), (0.5, False)], [(0.1, False)]])
+    assert (found["paths"], found["right"], found["questions with both"]) == (5, 2, 2)
+    assert found["auc within a question"] == 0.5
+    assert found["auc"] == pytest.approx(np.mean([0, 1, 1, 0.5, 1, 1]), abs=1e-3)
 
 
 def both(name: str, of: int, against: int) -> Any:

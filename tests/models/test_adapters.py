@@ -52,7 +52,7 @@ def test_the_whole_model_is_made_once_and_boxes_its_answers() -> None:
     again = rollwise("models", "get", "gsm8k")
     assert "making" not in again.stderr
     assert find_policy("trained", "gsm8k") is not None
-    assert find_parts(Config(world="gsm8k")).config.reward == "sums"
+    assert find_parts(Config(world="gsm8k")).config.reward == "confidence"
     elsewhere = find_parts(Config(policy="gsm8k", world="text", reward="sums"))
     assert elsewhere.files["policy"] == find_parts(Config(world="gsm8k")).files["policy"] != []
     assert find_parts(Config(policy="gsm8k")).config.world == "gsm8k"

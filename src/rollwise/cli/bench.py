@@ -31,7 +31,7 @@ class BenchOptions(Grid):
     policy: Annotated[str | None, Shown(START, "trained")] = Field(
         default=None, description="Short for --set policy=...: a server's URL, a bundled model or a folder."
     )
-    reward: Annotated[str | None, Shown(ALLOCATION, "trained; sums in gsm8k; confidence with a policy's URL")] = Field(
+    reward: Annotated[str | None, Shown(ALLOCATION, "trained; confidence with a policy's URL")] = Field(
         default=None, description="Short for --set reward=...: the model that scores partial solutions."
     )
     config: Annotated[Path | None, Shown(RUN)] = Field(

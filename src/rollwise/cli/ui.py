@@ -37,7 +37,7 @@ class UiOptions(Options):
     world: Annotated[str | None, Shown(START, "countdown; text with a policy's URL")] = Field(
         default=None, description="The world of searches to try."
     )
-    reward: Annotated[str | None, Shown(START, "trained; sums in gsm8k; confidence with a policy's URL")] = Field(
+    reward: Annotated[str | None, Shown(START, "trained; confidence with a policy's URL")] = Field(
         default=None, description="The reward model of searches to try: as for rollwise solve."
     )
     port: Annotated[int, Shown(SERVER)] = Field(

@@ -71,7 +71,7 @@ class Config(Options):
     budget: Annotated[int, Shown(START)] = Field(
         default=Limits.budget, ge=1, le=100_000, description="N: how many rollouts to spend."
     )
-    reward: Annotated[Any, Chosen, Shown(START, "trained; sums in gsm8k; confidence with a policy's URL")] = Field(
+    reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
         default=None,
         description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model, "
         "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), sums "

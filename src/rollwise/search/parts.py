@@ -320,7 +320,7 @@ def _notes(parts: Parts) -> list[str]:
             )
         notes.append(
             "the reward is the policy's own confidence, which tells sure from unsure and not right from wrong; a "
-            "process reward model (--reward) would judge each step; in word problems --reward sums checks the sums"
+            "process reward model (--reward) would judge each step"
         )
     if parts.finder is not None and config.directions == "text":
         notes.append(
