@@ -5,8 +5,9 @@
 RUN is a bench with events. For each strategy that compares paths by similarity, and each question, the pairs of paths
 after the first step are taken: those that compute the same sums against those that compute others. Reported are the
 chance that a pair of the same sums is more similar than a pair of other sums (AUC, ties count half), averaged over the
-questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy also the chance
-that a right finished path has a larger last reward than a wrong one, over all questions and within one.
+questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy
+also how many finished paths are right or hold a wrong sum, and the chance that a right one has a larger last reward, or
+a larger mean log-probability, than a wrong one.
 """
 
 from __future__ import annotations
@@ -69,11 +70,30 @@ def pairs_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Pair]:
             yield Pair(one.strip(), other.strip(), float(similarity[second, first]), approach(one) == approach(other))
 
 
-def ends_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[float, bool]]:
-    """The last reward of each finished path that is known to be right or wrong, and which of the two it is."""
-    rewards = {each["path"]: float(each["reward"]) for each in records if each["event"] == "grown"}
-    ended = (each for each in records if each["event"] == "finished" and "right" in each)
-    return [(rewards[each["path"]], bool(each["right"])) for each in ended]
+@dataclass(frozen=True)
+class End:
+    """A finished path: whether it is right, its last reward, the mean log-probability of its tokens as the policy wrote
+    them, and whether a sum in it is wrong.
+    """
+
+    right: bool
+    reward: float
+    logprob: float
+    wrong_sum: bool
+
+
+def ends_of(records: Sequence[Mapping[str, Any]]) -> list[End]:
+    """The finished paths that are known to be right or wrong."""
+    grown = {each["path"]: each for each in records if each["event"] == "grown"}
+    ends = []
+    for each in records:
+        if each["event"] == "finished" and "right" in each:
+            keys = each["path"].split(".")
+            steps = [grown[".".join(keys[: place + 1])] for place in range(len(keys))]
+            logprob = sum(step["logprob"] or 0.0 for step in steps) / sum(step["tokens"] for step in steps)
+            wrong = any(found.is_wrong for step in steps for found in sums_of(step["text"]))
+            ends.append(End(bool(each["right"]), float(steps[-1]["reward"]), logprob, wrong))
+    return ends
 
 
 def auc(marked: Iterable[tuple[float, bool]]) -> float | None:
@@ -83,17 +103,28 @@ def auc(marked: Iterable[tuple[float, bool]]) -> float | None:
     return float(np.mean((above > 0) + 0.5 * (above == 0))) if above.size else None
 
 
-def rewarded(questions: Sequence[Sequence[tuple[float, bool]]]) -> dict[str, Any]:
-    """How well rewards tell right from wrong finished paths: the AUC over all, and the mean AUC within a question."""
-    within = [value for value in map(auc, questions) if value is not None]
-    everything = auc(end for ends in questions for end in ends)
-    return {
-        "paths": sum(map(len, questions)),
-        "right": sum(right for ends in questions for _, right in ends),
-        "auc": None if everything is None else round(everything, 3),
-        "questions with both": len(within),
-        "auc within a question": round(float(np.mean(within)), 3) if within else None,
+def told(questions: Sequence[Sequence[End]]) -> dict[str, Any]:
+    """What is known of finished paths, and how well reward and confidence tell right from wrong ones: the AUC over all
+    paths, and the mean of the AUC within a question.
+    """
+    ends = [end for question in questions for end in question]
+    found: dict[str, Any] = {
+        "paths": len(ends),
+        "right": sum(end.right for end in ends),
+        "with a wrong sum": sum(end.wrong_sum for end in ends),
+        "right with a wrong sum": sum(end.right and end.wrong_sum for end in ends),
     }
+    for name in ("reward", "logprob"):
+        within = [auc((getattr(end, name), end.right) for end in question) for question in questions]
+        known = [value for value in within if value is not None]
+        found[f"auc of {name}"] = _rounded(auc((getattr(end, name), end.right) for end in ends))
+        found[f"auc of {name} within a question"] = _rounded(float(np.mean(known)) if known else None)
+        found["questions with both"] = len(known)
+    return found
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 3)
 
 
 def agreement(questions: Iterable[Sequence[Pair]], examples: int = 3) -> dict[str, Any]:
@@ -124,14 +155,14 @@ def measured(run: Path) -> dict[str, Any]:
     """Strategy → what its rewards tell, and its agreement if it compares paths, of a bench with events."""
     store, experiment = stored(run)
     pairs: dict[str, list[list[Pair]]] = {}
-    ends: dict[str, list[list[tuple[float, bool]]]] = {}
+    ends: dict[str, list[list[End]]] = {}
     for result in store.results(experiment.id):
         events = store.events(experiment.id, result.cell, result.problem) or ()
         ends.setdefault(result.cell.label, []).append(ends_of(events))
         if found := list(pairs_of(events)):
             pairs.setdefault(result.cell.label, []).append(found)
     return {
-        label: {"reward": rewarded(ends[label])} | ({"directions": agreement(pairs[label])} if label in pairs else {})
+        label: {"ends": told(ends[label])} | ({"directions": agreement(pairs[label])} if label in pairs else {})
         for label in ends
     }
 

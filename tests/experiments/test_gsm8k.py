@@ -215,20 +215,23 @@ def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> Non
     assert found["other sums, most similar"][0]["second"] == "3+4 = 7"
 
 
-def test_rewards_are_compared_among_finished_paths() -> None:
+def test_finished_paths_are_counted_and_compared() -> None:
     approaches = module("approaches")
+    common = {"tokens": 2, "stop": "end"}
     records = [
-        *first_round("3*4 = 12", "3+4 = 7", "3*4 = 12", similarity=[1.0, 1.0, 1.0])[:3],
-        {"event": "grown", "round": 1, "path": "0.0", "text": "12", "tokens": 1, "stop": "end", "reward": 0.75},
+        {"event": "grown", "round": 0, "path": "0", "text": "3*4 = 12", "reward": 1.0, "logprob": -1.0, **common},
+        {"event": "grown", "round": 1, "path": "0.0", "text": "12", "reward": 0.75, "logprob": -3.0, **common},
+        {"event": "grown", "round": 0, "path": "1", "text": "3*4 = 13", "reward": 1.0, "logprob": -6.0, **common},
         {"event": "finished", "round": 1, "path": "0.0", "stop": "end", "right": True},
         {"event": "finished", "round": 0, "path": "1", "stop": "end", "right": False},
         {"event": "finished", "round": 0, "path": "2", "stop": "length"},
     ]
-    assert approaches.ends_of(records) == [(0.75, True), (1.0, False)]
-    found = approaches.rewarded([[(0.75, True), (1.0, False)], [(1.0, True), (0.5, False)], [(0.1, False)]])
-    assert (found["paths"], found["right"], found["questions with both"]) == (5, 2, 2)
-    assert found["auc within a question"] == 0.5
-    assert found["auc"] == pytest.approx(np.mean([0, 1, 1, 0.5, 1, 1]), abs=1e-3)
+    ends = approaches.ends_of(records)
+    assert ends == [approaches.End(True, 0.75, -1.0, False), approaches.End(False, 1.0, -3.0, True)]
+    found = approaches.told([ends, [approaches.End(True, 0.9, -2.0, True)]])
+    assert (found["paths"], found["right"], found["with a wrong sum"], found["right with a wrong sum"]) == (3, 2, 2, 1)
+    assert (found["auc of reward"], found["auc of logprob"]) == (0, 1)
+    assert found["questions with both"] == 1
 
 
 def both(name: str, of: int, against: int) -> Any:
