@@ -8,10 +8,11 @@ import pytest
 
 from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop
 from rollwise.directions.finders import HiddenStates
-from rollwise.engines.rewriting import RewritingPolicy, with_calculator, with_stops
+from rollwise.engines import RewritingPolicy, with_stops
 from rollwise.registry import find_policy, find_world
 from rollwise.report import account_of, round_line, search_html
 from rollwise.search import Config, Grown, Runner, event_records, read_events, rounds, run_to_end
+from rollwise.search.calculator import with_calculator
 from rollwise.service.records import plain_events
 from rollwise.testing import check_directions, check_policy, demonstration_cases
 

@@ -18,6 +18,7 @@ from rollwise.answers.stopping import (
     top_two,
     vote_decided,
 )
+from rollwise.answers.sums import Sum, numbers_in, put_right, sums_of
 from rollwise.answers.voting import BELIEVED, VOTES, verified, weighted_majority
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Reading",
     "Standing",
     "StopRule",
+    "Sum",
     "answer_of",
     "check_form",
     "count_ballots",
@@ -47,8 +49,11 @@ __all__ = [
     "last_boxed",
     "likely_risk",
     "lossless",
+    "numbers_in",
     "predictive_risk",
+    "put_right",
     "read_answers",
+    "sums_of",
     "top_two",
     "verified",
     "vote_decided",

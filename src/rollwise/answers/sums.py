@@ -67,6 +67,11 @@ def is_right(expression: str, result: str) -> bool | None:
     )
 
 
+def numbers_in(text: str) -> frozenset[Fraction]:
+    """The numbers that a text gives in digits."""
+    return frozenset(map(number, NUMBER.findall(text)))
+
+
 @dataclass(frozen=True)
 class Sum:
     """A sum in a text: its expression, its result with a per cent sign if it has one, and where the number of that
@@ -77,6 +82,11 @@ class Sum:
     result: str
     start: int
     end: int
+
+    @property
+    def shown(self) -> Fraction | None:
+        """The result as a number, without its per cent sign; None if it cannot be read."""
+        return value(self.result.rstrip("%"))
 
     @property
     def is_wrong(self) -> bool:
@@ -122,7 +132,7 @@ def put_right(text: str, question: str) -> str:
     that number, only a boxed answer changes, since elsewhere the given number may be meant. A result that cannot be
     written in short stays as it is.
     """
-    given, place = {number(token) for token in NUMBER.findall(question)}, 0
+    given, place = numbers_in(question), 0
     while (wrong := next((each for each in sums_of(text) if each.start >= place and each.is_wrong), None)) is not None:
         right = _written(wrong)
         place = wrong.start + len(right or text[wrong.start : wrong.end])

@@ -14,11 +14,14 @@ from rollwise.engines.prompts import (
     read_template,
     step_rule,
 )
+from rollwise.engines.rewriting import Rewrite, RewritingPolicy, with_stops
 
 __all__ = [
     "PLACES",
     "PLAIN",
     "Prompting",
+    "Rewrite",
+    "RewritingPolicy",
     "Shots",
     "StepRule",
     "check_place",
@@ -28,4 +31,5 @@ __all__ = [
     "read_shots",
     "read_template",
     "step_rule",
+    "with_stops",
 ]

@@ -1,12 +1,10 @@
-"""A policy whose steps are rewritten before anything reads them, for any policy: by stop strings, or a calculator."""
+"""A policy whose steps are rewritten before anything reads them, for any policy, such as by stop strings."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
-from rollwise.answers.sums import put_right
 from rollwise.core import (
     Failure,
     FloatArray,
@@ -34,19 +32,6 @@ def with_stops(policy: Policy, stops: Sequence[str]) -> RewritingPolicy:
     """
     rule = StepRule("stops", stops=tuple(stops))
     return RewritingPolicy(policy, lambda problem, path, step: rule.closed(path.text, step))
-
-
-def with_calculator(policy: Policy) -> RewritingPolicy:
-    """The policy, with steps whose wrong sums are put right, as `rollwise.answers.sums.put_right` does.
-
-    The policy goes on from the right result, as if it had called a calculator.
-    """
-    return RewritingPolicy(policy, _calculated)
-
-
-def _calculated(problem: Problem, path: Path, step: Step) -> Step:
-    text = put_right(step.text, problem.question)
-    return step if text == step.text else replace(step, text=text, ids=(), wrote=step.text)
 
 
 class RewritingPolicy(Policy):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from fractions import Fraction
 
-from rollwise.answers.sums import NUMBER, number, sums_of
+from rollwise.answers import numbers_in, sums_of
 from rollwise.core import Failure, Path, PathKey, Problem, RewardModel, RewardSession, Usage
 from rollwise.rewards.layouts import solution_steps
 
@@ -21,8 +22,8 @@ def checked_sums(question: str, steps: Sequence[str]) -> float:
     sums = [each for step in steps for each in sums_of(step)]
     if any(each.is_wrong for each in sums):
         return 0.0
-    operands = {number(token) for each in sums for token in NUMBER.findall(each.expression)}
-    given = {number(token) for token in NUMBER.findall(question)}
+    operands = frozenset[Fraction]().union(*(numbers_in(each.expression) for each in sums))
+    given = numbers_in(question)
     used = sum(each in operands or each / PER_CENT in operands for each in given)
     return (1 + used / len(given)) / 2 if given else 1.0
 

@@ -13,7 +13,6 @@ from rollwise.calibration import Calibration, Ended, mismatches, read_belief, so
 from rollwise.core import Allocator, Believe, DirectionFinder, Policy, Problem, Problems, RewardModel, completed
 from rollwise.engines import PLAIN, read_shots, read_template
 from rollwise.engines.http import is_url
-from rollwise.engines.rewriting import with_calculator
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.models import known_folder
 from rollwise.names import ADAPTED, bundled_belief, default_reward, part_files
@@ -28,6 +27,7 @@ from rollwise.registry import (
     refuse_unknown_directions,
     says_concentration,
 )
+from rollwise.search.calculator import with_calculator
 from rollwise.search.config import Config
 from rollwise.search.machine import Limits
 from rollwise.worlds import FreeText

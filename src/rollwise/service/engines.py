@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from rollwise.core import Path, PathKey
-from rollwise.engines import PLAIN, Shots
+from rollwise.engines import PLAIN, Shots, with_stops
 from rollwise.engines.http import is_url
-from rollwise.engines.rewriting import with_stops
 from rollwise.errors import InputError, RollwiseError
 from rollwise.openai_format import RequestError, bad_request
 from rollwise.registry import find_policy

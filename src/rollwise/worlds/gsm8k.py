@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from rollwise.answers.sums import sums_of, value
+from rollwise.answers import sums_of
 from rollwise.core import CheckedProblems, Curriculum, Problem
 from rollwise.worlds.free import FreeText
 
@@ -56,7 +56,7 @@ class Gsm8k(CheckedProblems):
 
     def state(self, problem: Problem, steps: Sequence[str]) -> Hashable:
         """The results of the sums so far."""
-        results = {value(each.result.rstrip("%")) for step in steps for each in sums_of(step)}
+        results = {each.shown for step in steps for each in sums_of(step)}
         return tuple(sorted(str(result) for result in results))
 
     def reachable(self, problem: Problem, steps: Sequence[str]) -> bool:
