@@ -103,6 +103,27 @@ def test_a_wrong_result_is_put_right_where_it_is_repeated(text: str, right: str)
     assert put_right(text, "How many?") == right
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 " * 20_000 + "x =" * 2_000,
+        "=" + " " * 50_000 + "x",
+        "9" * 9_000 + " + 1 = " + "9" * 9_000,
+        "1+" * 20_000 + "1 = 3",
+        "=1" * 20_000,
+        "\\frac{" * 5_000 + "1 = 2",
+        "1/" * 50 + "1 = 2, 3/0 = 4",
+    ],
+)
+def test_a_hostile_text_is_left_as_it_is(text: str) -> None:
+    assert put_right(text, "9" * 9_000) == text
+    assert not [each for each in sums_of(text) if each.is_wrong and "/0" not in each.expression]
+
+
+def test_thousands_of_wrong_sums_are_put_right() -> None:
+    assert put_right("1+1=3 " * 1_000, "How many?") == "1+1=2 " * 1_000
+
+
 def test_a_number_of_the_question_changes_only_in_the_box() -> None:
     text = "9*2 = 20 apples and 20 pears. \\boxed{20}"
     assert put_right(text, "There are 20 pears.") == "9*2 = 18 apples and 20 pears. \\boxed{18}"

@@ -11,7 +11,8 @@ from fractions import Fraction
 from rollwise.answers.arithmetic import evaluate
 from rollwise.errors import InputError
 
-NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+")
+NUMBER = re.compile(r"\d{1,40}(?:,\d{3}){1,13}(?:\.\d{1,40})?|\d{0,40}\.\d{1,40}|\d{1,40}")
+"""A number of at most about 40 digits. Hostile texts hold longer ones, and Python refuses to read very long ones."""
 _NOTATION = (
     (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r"(\1)/(\2)"),
     (re.compile(r"\\text\{[^{}]*\}|\\left|\\right|\\[()\[\],;! ]"), " "),
@@ -24,11 +25,13 @@ _NOTATION = (
 """LaTeX and signs that sums are written in, and what they stand for."""
 _LEFT = re.compile(r"(?P<unread>[a-zA-Z}]\s*[+*/-]|\b[xX]\s|[}:])?(?P<sum>[\d\s.,$%()+*/-]*\d[\s)%]*)$")
 _RIGHT = re.compile(
-    r"\s*\$?\s*(?P<number>(?:\d+(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?!\d|[,.:]\d|[/{])(?P<per_cent>\s*%)?"
+    r"\s*(?:\$\s*)?(?P<number>(?:\d{1,40}(?:,\d{3}){1,13}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})(?!\d|[,.:]\d|[/{])(?P<per_cent>\s*%)?"
     r"(?!\s*[+*/-]\s*[\w($.])"
 )
-_UNCLEAR = re.compile(r"/\s*[\d.,]+\s*/")
-"""50/ 1/2 may be 25 or 100."""
+_UNCLEAR = re.compile(r"/\s*[\d.,]+\s*/|\d{41}")
+"""50/ 1/2 may be 25 or 100. A number that is too long is not read."""
+_LONGEST = 120
+"""The most characters of an expression. A longer one is not read, so that a hostile text costs little time."""
 _BOXED = re.compile(r"(?<=\\boxed\{)[^{}]*(?=\})")
 _DIGITS = 12
 """Results with more digits before the point are not put right."""
@@ -97,16 +100,17 @@ class Sum:
         return not per_cents or is_right(self.expression.replace("%", ""), self.result.rstrip("%")) is False
 
 
-def sums_of(text: str) -> Iterator[Sum]:
-    r"""The sums in a text, such as 48/2 = 24, 5 x \$3 = \$15 or \frac{48}{2} = 24.
+def sums_of(text: str, start: int = 0) -> Iterator[Sum]:
+    r"""The sums in a text from a place on, such as 48/2 = 24, 5 x \$3 = \$15 or \frac{48}{2} = 24.
 
     A result that another operation follows is left out: of 2*3 = 6*4 = 24, only 6*4 = 24 is a sum. So are sums with
     letters in them, and ones that can be read in two ways.
     """
     plain = _plain(text)
-    for match in re.finditer("=", plain):
-        left, right = _LEFT.search(plain[: match.start()]), _RIGHT.match(plain, match.end())
-        if left is None or left["unread"] or right is None:
+    for match in re.compile("=").finditer(plain, start):
+        window = plain[max(0, match.start() - _LONGEST) : match.start()]
+        left, right = _LEFT.search(window), _RIGHT.match(plain, match.end())
+        if left is None or left["unread"] or right is None or (left.start() == 0 and len(window) == _LONGEST):
             continue
         expression = left["sum"].strip(" $")
         if expression[:1] not in "+*/-" and re.search(r"[+*/-]", expression) and not _UNCLEAR.search(expression):
@@ -133,7 +137,7 @@ def put_right(text: str, question: str) -> str:
     written in short stays as it is.
     """
     given, place = numbers_in(question), 0
-    while (wrong := next((each for each in sums_of(text) if each.start >= place and each.is_wrong), None)) is not None:
+    while (wrong := next((each for each in sums_of(text, place) if each.is_wrong), None)) is not None:
         right = _written(wrong)
         place = wrong.start + len(right or text[wrong.start : wrong.end])
         if right is not None:
