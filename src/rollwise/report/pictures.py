@@ -119,12 +119,20 @@ def _bar(box: _Box) -> str:
     if box.height >= 11 and band.label is not None:
         parts.append(svg_text(box.x - 4, middle, str(band.paths), "end", "#333"))
     if box.height >= 11 and band.given and band.label is not _OTHER:
-        parts.append(svg_text(box.x + _BAR + 4, middle, band.name.split(",")[0][:20], "start", "#222"))
+        parts.append(svg_text(box.x + _BAR + 4, middle, _short(band.name), "start", "#222"))
+    if box.height >= 11 and band.label is None and not band.right:
+        parts.append(svg_text(box.x + _BAR + 4, middle, f"{band.paths} finished", "start", "#222"))
     if band.right:
         height = band.right / band.paths * box.height
         parts.append(_rectangle(box, height, "#2a9d55"))
         parts.append(svg_text(box.x + _BAR + 4, box.y + height / 2 + 4, f"{band.right} right", "start", "#1d7a41"))
     return "".join([*parts, "</g>"])
+
+
+def _short(name: str, most: int = 20) -> str:
+    """The name up to its first comma, shortened to whole words if it is longer than `most` characters."""
+    name = name.partition(",")[0]
+    return name if len(name) <= most else f"{name[:most].rpartition(' ')[0] or name[:most]}…"
 
 
 def _rectangle(box: _Box, height: float, colour: str) -> str:
