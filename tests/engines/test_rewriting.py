@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop
+from rollwise.core import Failure, Path, Policy, Problem, Sampling, Step, Stop, Usage, completed
 from rollwise.directions.finders import HiddenStates
 from rollwise.engines import RewritingPolicy, with_stops
 from rollwise.registry import find_policy, find_world
@@ -72,8 +72,6 @@ class Stubborn:
         self.text, self.parameters = text, 0
 
     def open(self, problem: Problem, sampling: Sampling) -> Stubborn:
-        from rollwise.core import Usage
-
         self.usage, self.room = Usage(), 1000
         return self
 
@@ -106,8 +104,6 @@ def test_the_calculator_puts_sums_right_and_leaves_other_steps() -> None:
 
 
 def find_own(text: str) -> Policy:
-    from rollwise.core import completed
-
     return completed(Stubborn(text), Policy)
 
 
