@@ -5,15 +5,16 @@
 RUN is a bench with events. For each strategy that compares paths by similarity, and each question, the pairs of paths
 after the first step are taken: those that compute the same sums against those that compute others. Reported are the
 chance that a pair of the same sums is more similar than a pair of other sums (AUC, ties count half), averaged over the
-questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy
-also how many finished paths are right or hold a wrong sum, and the chance that a right one has a larger last reward, or
-a larger mean log-probability, than a wrong one.
+questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy also how many
+finished paths are right or hold a wrong sum, and the chance that a right one has a larger last reward, or a larger mean
+log-probability, than a wrong one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from rollwise.answers.sums import sums_of
+from rollwise.answers import sums_of
 from rollwise.bench.finding import stored
+from rollwise.calibration import area_under_curve
 from rollwise.errors import RollwiseError
-from rollwise.numerics import keyed_generator
-
-DRAWS = 2000
+from rollwise.numerics import bootstrap_interval, keyed_generator
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,15 @@ def ends_of(records: Sequence[Mapping[str, Any]]) -> list[End]:
     return ends
 
 
-def auc(marked: Iterable[tuple[float, bool]]) -> float | None:
-    """The chance that a value that is marked is larger than one that is not; None without both kinds."""
-    known = list(marked)
-    above = np.subtract.outer([value for value, mark in known if mark], [value for value, mark in known if not mark])
-    return float(np.mean((above > 0) + 0.5 * (above == 0))) if above.size else None
+def auc(values: Sequence[float], marks: Sequence[bool]) -> float | None:
+    """The chance that a marked value is larger than one that is not; None without both kinds."""
+    area = area_under_curve(np.array(values, dtype=np.float64), np.array(marks, dtype=np.int64))
+    return area if math.isfinite(area) else None
+
+
+def auc_of(ends: Sequence[End], name: str) -> float | None:
+    """The AUC of a figure of finished paths for right ones."""
+    return auc([getattr(end, name) for end in ends], [end.right for end in ends])
 
 
 def told(questions: Sequence[Sequence[End]]) -> dict[str, Any]:
@@ -115,9 +119,8 @@ def told(questions: Sequence[Sequence[End]]) -> dict[str, Any]:
         "right with a wrong sum": sum(end.right and end.wrong_sum for end in ends),
     }
     for name in ("reward", "logprob"):
-        within = [auc((getattr(end, name), end.right) for end in question) for question in questions]
-        known = [value for value in within if value is not None]
-        found[f"auc of {name}"] = _rounded(auc((getattr(end, name), end.right) for end in ends))
+        known = [value for question in questions if (value := auc_of(question, name)) is not None]
+        found[f"auc of {name}"] = _rounded(auc_of(ends, name))
         found[f"auc of {name} within a question"] = _rounded(float(np.mean(known)) if known else None)
         found["questions with both"] = len(known)
     return found
@@ -130,25 +133,20 @@ def _rounded(figure: float | None) -> float | None:
 def agreement(questions: Iterable[Sequence[Pair]], examples: int = 3) -> dict[str, Any]:
     """The mean AUC with its 95 % bootstrap interval over questions, and the worst disagreements of either kind."""
     by_question = [pairs for pairs in questions if pairs]
-    known = (auc((pair.similarity, pair.same) for pair in pairs) for pairs in by_question)
+    known = [auc([pair.similarity for pair in pairs], [pair.same for pair in pairs]) for pairs in by_question]
     values = np.array([value for value in known if value is not None])
-    means = keyed_generator("approaches").choice(values, (DRAWS, len(values))).mean(1) if len(values) else np.zeros(1)
-    different = [pair for pairs in by_question for pair in pairs if not same_text(pair)]
+    interval = bootstrap_interval(values, keyed_generator("approaches")) if len(values) else None
+    different = [pair for pairs in by_question for pair in pairs if pair.first != pair.second]
     ranked = sorted(different, key=lambda pair: pair.similarity)
     return {
         "questions": len(values),
         "pairs": sum(map(len, by_question)),
         "same sums": round(float(np.mean([pair.same for pairs in by_question for pair in pairs])), 3),
         "auc": round(float(values.mean()), 3) if len(values) else None,
-        "interval": [round(float(each), 3) for each in np.quantile(means, [0.025, 0.975])],
+        "interval": interval and [round(each, 3) for each in interval],
         "same sums, least similar": [pair.__dict__ for pair in ranked if pair.same][:examples],
         "other sums, most similar": [pair.__dict__ for pair in reversed(ranked) if not pair.same][:examples],
     }
-
-
-def same_text(pair: Pair) -> bool:
-    """Whether both steps have the same text."""
-    return pair.first == pair.second
 
 
 def measured(run: Path) -> dict[str, Any]:

@@ -46,6 +46,15 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
     return Path(__file__).parent / "worlds" / "models" / world / FAMILY[part][name]
 
 
+def bundled_named(world: str, part: str, name: str) -> Path | None:
+    """The folder of a bundled model by its name: one of FAMILY in that world, or a policy that is named after its own
+    world. None for any other name; the folder need not exist.
+    """
+    if part == "policy" and name in ADAPTED:
+        return bundled(name, part)
+    return bundled(world, part, name) if name in FAMILY.get(part, ()) else None
+
+
 def default_reward(world: str, served: bool) -> str:
     """The reward of a search that names none: trained or confidence. `served` says that the policy is a server's.
 
@@ -84,10 +93,8 @@ def part_files(world: str, part: str, name: str) -> list[Path]:
     """
     if is_own_file(name):
         return plugin_files(part, name)
-    if name in FAMILY.get(part, ()):
-        return _model_files(bundled(world, part, name))
-    if part == "policy" and name in ADAPTED:
-        return _model_files(bundled(name, part))
+    if (folder := bundled_named(world, part, name)) is not None:
+        return _model_files(folder)
     if name in OURS[part]:
         return []
     models = (*FAMILY, "directions")

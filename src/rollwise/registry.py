@@ -17,7 +17,7 @@ from rollwise.core import CheckedProblems, DirectionFinder, Policy, Problems, Re
 from rollwise.errors import InputError, UnknownNameError
 from rollwise.models import HUB, is_hub_name, whole_model
 from rollwise.models import model_folder as found_model
-from rollwise.names import ADAPTED, DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled, named_path
+from rollwise.names import ADAPTED, DIRECTIONS, FAMILY, NAMED_FAMILY, OURS, SURENESS, WORLDS, bundled_named, named_path
 from rollwise.plugins import is_own_file, load_file, load_offered, made, offered
 
 if TYPE_CHECKING:
@@ -309,10 +309,8 @@ def model_folder(name: str, world: str, part: str) -> Path:
     if found is not None:
         return found
     _refuse_gguf(name, part)
-    if part == "policy" and name in ADAPTED:
-        return whole_model(bundled(name, part))
-    if name in FAMILY[part] and bundled(world, part, name).is_dir():
-        return whole_model(bundled(world, part, name))
+    if (folder := bundled_named(world, part, name)) is not None and folder.is_dir():
+        return whole_model(folder)
     if name in FAMILY[part] and world not in WORLDS:
         instead = "the folder of a model or a server's URL" if part == "policy" else "confidence or a model's folder"
         raise InputError(f"the world {world} has no models of its own: give {instead} as --{part}")
@@ -360,7 +358,7 @@ def says_concentration(reward: Any, world: str) -> bool:
     """Whether a reward model reports how sure it is. For a folder its labels say so; nothing is loaded."""
     if not isinstance(reward, str):
         return completed(reward, RewardModel).states_concentration
-    folder = bundled(world, "reward", reward) if reward in FAMILY["reward"] else named_path(reward)
+    folder = bundled_named(world, "reward", reward) or named_path(reward)
     try:
         labels = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
     except (OSError, ValueError):

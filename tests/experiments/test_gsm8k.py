@@ -205,9 +205,9 @@ def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> Non
     steps = ("3*4 = 12 pears", "4 x 3 = 12", "3+4 = 7", "nothing is computed")
     agreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.9, 0.1, 0.2, 1.0, 1.0, 1.0])))
     assert [(pair.same, pair.similarity) for pair in agreeing] == [(True, 0.9), (False, 0.1), (False, 0.2)]
-    assert approaches.auc((pair.similarity, pair.same) for pair in agreeing) == 1
+    assert approaches.agreement([agreeing])["auc"] == 1
     disagreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.15, 0.1, 0.2, 1.0, 1.0, 1.0])))
-    assert approaches.auc((pair.similarity, pair.same) for pair in disagreeing) == 0.5
+    assert approaches.agreement([disagreeing])["auc"] == 0.5
     found = approaches.agreement([agreeing, disagreeing, []])
     assert (found["questions"], found["pairs"], found["auc"]) == (2, 6, 0.75)
     assert found["interval"][0] <= 0.75 <= found["interval"][1]

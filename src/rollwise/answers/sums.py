@@ -13,6 +13,7 @@ from rollwise.errors import InputError
 
 NUMBER = re.compile(r"\d{1,40}(?:,\d{3}){1,13}(?:\.\d{1,40})?|\d{0,40}\.\d{1,40}|\d{1,40}")
 """A number of at most about 40 digits. Hostile texts hold longer ones, and Python refuses to read very long ones."""
+_EQUALS = re.compile("=")
 _NOTATION = (
     (re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"), r"(\1)/(\2)"),
     (re.compile(r"\\text\{[^{}]*\}|\\left|\\right|\\[()\[\],;! ]"), " "),
@@ -25,8 +26,8 @@ _NOTATION = (
 """LaTeX and signs that sums are written in, and what they stand for."""
 _LEFT = re.compile(r"(?P<unread>[a-zA-Z}]\s*[+*/-]|\b[xX]\s|[}:])?(?P<sum>[\d\s.,$%()+*/-]*\d[\s)%]*)$")
 _RIGHT = re.compile(
-    r"\s*(?:\$\s*)?(?P<number>(?:\d{1,40}(?:,\d{3}){1,13}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})(?!\d|[,.:]\d|[/{])(?P<per_cent>\s*%)?"
-    r"(?!\s*[+*/-]\s*[\w($.])"
+    r"\s*(?:\$\s*)?(?P<number>(?:\d{1,40}(?:,\d{3}){1,13}|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})"
+    r"(?!\d|[,.:]\d|[/{])(?P<per_cent>\s*%)?(?!\s*[+*/-]\s*[\w($.])"
 )
 _UNCLEAR = re.compile(r"/\s*[\d.,]+\s*/|\d{41}")
 """50/ 1/2 may be 25 or 100. A number that is too long is not read."""
@@ -107,7 +108,7 @@ def sums_of(text: str, start: int = 0) -> Iterator[Sum]:
     letters in them, and ones that can be read in two ways.
     """
     plain = _plain(text)
-    for match in re.compile("=").finditer(plain, start):
+    for match in _EQUALS.finditer(plain, start):
         window = plain[max(0, match.start() - _LONGEST) : match.start()]
         left, right = _LEFT.search(window), _RIGHT.match(plain, match.end())
         if left is None or left["unread"] or right is None or (left.start() == 0 and len(window) == _LONGEST):

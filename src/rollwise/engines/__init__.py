@@ -14,13 +14,12 @@ from rollwise.engines.prompts import (
     read_template,
     step_rule,
 )
-from rollwise.engines.rewriting import Rewrite, RewritingPolicy, with_stops
+from rollwise.engines.rewriting import RewritingPolicy, with_stops
 
 __all__ = [
     "PLACES",
     "PLAIN",
     "Prompting",
-    "Rewrite",
     "RewritingPolicy",
     "Shots",
     "StepRule",

@@ -148,7 +148,7 @@ def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
     general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
-    adapted = config.policy if isinstance(config.policy, str) and config.policy in ADAPTED else None
+    adapted = next((name for name in ADAPTED if name == config.policy), None)
     world = config.world or adapted or ("text" if general else "countdown")
     left_out = {
         "world": world,
