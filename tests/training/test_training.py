@@ -643,7 +643,7 @@ def test_bundled_models_are_found_by_name_or_the_error_says_how_to_train_them(
         "policy-large",
     ]
     assert [bundled(world, "reward", name).name for name in FAMILY["reward"]] == ["reward", "reward-weak"]
-    monkeypatch.setattr("rollwise.registry.bundled", lambda *_: FilePath("nowhere"))
+    monkeypatch.setattr("rollwise.names.bundled", lambda *_: FilePath("nowhere"))
     for size in ("small", "large"):
         with pytest.raises(
             InputError, match=rf"no {size} policy.*world train {world} --part policy --size {size}`"
@@ -657,7 +657,7 @@ def test_bundled_models_are_found_by_name_or_the_error_says_how_to_train_them(
 
 
 def test_a_bundled_model_is_loaded_from_its_folder(folder: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollwise.registry.bundled", lambda world, part, name: folder / FAMILY[part]["trained"])
+    monkeypatch.setattr("rollwise.names.bundled", lambda world, part, name: folder / FAMILY[part]["trained"])
     find_policy.cache_clear()
     small: Any = find_policy("small", "countdown")
     find_policy.cache_clear()

@@ -423,7 +423,7 @@ def test_errors_say_what_the_demonstrator_cannot_do() -> None:
 
 
 def test_if_no_model_is_bundled_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: FilePath) -> None:
-    monkeypatch.setattr(registry, "bundled", lambda world, part, name: tmp_path / world / part)
+    monkeypatch.setattr("rollwise.names.bundled", lambda world, part, name: tmp_path / world / part)
     for find, other in ((registry.find_policy, "--policy 'demonstrator'"), (registry.find_reward, "--reward 'dial")):
         with pytest.raises(InputError, match=r"rollwise world train stories-even") as raised:
             find("trained", "stories-even")
