@@ -32,6 +32,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, help="threads of torch; 1 if other programs keep the processor busy")
     made.add_argument("--minutes", type=float, help="stop sampling after so many minutes and keep what there is")
     made.add_argument("--seed", type=int, default=0)
+    made.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="precision of products (default: "
+        "bfloat16 on a GPU, else float32; on a processor with AMX bfloat16 is faster)",
+    )
     made.add_argument("--into", type=Path, help="pack: the folder for the adapters")
     data = made.add_argument_group("data")
     data.add_argument("--data", help="GSM8K's training questions; for evaluate: the questions to be asked")
@@ -53,7 +59,6 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--completions", type=int, default=8, help="completions of a prefix (default: 8)")
     sample.add_argument("--samples", type=int, default=16, help="samples of a question for evaluate (default: 16)")
     sample.add_argument("--rows", type=int, default=128, help="paths that are computed at once (default: 128)")
-    sample.add_argument("--dtype", help="precision: bfloat16 is faster on a processor with AMX; default: float32 there")
     return made
 
 
@@ -98,7 +103,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
         )
     options = {"method": given.method, "rank": given.rank, "epochs": given.epochs, "batch_tokens": given.batch_tokens}
     options["adapter"] = given.adapter
-    tuning = Tuning(**options, learning_rate=given.learning_rate, seed=given.seed)
+    tuning = Tuning(**options, learning_rate=given.learning_rate, seed=given.seed, dtype=given.dtype)
     if given.part == "policy":
         from tuning import tune_policy
 

@@ -448,3 +448,29 @@ def test_the_loss_and_its_gradient_are_those_of_whole_logits() -> None:
     for loss in (ours, theirs):
         (3 * loss).backward()
     assert torch.allclose(states[0].grad, states[1].grad, atol=1e-6)
+
+
+def test_an_adapted_matrix_multiplies_as_in_peft(base: Path) -> None:
+    """Compared with peft's own forward pass: the loss, and the gradient of every matrix of the adapter."""
+    from transformers import AutoModelForCausalLM
+
+    found = []
+    for own in (True, False):
+        model = module("tuning").adapted(AutoModelForCausalLM.from_pretrained(base), rank=4)
+        random = torch.Generator().manual_seed(0)
+        adapter = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        with torch.no_grad():
+            for each in adapter.values():
+                each.copy_(torch.randn(each.shape, generator=random) / 10)
+        if not own:
+            for part in model.modules():
+                part.__dict__.pop("forward", None)
+        tokens = torch.arange(40).reshape(2, 20)
+        loss = model(input_ids=tokens, labels=tokens, use_cache=False).loss
+        loss.backward()
+        found.append((float(loss.detach()), {name: each.grad for name, each in adapter.items()}))
+    (ours, of_ours), (theirs, of_theirs) = found
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    assert of_ours
+    assert all(torch.allclose(of_ours[name], of_theirs[name], atol=1e-5) for name in of_theirs)
+    assert all(float(each.abs().max()) > 0 for each in of_ours.values())
