@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from reward_checkpoints import QWEN_SPECIAL
 from safetensors.numpy import load_file
-from tiny import saved, word_tokenizer, words_of
+from tiny import CHATML, byte_tokenizer, saved, word_tokenizer, words_of
 from typer.testing import CliRunner
 
 from rollwise.cli import build_app
 from rollwise.engines.local.policy import LocalPolicy
 from rollwise.errors import InputError
+from rollwise.models import convert
 from rollwise.names import bundled
 from rollwise.registry import find_world
 from rollwise.training.gguf import renamed, write_gguf
@@ -22,6 +24,8 @@ from rollwise.training.gguf import renamed, write_gguf
 FOLDER = bundled("countdown", "policy", "small")
 WORLD = find_world("countdown")
 Array = NDArray[np.float64]
+ENDS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+CHAT = [{"role": "user", "content": "How many nuts are 12 and 3?"}]
 
 
 class Reader:
@@ -172,6 +176,37 @@ def test_the_command_writes_a_file(tmp_path: Path) -> None:
     assert "llama-server -m" in run.output
     assert Reader(out.read_bytes()).known["general.name"] == "rollwise countdown small"
     assert [*tmp_path.iterdir()] == [out]
+
+
+@pytest.mark.parametrize("digits", [True, False])
+def test_a_byte_level_model_is_the_same_again_when_transformers_reads_the_file(tmp_path: Path, digits: bool) -> None:
+    from tokenizers import pre_tokenizers
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = byte_tokenizer(["1234 nuts and 56 more nuts"] * 9, QWEN_SPECIAL, chat_template=CHATML, **ENDS)
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    first = [pre_tokenizers.Digits(individual_digits=True)] if digits else []
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*first, splitter])
+    folder = saved(tmp_path / "model", "LlamaForCausalLM", tokenizer)
+    write_gguf(folder, tmp_path / "model.gguf", "tiny")
+    again = convert(tmp_path / "model.gguf", tmp_path / "again")
+    tokenizers = [AutoTokenizer.from_pretrained(each) for each in (folder, again)]
+    for text in (
+        "nuts 1234 and 56",
+        "1 2  34\n\n5é∑",
+        "<|im_end|>\n",
+        tokenizer.apply_chat_template(CHAT, tokenize=False),
+    ):
+        ids, ids_again = (each(text, add_special_tokens=False)["input_ids"] for each in tokenizers)
+        assert ids == ids_again, text
+    assert tokenizers[1].chat_template == CHATML
+    assert (tokenizers[1].eos_token, tokenizers[1].pad_token) == (ENDS["eos_token"], ENDS["pad_token"])
+    given = torch.tensor([ids])
+    with torch.inference_mode():
+        before, after = (
+            AutoModelForCausalLM.from_pretrained(each, dtype=torch.float32)(given).logits for each in (folder, again)
+        )
+    assert torch.allclose(before, after, atol=5e-2)  # what is converted is stored in half precision
 
 
 @pytest.mark.parametrize("name", ["model.layers.0.self_attn.rotary_emb.inv_freq", "score.weight"])

@@ -1,4 +1,4 @@
-"""Writes a bundled policy as a GGUF file, which llama.cpp can serve. The package `gguf` writes the file format."""
+"""Writes a small Llama as a GGUF file, which llama.cpp can serve. The package `gguf` writes the file format."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 NORMAL, UNKNOWN, CONTROL = 1, 2, 3
 """Token types in GGUF: text, the token for text that no other token spells, and control tokens."""
+RULES = {("ByteLevel",): "gpt-2", ("Digits", "ByteLevel"): "smollm"}
+"""How a byte-level tokenizer splits text before it merges bytes → llama.cpp's name for it."""
 
 
 def write_gguf(folder: Path, out: Path, name: str) -> int:
     """Write the Llama policy in `folder` to the file `out`, in float32. Returns the file's size in bytes.
 
-    Raises InputError if the folder holds another architecture, or a tokenizer that does not belong to a world.
+    Raises InputError if the folder holds another architecture, or a tokenizer that `vocabulary` refuses.
     """
     for package in ("gguf", "safetensors"):
         if importlib.util.find_spec(package) is None:
@@ -31,7 +33,7 @@ def write_gguf(folder: Path, out: Path, name: str) -> int:
     config = _read(folder / "config.json")
     if config.get("model_type") != "llama":
         raise InputError(
-            f"{folder} holds {config.get('model_type', 'no known model')!r}, but only a world's Llama policies can be "
+            f"{folder} holds {config.get('model_type', 'no known model')!r}, but only Llama policies can be "
             "exported; use convert_hf_to_gguf.py of llama.cpp for other models"
         )
     metadata = {**described(config, name), **vocabulary(folder)}
@@ -88,38 +90,85 @@ def _rope_base(config: Mapping[str, Any]) -> float:
 
 
 def vocabulary(folder: Path) -> dict[str, Any]:
-    """A world's literals as a unigram vocabulary.
+    """The tokenizer and chat template of a policy, as llama.cpp reads them: a world's literals, or byte-level pairs.
+
+    Raises InputError for any other tokenizer.
+    """
+    tokenizer, settings = _read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json")
+    if not (held := _literals(tokenizer) or _byte_pairs(tokenizer)):
+        raise InputError(
+            f"{folder} holds a tokenizer that is neither built from a world's literals nor splits text as GPT-2 or "
+            "SmolLM does; use convert_hf_to_gguf.py of llama.cpp instead"
+        )
+    tokens = _tokens(tokenizer)
+    for place, name in (("bos", "bos_token"), ("eos", "eos_token"), ("unknown", "unk_token"), ("padding", "pad_token")):
+        token = settings.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token in tokens:
+            held[f"tokenizer.ggml.{place}_token_id"] = tokens.index(token)
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        held["tokenizer.chat_template"] = template.read_text(encoding="utf-8")
+    switches = ("add_space_prefix", "remove_extra_whitespaces", "add_bos_token", "add_eos_token")
+    return held | {f"tokenizer.ggml.{switch}": False for switch in switches}
+
+
+def _literals(tokenizer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A world's literals as a unigram vocabulary; None if the tokenizer is another one.
 
     llama.cpp has no word-level vocabulary. Given pieces with equal scores, it splits text into the fewest pieces. For
     these literals that is the longest literal at each place, as in the world's tokenizer. Only numbers with four or
     more digits, which no world uses, may be split differently. Text that no literal spells becomes one unknown token,
-    as in the world's tokenizer. Raises InputError if the folder's tokenizer is not built from literals.
+    as in the world's tokenizer.
     """
-    tokenizer, settings = _read(folder / "tokenizer.json"), _read(folder / "tokenizer_config.json")
-    ids: dict[str, int] = tokenizer["model"].get("vocab") or {}
-    special = {token["content"] for token in tokenizer["added_tokens"] if token["special"]}
-    tokens = sorted(ids, key=lambda token: ids[token])
+    tokens, special = _tokens(tokenizer), _special(tokenizer)
     if not _is_literal(tokenizer, [token for token in tokens if token not in special]):
-        raise InputError(
-            f"{folder} holds a tokenizer that is not built from a world's literals; use convert_hf_to_gguf.py of "
-            "llama.cpp instead"
-        )
+        return None
     unknown = tokenizer["model"]["unk_token"]
-    kinds = [UNKNOWN if token == unknown else CONTROL if token in special else NORMAL for token in tokens]
     # llama.cpp spells a space ▁ in such a vocabulary
     spelled = [token if token in special else token.replace(" ", "▁") for token in tokens]
-    switches = ("add_space_prefix", "remove_extra_whitespaces", "add_bos_token", "add_eos_token")
     return {
         "tokenizer.ggml.model": "t5",
         "tokenizer.ggml.tokens": spelled,
         "tokenizer.ggml.scores": [-1.0] * len(tokens),
-        "tokenizer.ggml.token_type": kinds,
-        "tokenizer.ggml.unknown_token_id": ids[unknown],
-        "tokenizer.ggml.eos_token_id": ids[settings["eos_token"]],
-        "tokenizer.ggml.padding_token_id": ids[settings["pad_token"]],
-        **{f"tokenizer.ggml.{switch}": False for switch in switches},
-        "tokenizer.chat_template": (folder / "chat_template.jinja").read_text(encoding="utf-8"),
+        "tokenizer.ggml.token_type": [
+            UNKNOWN if token == unknown else CONTROL if token in special else NORMAL for token in tokens
+        ],
     }
+
+
+def _byte_pairs(tokenizer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A byte-level vocabulary with its merges; None if the tokenizer is another one, or splits text by another rule
+    than those of RULES before it merges bytes.
+    """
+    splitting, model = tokenizer.get("pre_tokenizer") or {}, tokenizer["model"]
+    parts = splitting["pretokenizers"] if splitting.get("type") == "Sequence" else [splitting]
+    kinds = tuple(str(part.get("type")) for part in parts)
+    byte_level = parts[-1]
+    plain = byte_level.get("use_regex", True) and not byte_level.get("add_prefix_space", True)
+    apart = all(part.get("individual_digits") for part in parts[:-1])
+    if kinds not in RULES or not (plain and apart) or model.get("type") != "BPE" or tokenizer.get("normalizer"):
+        return None
+    tokens, special = _tokens(tokenizer), _special(tokenizer)
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    return {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": RULES[kinds],
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [CONTROL if token in special else NORMAL for token in tokens],
+        "tokenizer.ggml.merges": merges,
+    }
+
+
+def _tokens(tokenizer: Mapping[str, Any]) -> list[str]:
+    """The tokens in the order of their ids."""
+    ids: dict[str, int] = dict(tokenizer["model"].get("vocab") or {})
+    ids |= {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    return sorted(ids, key=lambda token: ids[token])
+
+
+def _special(tokenizer: Mapping[str, Any]) -> set[str]:
+    return {token["content"] for token in tokenizer["added_tokens"] if token["special"]}
 
 
 def _is_literal(tokenizer: Mapping[str, Any], literals: Sequence[str]) -> bool:
