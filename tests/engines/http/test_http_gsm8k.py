@@ -54,8 +54,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             yield url
     else:
         write_gguf(whole_model(bundled("gsm8k", "policy")), folder / "policy.gguf", "gsm8k")
-        options = "-m {model} -np 16 --kv-unified -c 8192 -t 1 --metrics --host 127.0.0.1 --port {port}"
-        with serving([EXECUTABLES["LLAMACPP"], *options.split()], folder, "/health") as url:
+        words = "-m {model} -np 16 --kv-unified -c 8192 -t 1 --metrics --host 127.0.0.1 --port {port}"
+        with serving([EXECUTABLES["LLAMACPP"], *words.split()], folder, "/health") as url:
             yield url
 
 
