@@ -144,12 +144,13 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _ONE_ARGUMENT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|operatorname|rm|bf)\*?\s*\{([^{}]*)\}"
 )
+_DOLLARS = re.compile(r"^\s*(?:[A-Z]{1,2})?\$(?=\s*-?[\d.])([^$]*)$")
 
 
 def tidy(text: str) -> str:
     """The text in one plain spelling: no markdown, no math delimiters, no Unicode signs, uniform LaTeX commands."""
     text = without_lead(_without_fences(_without_unicode(text)))
-    text = re.sub(r"^\s*(?:\\?\$)(?=\s*-?[\d.])([^$]*)$", r"\\text{dollars} \1", text.replace(r"\$", "$"))
+    text = _DOLLARS.sub(r"\\text{dollars} \1", text.replace(r"\$", "$"))
     text = text.replace("$", " ").replace("&nbsp;", " ")
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)

@@ -21,7 +21,17 @@ _LEADING = re.compile(
     r"(?P<sign>-?)\s*\\text\{(?P<unit>dollars|[A-Za-z]{2,3}|[£€])\}\s*(?P<value>-?[\d.(\\].*)", re.DOTALL
 )
 _OF_ANGLE = re.compile(r"(?<!arc)(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_CURRENCIES = {"£": "pounds", "€": "euros", "¥": "yen"}
+_CURRENCIES = {
+    **{"£": "pounds", "€": "euros", "¥": "yen", "₹": "rupees", "₩": "won", "円": "yen", "元": "yuan"},
+    **{"USD": "dollars", "GBP": "pounds", "EUR": "euros", "JPY": "yen", "INR": "rupees", "KRW": "won", "CNY": "yuan"},
+    **{"Rs": "rupees", "Rs.": "rupees"},
+}
+_BEFORE = re.compile(rf"(?P<sign>-?)\s*(?P<unit>{'|'.join(map(re.escape, _CURRENCIES))})\s*(?P<value>\d.*)")
+_AFTER = re.compile(
+    r"(?P<value>-?\d[\d.,]*)\s*(?:\\text\{\s*)?(?P<unit>[£€¥₹₩]|[\u3040-\u30ff\u4e00-\u9fff]{1,4})(?:\s*\})?"
+)
+_CHANGING = frozenset("一二三四五六七八九十百千万萬億亿兆半割分倍点點第以未超余餘不足約约前後后多少強弱")
+"""Chinese and Japanese characters that change the number before them, or may; other ones after a number are a unit."""
 
 _SAME_UNITS = {
     "meter": "m metre meters metres",
@@ -50,6 +60,9 @@ _SAME_UNITS = {
     "percent": "% pct percentage",
     "dollar": "usd $",
     "euro": "eur",
+    "yen": "jpy",
+    "yuan": "cny rmb",
+    "rupee": "inr rs",
     "cent": "ct cts",
     "mile/hour": "mph",
     "kilometer/hour": "kph kmh",
@@ -108,9 +121,13 @@ def split_unit(tidied: str) -> tuple[str, str | None]:
         value, inner = split_unit(leading["sign"] + leading["value"])
         unit = _canonical(leading["unit"])
         return (value, unit) if inner in (None, unit) else (tidied, None)
-    currency = re.fullmatch(r"(-?)\s*([£€¥])\s*(\d.*)", tidied)
-    if currency:
-        return currency[1] + currency[3], _canonical(_CURRENCIES[currency[2]])
+    before = _BEFORE.fullmatch(tidied)
+    if before:
+        return before["sign"] + before["value"], _canonical(_CURRENCIES[before["unit"]])
+    after = _AFTER.fullmatch(tidied)
+    if after and not _CHANGING & {*after["unit"]}:
+        unit = after["unit"]
+        return after["value"], _canonical(_CURRENCIES[unit]) if unit in _CURRENCIES else unit
     match = _IN_TEXT.fullmatch(tidied)
     if match and _is_unit_text(match["unit"]) and _is_value(match["value"]):
         unit = _canonical(match["unit"])
