@@ -14,8 +14,10 @@ from rollwise.plugins import is_own_file, plugin_files
 
 WORLDS = ("countdown", "stories", "stories-even")
 
-ADAPTED = ("gsm8k",)
-"""Worlds whose bundled models are adapters; `rollwise models get` makes whole models of them."""
+ADAPTED = {"gsm8k": ("gsm8k", "policy"), "gsm8k-early": ("gsm8k", "policy-early")}
+"""Bundled policies that are adapters: name → world and folder. `rollwise models get WORLD` makes them whole models."""
+
+ADAPTED_WORLDS = tuple(dict.fromkeys(world for world, _ in ADAPTED.values()))
 
 DIRECTIONS = ("hidden", "state", "text", "minilm")
 
@@ -47,11 +49,12 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
 
 
 def bundled_named(world: str, part: str, name: str) -> Path | None:
-    """The folder of a bundled model by its name: one of FAMILY in that world, or a policy that is named after its own
-    world. None for any other name; the folder need not exist.
+    """The folder of a bundled model by its name: one of FAMILY in that world, or a policy of ADAPTED in any world.
+    None for any other name; the folder need not exist.
     """
     if part == "policy" and name in ADAPTED:
-        return bundled(name, part)
+        own, folder = ADAPTED[name]
+        return bundled(own, part).parent / folder
     return bundled(world, part, name) if name in FAMILY.get(part, ()) else None
 
 
@@ -60,7 +63,7 @@ def default_reward(world: str, served: bool) -> str:
 
     For a world of your own it is trained, and an error then says how to train one.
     """
-    lacking = world == "text" or (world in ADAPTED and not bundled(world, "reward").is_dir())
+    lacking = world == "text" or (world in ADAPTED_WORLDS and not bundled(world, "reward").is_dir())
     return "confidence" if served or lacking else "trained"
 
 

@@ -157,9 +157,11 @@ def test_a_verdict_on_questions_that_nobody_solved_says_what_the_rollouts_found(
 
 def test_an_unfinished_bench_says_what_is_missing(tmp_path: Path) -> None:
     run = stored(tmp_path / "run")
-    assert not any("still to come" in sentence for sentence in verdict(figures_of(run)))
+    assert not any("--resume" in sentence for sentence in verdict(figures_of(run)))
     part = replace(run, results=run.results[:30])
-    assert "30 of 80 planned results are here; the others are still to come." in verdict(figures_of(part))
+    assert "30 of 80 planned results are here. If the bench is not running, --resume adds the others." in verdict(
+        figures_of(part)
+    )
 
 
 def test_money_is_tokens_times_prices_or_hours_times_rate(tmp_path: Path) -> None:

@@ -123,7 +123,9 @@ def test_a_summary_agrees_with_sums_by_hand() -> None:
     assert dora.costs["tokens"] == Interval(160.0, 160.0, 160.0)
     assert (dora.costs["flops"].mean, dora.costs["seconds"].mean) == (6.0, 0.5)
     assert summary.by_level == ()
-    assert summary_notes(summary) == ["16 of 20 results are here; the others are still to come."]
+    assert summary_notes(summary) == [
+        "16 of 20 results are here. If the bench is not running, --resume adds the others."
+    ]
     assert summarise(results, "rebase", planned=20) == summary
 
 

@@ -8,9 +8,9 @@ from command import rollwise
 
 from rollwise.errors import InputError
 from rollwise.models import whole_model
-from rollwise.names import adapters, bundled
+from rollwise.names import ADAPTED, adapters, bundled, bundled_named
 from rollwise.registry import find_policy
-from rollwise.search import Config, find_parts
+from rollwise.search import Config, find_parts, settled
 
 QUESTION = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
@@ -34,10 +34,19 @@ def test_an_adapter_without_its_whole_model_says_what_to_run() -> None:
     assert whole_model(bundled("countdown", "policy")) == bundled("countdown", "policy")
 
 
+def test_each_of_these_policies_has_a_name_and_an_adapter() -> None:
+    for name, (world, folder) in ADAPTED.items():
+        found = bundled_named("countdown", "policy", name)
+        assert found in adapters(world)
+        assert found.name == folder
+        assert settled(Config(policy=name)).world == world
+        assert bundled_named("countdown", "reward", name) is None
+
+
 def test_the_list_of_models_names_the_adapters() -> None:
     listed = json.loads(rollwise("models", "list", "--json").stdout)["adapters"]
     assert [(each["name"], each["base"], each["here"]) for each in listed] == [("gsm8k", "smollm2", False)]
-    assert "policy" in listed[0]["parts"]
+    assert {"policy", "policy-early"} <= {*listed[0]["parts"]}
     refused = rollwise("models", "get", "gsm8k", "--source", "hub")
     assert refused.returncode == 2
     assert "leave --source out" in refused.stderr
@@ -56,6 +65,9 @@ def test_the_whole_model_is_made_once_and_boxes_its_answers() -> None:
     elsewhere = find_parts(Config(policy="gsm8k", world="text", reward="sums"))
     assert elsewhere.files["policy"] == find_parts(Config(world="gsm8k")).files["policy"] != []
     assert find_parts(Config(policy="gsm8k")).config.world == "gsm8k"
+    early = find_parts(Config(policy="gsm8k-early"))
+    assert early.config.world == "gsm8k"
+    assert early.files["policy"] not in ([], elsewhere.files["policy"])
     solved = rollwise("solve", QUESTION, "--world", "gsm8k", "--budget", "8", "--json")
     assert solved.returncode == 0, solved.stderr
     assert float(json.loads(solved.stdout)["answer"]) > 0

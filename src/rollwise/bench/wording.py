@@ -86,7 +86,8 @@ def _missing(figures: Figures) -> list[str]:
     notes = []
     summary = figures.summary
     if summary.results < summary.planned:
-        notes.append(f"{summary.results} of {summary.planned} planned results are here; the others are still to come.")
+        count = f"{summary.results} of {summary.planned} planned results are here"
+        notes.append(f"{count}. If the bench is not running, --resume adds the others.")
     if figures.failures:
         count = len(figures.failures)
         notes.append(

@@ -24,7 +24,7 @@ from rollwise.models import (
     origin,
     whole_model,
 )
-from rollwise.names import ADAPTED, adapters, bundled
+from rollwise.names import ADAPTED_WORLDS, adapters, bundled
 from rollwise.search import OUTPUT, START, Options, Shown, validated
 
 
@@ -51,7 +51,7 @@ def list_models(given: dict[str, Any]) -> None:
     """List the models that can be fetched by a short name, and where they lie if they are fetched."""
     options = validated(ListOptions, given)
     rows = [_facts(name) for name in CATALOGUE]
-    adapted = [_adapted(world) for world in ADAPTED]
+    adapted = [_adapted(world) for world in ADAPTED_WORLDS]
     if options.json_output:
         typer.echo(document({"cache": str(cache_folder()), "models": rows, "adapters": adapted}))
         return
@@ -70,7 +70,7 @@ def list_models(given: dict[str, Any]) -> None:
 def get(given: dict[str, Any]) -> None:
     """Fetch a model, check its digest, and print the folder it lies in. A model that is there is not fetched again."""
     options = validated(GetOptions, given)
-    if options.name in ADAPTED:
+    if options.name in ADAPTED_WORLDS:
         _get_adapted(options)
         return
     if is_hub_name(options.name):

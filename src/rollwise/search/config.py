@@ -52,8 +52,8 @@ class Config(Options):
     policy: Annotated[Part, Shown(START)] = Field(
         default="trained",
         description="The model that writes solutions: the URL of a server (URL,URL for several that serve the same "
-        "model), trained, small, large, demonstrator or gsm8k (bundled), a causal language model (its FOLDER, "
-        "hf:owner/name, a GGUF file, a name of rollwise models list), or your own as file.py:name.",
+        "model), trained, small, large, demonstrator, gsm8k or gsm8k-early (bundled), a causal language model (its "
+        "FOLDER, hf:owner/name, a GGUF file, a name of rollwise models list), or your own as file.py:name.",
     )
     world: Annotated[
         str | None, Shown(START, "countdown; gsm8k with that policy; text with a policy's URL or hf: name")

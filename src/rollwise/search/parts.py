@@ -148,8 +148,8 @@ def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
     general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
-    adapted = next((name for name in ADAPTED if name == config.policy), None)
-    world = config.world or adapted or ("text" if general else "countdown")
+    adapted = ADAPTED.get(config.policy) if isinstance(config.policy, str) else None
+    world = config.world or (adapted and adapted[0]) or ("text" if general else "countdown")
     left_out = {
         "world": world,
         "reward": config.reward or default_reward(world, served),
