@@ -86,8 +86,8 @@ def _missing(figures: Figures) -> list[str]:
     notes = []
     summary = figures.summary
     if summary.results < summary.planned:
-        count = f"{summary.results} of {summary.planned} planned results are here"
-        notes.append(f"{count}. If the bench is not running, --resume adds the others.")
+        here = f"{summary.results} of {summary.planned} planned results are here"
+        notes.append(f"{here}. If the bench is not running, --resume adds the others.")
     if figures.failures:
         count = len(figures.failures)
         notes.append(

@@ -169,8 +169,8 @@ def summary_notes(summary: Summary) -> list[str]:
     """What the tables do not show: results that are missing, and searches that raised."""
     notes = []
     if summary.results < summary.planned:
-        count = f"{summary.results} of {summary.planned} results are here"
-        notes.append(f"{count}. If the bench is not running, --resume adds the others.")
+        here = f"{summary.results} of {summary.planned} results are here"
+        notes.append(f"{here}. If the bench is not running, --resume adds the others.")
     unread = sum(row.unread for row in summary.rows)
     if unread and not any(row.measures["coverage"].mean for row in summary.rows):
         notes.append(
