@@ -199,7 +199,10 @@ def test_solve_runs_your_own_allocator(tmp_path: Path) -> None:
         ([QUESTION, "--strategy", "temperature", "--directions", "north"], "no direction finder"),
         ([QUESTION, "--strategy", "rebase", "--directions", "state"], "--directions state: this strategy reads no"),
         ([QUESTION, "--level", "99"], "--level is for a question that is drawn"),
-        ([QUESTION, "--policy", "gold"], "give trained, small, large, gsm8k, hf:owner/name, or the folder of a model"),
+        (
+            [QUESTION, "--policy", "gold"],
+            "give trained, small, large, gsm8k, gsm8k-early, hf:owner/name, or the folder of a model",
+        ),
         (["--level", "9"], "levels 1 to 5"),
         ([QUESTION, "--draw", "nowhere/a.svg"], "does not exist"),
         ([QUESTION, "--draw", "."], "--draw: . is a folder"),
