@@ -10,8 +10,10 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import httpx
+import pytest
 import torch
 
+from rollwise.core import Path, Stop
 from rollwise.names import bundled
 from rollwise.training.gguf import write_gguf
 
@@ -65,6 +67,19 @@ def logits(local: Any, prompt: list[int], ids: list[int]) -> torch.Tensor:
     with torch.inference_mode():
         logits: torch.Tensor = local.model(input_ids=torch.tensor([prompt + ids])).logits
     return logits[0, len(prompt) - 1 :]
+
+
+def assert_logprobs(scores: torch.Tensor, path: Path, end: int, within: float) -> None:
+    """Assert that each step of a path has the log-probability of its tokens by the policy's own logits (places,
+    vocabulary), and the last one that of the token `end` too if the text ended.
+    """
+    chances = torch.log_softmax(scores, -1)
+    place = 0
+    for step in path.steps:
+        expected = sum(float(chances[place + index, token]) for index, token in enumerate(step.ids))
+        place += len(step.ids)
+        expected += float(chances[place, end]) if step.stop is Stop.END else 0.0
+        assert step.logprob == pytest.approx(expected, abs=within)
 
 
 def assert_greedy(scores: torch.Tensor, ids: Sequence[int]) -> None:

@@ -18,6 +18,7 @@ ADAPTED = {"gsm8k": ("gsm8k", "policy"), "gsm8k-early": ("gsm8k", "policy-early"
 """Bundled policies that are adapters: name → world and folder. `rollwise models get WORLD` makes them whole models."""
 
 ADAPTED_WORLDS = tuple(dict.fromkeys(world for world, _ in ADAPTED.values()))
+"""The worlds of these policies, which `rollwise models get` names."""
 
 DIRECTIONS = ("hidden", "state", "text", "minilm")
 

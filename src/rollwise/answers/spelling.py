@@ -144,7 +144,7 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{(.*)\}", re.DOTALL)
 _ONE_ARGUMENT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|mbox|operatorname|rm|bf)\*?\s*\{([^{}]*)\}"
 )
-_DOLLARS = re.compile(r"^\s*(?:[A-Z]{1,2})?\$(?=\s*-?[\d.])([^$]*)$")
+_DOLLARS = re.compile(r"^\s*(?:US|HK|AU|CA|NZ|SG|NT|[ACS])?\$(?=\s*-?[\d.])([^$]*)$")
 
 
 def tidy(text: str) -> str:

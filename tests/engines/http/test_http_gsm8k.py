@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
-from llama_server import assert_greedy, logits, serving
+from llama_server import assert_greedy, assert_logprobs, logits, serving
 from vllm_server import vllm
 from walking import walk
 
@@ -98,13 +97,7 @@ def test_greedy_paths_equal_the_models_up_to_the_first_near_tie(server: str, loc
         assert_greedy(scores, ids)
         assert path.text == local.tokenizer.decode(ids)
         assert all(step.text.endswith("\n\n") for step in path.steps if step.stop is Stop.STEP)
-        chances = torch.log_softmax(scores, -1)
-        place = 0
-        for step in path.steps:
-            expected = sum(float(chances[place + index, token]) for index, token in enumerate(step.ids))
-            place += len(step.ids)
-            expected += float(chances[place, local.tokenizer.eos_token_id]) if step.stop is Stop.END else 0.0
-            assert step.logprob == pytest.approx(expected, abs=0.05)
+        assert_logprobs(scores, path, local.tokenizer.eos_token_id, within=0.05)
         ended += path.ended and "\\boxed{" in path.text
     assert ended >= 2
 

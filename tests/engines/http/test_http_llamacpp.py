@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import torch
-from llama_server import CLIENT, assert_greedy, logits, posted, serving
+from llama_server import CLIENT, assert_greedy, assert_logprobs, logits, posted, serving
 from typer.testing import CliRunner
 from walking import walk
 
@@ -93,13 +93,7 @@ def test_greedy_paths_equal_the_models_up_to_the_first_near_tie(server: str, loc
         assert path.text == local.tokenizer.decode(ids)
         assert all(step.text.endswith("\n\n") for step in path.steps if step.stop is Stop.STEP)
         assert "".join(step.text for step in path.steps).count("\n\n") == len(path.steps) - path.ended
-        logprobs = torch.log_softmax(scores, -1)
-        start = 0
-        for step in path.steps:
-            expected = sum(float(logprobs[start + place, token]) for place, token in enumerate(step.ids))
-            start += len(step.ids)
-            expected += float(logprobs[start, local.tokenizer.eos_token_id]) if step.stop is Stop.END else 0.0
-            assert step.logprob == pytest.approx(expected, abs=0.02)
+        assert_logprobs(scores, path, local.tokenizer.eos_token_id, within=0.02)
         ended += path.ended
     assert ended >= 4
 
