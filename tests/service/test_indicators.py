@@ -189,7 +189,7 @@ def test_a_band_goes_on_after_a_restart(tmp_path: FilePath) -> None:
             time.sleep(0.05)
         for seed in range(3):
             assert httpx.post(f"{url}/v1/chat/completions", json=chat(seed=seed), timeout=60).status_code == 200
-        for _ in range(100):
+        for _ in range(1200):
             if len(service.staging.watches["game"].candidate) == 3:
                 break
             time.sleep(0.05)

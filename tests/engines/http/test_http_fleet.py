@@ -25,9 +25,9 @@ async def test_a_fleet_opens_one_connection_per_concurrent_request_and_closes_it
     monkeypatch.setattr(httpx, "AsyncClient", Noted)
     fleet = Fleet(addresses(served.url), concurrency=4, patience=Patience(attempts=1))
 
-    async def ask(seconds: float = 9.0) -> Any:
+    async def ask(path: str = "/tokenize", seconds: float = 9.0) -> Any:
         body = {"prompt": "1", "messages": [{"role": "user", "content": "1"}]}
-        return await fleet.ask("q", (), lambda endpoint, _: fleet.post(endpoint, "/tokenize", body, seconds))
+        return await fleet.ask("q", (), lambda endpoint, _: fleet.post(endpoint, path, body, seconds))
 
     fleet.enter()
     for _ in range(6):
@@ -36,8 +36,9 @@ async def test_a_fleet_opens_one_connection_per_concurrent_request_and_closes_it
     await asyncio.gather(*(ask() for _ in range(20)))
     assert 1 < len(made) <= 4
     before = len(made)
+    served.settings["seconds"] = 1.0
     with pytest.raises(LostError):
-        await ask(0.0)
+        await ask("/v1/completions", 0.05)
     assert [client.is_closed for client in made].count(True) == 1
     await asyncio.gather(*(ask() for _ in range(20)))
     assert len(made) <= before + 1
