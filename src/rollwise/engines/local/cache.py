@@ -17,6 +17,7 @@ import torch
 from transformers import Cache, PreTrainedModel
 
 from rollwise.engines.local.attention import use_token_attention
+from rollwise.engines.local.linear import pack_linears
 
 _serial = itertools.count()
 
@@ -99,6 +100,7 @@ class Arena:
         shape = (2, config.num_hidden_layers, rows, heads, length, dim)
         if self.device.type == "cpu":
             use_token_attention(config)
+            pack_linears(backbone)
         self._storage = torch.zeros(math.prod(shape), device=self.device, dtype=self.dtype)
         self.states = self._storage.view(shape)
         self.held: list[tuple[int, ...]] = [()] * rows

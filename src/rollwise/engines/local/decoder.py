@@ -14,6 +14,7 @@ import torch
 from rollwise.core import FloatArray, IntArray
 from rollwise.engines.local.cache import Arena, Node, feed, prefix_length
 from rollwise.engines.local.job import Job
+from rollwise.engines.local.linear import pack_linears
 from rollwise.engines.local.rows import Rows
 from rollwise.engines.local.sampling import sample
 from rollwise.engines.local.stops import ENDS, MAY_COMPLETE, StopTable
@@ -34,6 +35,7 @@ class Decoder:
         self.end_tokens = _end_tokens(model, tokenizer)
         self.stops = StopTable(tokenizer, config.vocab_size)
         self._head = model.get_output_embeddings()
+        pack_linears(self._head)
         self._decoding = Arena(model.base_model, rows)
         self._reading = Arena(model.base_model, min(rows, 16))
         self._rows = Rows[Job](rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+_CHUNK = 1 << 20  # logits that a processor works on at once, so that they stay in its cache
+
 
 def sample(
     logits: torch.Tensor,
@@ -18,6 +20,20 @@ def sample(
     order and double precision. A `temperature` (rows,) of 0 takes the likeliest token. Pass None as `top_p` (rows,)
     if no row has a value below 1, and False as `greedy` if no row has a temperature of 0: both save work.
     """
+    size = len(logits) if logits.is_cuda else max(1, _CHUNK // logits.shape[1])
+    drawn, logprobs = [], []
+    for start in range(0, len(logits), size):
+        part = slice(start, start + size)
+        nucleus = None if top_p is None else top_p[part]
+        tokens, values = _sample(logits[part], temperature[part], uniforms[part], nucleus, greedy)
+        drawn.append(tokens)
+        logprobs.append(values)
+    return torch.cat(drawn), torch.cat(logprobs)
+
+
+def _sample(
+    logits: torch.Tensor, temperature: torch.Tensor, uniforms: torch.Tensor, top_p: torch.Tensor | None, greedy: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     shifted = logits.to(torch.float64, copy=True)
     shifted -= shifted.amax(-1, keepdim=True)
     heat = temperature[:, None]
