@@ -45,7 +45,13 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--copies", type=int, default=2, help="copies of a question with other numbers (default: 2)")
     train = made.add_argument_group("policy and reward")
     train.add_argument("--base", default="smollm2", help="model to start from (default: smollm2)")
-    train.add_argument("--method", choices=METHODS, default=Tuning.method)
+    train.add_argument(
+        "--method",
+        choices=(*METHODS, "head"),
+        default=Tuning.method,
+        help="lora, full, or for reward: head, which leaves the policy's matrices as they are (default: lora)",
+    )
+    train.add_argument("--outcomes", type=Path, help="reward with --method head: plain samples of evaluate, as labels")
     train.add_argument("--rank", type=int, default=Tuning.rank, help="rank of the adapter (default: 16)")
     train.add_argument("--adapter", help="adapter to go on from (default: a new one)")
     train.add_argument("--epochs", type=float, default=Tuning.epochs)
@@ -113,6 +119,11 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     import judging
 
     completed = given.out / f"completions-{given.part_of or 'reward'}.jsonl"
+    if given.part == "reward" and given.method == "head":
+        from heads import tune_head
+
+        there = completed if completed.is_file() else None
+        return tune_head(_model(_policy(given)), given.outcomes, there, given.out, tell, given.seed)
     if given.part == "reward":
         return judging.tune_reward(_model(_policy(given)), completed, tuning, given.out, tell)
     sizes = {"minutes": given.minutes, "rows": given.rows, "seed": given.seed, "dtype": given.dtype}

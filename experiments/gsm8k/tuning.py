@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -278,6 +278,17 @@ def save_adapter(model: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.peft_config["default"].save_pretrained(folder)
     halves = {name: each.detach().half().cpu().contiguous() for name, each in get_peft_model_state_dict(model).items()}
+    save_file(halves, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def save_change(change: Mapping[str, Any], folder: Path) -> None:
+    """Write weights that are added to a model, such as a head, as an adapter that changes no matrix of it."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"peft_type": "LORA", "task_type": "TOKEN_CLS", "r": 1, "lora_alpha": 1, "target_modules": []}
+    _write(folder / "adapter_config.json", settings)
+    halves = {f"base_model.model.{name}": each.detach().half().contiguous() for name, each in change.items()}
     save_file(halves, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

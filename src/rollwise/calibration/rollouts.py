@@ -15,6 +15,7 @@ from rollwise.errors import InputError
 from rollwise.worlds import on_course
 
 IN_FLIGHT = 16
+ROLLOUTS_IN_FLIGHT = 256
 """How many problems are sampled at the same time."""
 Task = TypeVar("Task")
 Reply = TypeVar("Reply")
@@ -105,7 +106,8 @@ def collect_rollouts(
         return [label_rollout(world, problem, path) for path in paths]
 
     source = {"world": world.name, "samples": count, **asdict(sampling)}
-    collect_lines(problems, in_process(sample, IN_FLIGHT), "rollouts", source, file, progress)
+    in_flight = max(2, ROLLOUTS_IN_FLIGHT // max(1, count))
+    collect_lines(problems, in_process(sample, in_flight), "rollouts", source, file, progress)
 
 
 def in_process(work: Callable[[Task], Awaitable[Reply]], in_flight: int) -> Do[Task, Reply]:
