@@ -14,6 +14,7 @@ from tiny import tiny_model
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from rollwise.core import Path, Sampling, Step
+from rollwise.engines.local import attention
 from rollwise.engines.local.attention import token_attention
 from rollwise.engines.local.batcher import Batcher
 from rollwise.engines.local.cache import Arena, feed
@@ -162,6 +163,28 @@ def test_attention_of_one_token_is_the_scaled_dot_product(model: Any, heads: int
         ours, _ = token_attention(module, query, key, value, mask, scaling=scaling)
         theirs, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)
         assert ours.shape == (5, 1, heads, 8)
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("span", [1, 3, 8])
+def test_rows_of_unequal_length_attend_in_spans(model: Any, monkeypatch: pytest.MonkeyPatch, span: int) -> None:
+    monkeypatch.setattr(attention, "_SPAN", span)
+    monkeypatch.setattr(attention, "_CALL", 1)
+    torch.manual_seed(span)
+    query = torch.randn(10, 6, 1, 8, dtype=torch.float64)
+    key, value = torch.randn(2, 10, 2, 30, 8, dtype=torch.float64)
+    lengths = torch.tensor([3, 1, 30, 9, 9, 9, 2, 28, 5, 4])
+    mask = torch.zeros(10, 1, 1, 30, dtype=torch.float64)
+    mask.masked_fill_(torch.arange(30) >= lengths[:, None, None, None], torch.finfo(mask.dtype).min)
+    mask[4, ..., :5] = torch.finfo(mask.dtype).min  # padding on the left is left out too
+    spans = attention._spans(mask, key)
+    assert [(rows.start, end) for rows, end in spans] == [
+        (start, int(lengths[start : start + span].max())) for start in range(0, 10, span)
+    ]
+    module = type("Module", (), {"num_key_value_groups": 3, "is_causal": True})()
+    for given in (mask, mask == 0):
+        ours, _ = token_attention(module, query, key, value, given)
+        theirs, _ = sdpa_attention_forward(module, query, key, value, given)
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
