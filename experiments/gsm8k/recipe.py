@@ -137,6 +137,12 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     held_out = given.out / "completions-validation.jsonl"
     if (given.out / "reward").is_dir() and held_out.is_file():
         facts["reward"] = judging.evaluate_reward(given.out / "reward", held_out, lambda *about: show(*about, ""))
+    if (given.out / "reward").is_dir():
+        from outcomes import compare_outcomes
+
+        facts["outcomes"] = compare_outcomes(
+            given.out / "reward", policy, rollouts, lambda done, total: show("outcomes", done, total, "")
+        )
     return facts
 
 

@@ -16,6 +16,7 @@ from tiny import CHATML, byte_tokenizer, tiny_model
 
 from rollwise.calibration import load_rollouts, score_prefixes
 from rollwise.calibration.prefixes import Prefix
+from rollwise.core import Judgement
 from rollwise.engines.local import load_checkpoint
 from rollwise.models.adapters import merge_adapter
 from rollwise.rewards import LocalReward
@@ -141,7 +142,8 @@ def test_the_reward_model_scores_as_the_head_does(
         for rollout in rollouts:
             prefix = Prefix(rollout.steps, 1, int(rollout.right), 1, ended=True)
             (score,) = asyncio.run(score_prefixes(reward, problem, [prefix]))
-            scores.append(float(score))
+            assert isinstance(score, Judgement)
+            scores.append(score.reward)
             rights.append(rollout.right)
     # the last steps of right solutions differ from those of wrong ones, so a fit has to find them
     assert min(score for score, right in zip(scores, rights, strict=True) if right) > max(
@@ -165,3 +167,32 @@ def test_too_few_questions_say_so(trunk: Path, tmp_path: Path, capsys: pytest.Ca
     assert "3 questions are too few" in capsys.readouterr().err
     assert recipe.main(given) == 2
     assert "run evaluate --part-of reward" in capsys.readouterr().err
+
+
+def test_log_probabilities_are_those_of_a_plain_forward_pass(trunk: Path, tmp_path: Path) -> None:
+    model, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM", "float32")
+    (problem, rollouts), *_ = load_rollouts(sampled(tmp_path / "sampled.jsonl"))
+    steps = rollouts[0].steps
+    prompt = f"<|im_start|>user\n{problem.question}<|im_end|>\n<|im_start|>assistant\n"
+    start, text = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in (prompt, "".join(steps)))
+    tokens = torch.tensor([[*start, *text, tokenizer.eos_token_id]])
+    with torch.inference_mode():
+        table = torch.log_softmax(model(tokens).logits[0].double(), -1)
+    expected = np.mean([float(table[place - 1, tokens[0, place]]) for place in range(len(start), tokens.shape[1])])
+    found = importlib.import_module("outcomes").mean_logprobs(model, tokenizer, problem, [steps])
+    assert found == pytest.approx([expected], abs=1e-4)
+
+
+def test_figures_of_outcomes_tell_a_good_value_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    question, right = np.repeat(np.arange(50), 8), rng.integers(2, size=400)
+    values = {"reward": right + rng.normal(size=400), "log-probability": rng.normal(size=400)}
+    figures = importlib.import_module("outcomes").outcome_figures(values, right, question)
+    assert figures["reward"]["auc"] == pytest.approx(0.76, abs=0.05)  # Φ(1/√2)
+    assert figures["reward"]["auc within a question"] == pytest.approx(0.76, abs=0.05)
+    low, high = figures["log-probability"]["interval"]
+    assert low < figures["log-probability"]["auc"] < high < 0.6
+    assert figures["difference"][0] > 0
+    none = importlib.import_module("outcomes").outcome_figures(values, np.zeros(400, dtype=np.int64), question)
+    assert none["reward"]["auc"] is None
+    assert none["difference"] == [None, None]
