@@ -15,6 +15,7 @@ from rollwise.calibration import load_prefixes, load_rollouts
 from rollwise.core import FloatArray, IntArray
 from rollwise.engines.local import Arena, common_length, feed, load_checkpoint
 from rollwise.errors import InputError
+from rollwise.rewards import LOG_CONCENTRATIONS
 from rollwise.training.fitting import digest_of, save_half
 from rollwise.training.reward import Example, encode, encode_prefixes, with_head
 
@@ -45,8 +46,8 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Head:
-    """logit of the worth = weight (width,) · state + bias; how sure it is, as the log of a beta-binomial's
-    concentration, is the same for all states.
+    """logit of the worth = weight (width,) · state + bias. How sure it is, as the log of a beta-binomial's
+    concentration, is the same for all states; only states with several completions tell it.
     """
 
     weight: FloatArray
@@ -143,13 +144,13 @@ def fit_head(labelled: Labelled, penalty: float) -> Head:
 
     def closure() -> torch.Tensor:
         search.zero_grad()
-        value = loss_of(scaled, weight, bias, sureness.clamp(-2, 6)) + penalty * weight.square().sum() / 2
+        value = loss_of(scaled, weight, bias, sureness.clamp(*LOG_CONCENTRATIONS)) + penalty * weight.square().sum() / 2
         value.backward()
         return value
 
     search.step(closure)
     found = weight.detach().numpy() / scale
-    return Head(found, float(bias.detach() - found @ centre), float(sureness.detach().clamp(-2, 6)))
+    return Head(found, float(bias.detach() - found @ centre), float(sureness.detach().clamp(*LOG_CONCENTRATIONS)))
 
 
 def choose_penalty(labelled: Labelled, penalties: Sequence[float] = PENALTIES) -> tuple[float, dict[str, float]]:
@@ -168,28 +169,36 @@ def _losses(labelled: Labelled, penalty: float) -> Iterator[float]:
         yield float(loss_of(labelled.where(held_out), *values))
 
 
+def headed(trunk: Path, head: Head) -> Any:
+    """The policy in the folder `trunk` with a head."""
+    import torch
+
+    model = with_head(trunk, 0)
+    with torch.no_grad():
+        model.score.weight.zero_()
+        model.score.weight[1] = torch.from_numpy(head.weight)
+        model.score.bias.copy_(torch.tensor([0.0, head.bias, head.log_concentration]))
+    return model
+
+
 def tune_head(
-    trunk: Path, sampled: Path | None, completed: Path | None, folder: Path, report: Report, seed: int = 0
+    trunk: Path, sampled: Path | None, completed: Path | None, folder: Path, report: Report
 ) -> dict[str, Any]:
     """Fit a head to the policy in the folder `trunk` and write the reward model to `folder`/reward. Returns facts.
 
-    Raises InputError if there are fewer questions than FOLDS, or no label.
+    Raises InputError if there are fewer questions than FOLDS, no label, or no prefix with several completions.
     """
-    import torch
-
     started = time.monotonic()
     policy, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM", "float32")
     groups = examples_of(tokenizer, sampled, completed)
     if len(groups) < FOLDS:
         raise InputError(f"{len(groups)} questions are too few to choose a penalty; {FOLDS} is the least")
+    if max(count for examples in groups for each in examples for count in each.completions) < 2:
+        raise InputError("no prefix was completed several times, which tells how sure a worth is: run completions")
     labelled = read_states(policy, groups, lambda done, total: report(done, total, "states"))
     penalty, losses = choose_penalty(labelled)
     head = fit_head(labelled, penalty)
-    model = with_head(trunk, seed)
-    with torch.no_grad():
-        model.score.weight.zero_()
-        model.score.weight[1] = torch.from_numpy(head.weight)
-        model.score.bias.copy_(torch.tensor([0.0, head.bias, head.log_concentration]))
+    model = headed(trunk, head)
     change = {f"score.{name}": value for name, value in model.score.state_dict().items()}
     save_half(model, tokenizer, folder / "reward")
     save_change(change, folder / "reward" / "adapter")
@@ -203,7 +212,7 @@ def tune_head(
         "share right": round(float(labelled.right.sum() / labelled.completions.sum()), 4),
         "penalty": penalty,
         "held-out loss": losses,
-        "log concentration": round(head.log_concentration, 3),
+        "log concentration": head.log_concentration,
         "source": digest_of(trunk / "model.safetensors", *files)[:16],
         "seconds": round(time.monotonic() - started),
     }

@@ -123,7 +123,7 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
         from heads import tune_head
 
         there = completed if completed.is_file() else None
-        return tune_head(_model(_policy(given)), given.outcomes, there, given.out, tell, given.seed)
+        return tune_head(_model(_policy(given)), given.outcomes, there, given.out, tell)
     if given.part == "reward":
         return judging.tune_reward(_model(_policy(given)), completed, tuning, given.out, tell)
     sizes = {"minutes": given.minutes, "rows": given.rows, "seed": given.seed, "dtype": given.dtype}

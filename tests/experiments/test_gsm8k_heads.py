@@ -16,7 +16,7 @@ from tiny import CHATML, byte_tokenizer, tiny_model
 
 from rollwise.calibration import load_rollouts, score_prefixes
 from rollwise.calibration.prefixes import Prefix
-from rollwise.core import Judgement
+from rollwise.core import Judgement, Problem
 from rollwise.engines.local import load_checkpoint
 from rollwise.models.adapters import merge_adapter
 from rollwise.rewards import LocalReward
@@ -109,6 +109,13 @@ def sampled(file: Path) -> Path:
     return file
 
 
+def completed(file: Path) -> None:
+    """One prefix of a seventh question, completed four times."""
+    problem = {"id": "q7", "question": "How many nuts? 7", "answer": "3", "world": "gsm8k"}
+    prefix = {"steps": ["She has 7.\n\n"], "size": 1, "right": 2, "completions": 4, "ended": False}
+    file.write_text(json.dumps({"problem": problem, "prefixes": [prefix], "source": {}}) + "\n")
+
+
 def test_states_are_those_of_the_model(trunk: Path, tmp_path: Path) -> None:
     model, tokenizer = load_checkpoint(trunk, "AutoModelForCausalLM", "float32")
     groups = heads().examples_of(tokenizer, sampled(tmp_path / "sampled.jsonl"), None)
@@ -132,9 +139,12 @@ def test_the_reward_model_scores_as_the_head_does(
 ) -> None:
     file = sampled(tmp_path / "sampled.jsonl")
     given = ["reward", "--method", "head", "--outcomes", str(file), "--policy", str(trunk), "--out", str(tmp_path)]
+    assert importlib.import_module("recipe").main(given) == 2
+    assert "no prefix was completed several times" in capsys.readouterr().err
+    completed(tmp_path / "completions-reward.jsonl")
     assert importlib.import_module("recipe").main(given) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["questions"], facts["solutions"], facts["labels"]) == (6, 18, 30)
+    assert (facts["questions"], facts["solutions"], facts["labels"]) == (7, 19, 31)
     reward = LocalReward.load(tmp_path / "reward")
     assert reward.states_concentration
     scores, rights = [], []
@@ -156,6 +166,24 @@ def test_the_reward_model_scores_as_the_head_does(
     )
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], value, msg=name)
+
+
+def test_several_completions_tell_how_sure_a_worth_is(trunk: Path, tmp_path: Path) -> None:
+    """Worths drawn from Beta(κm, κ(1 - m)) give κ back."""
+    rng = np.random.default_rng(5)
+    states = rng.normal(size=(3000, WIDTH))
+    mean = 1 / (1 + np.exp(-states[:, 0]))
+    right = rng.binomial(16, rng.beta(5 * mean, 5 * (1 - mean))).astype(float)
+    head = heads().fit_head(heads().Labelled(states, right, np.full(3000, 16.0), np.arange(3000)), 1e-6)
+    assert np.exp(head.log_concentration) == pytest.approx(5, rel=0.1)
+    wide = heads().Head(np.linspace(-1, 1, 32), 0.3, head.log_concentration)
+    made = heads().headed(trunk, wide)
+    load_checkpoint(trunk, "AutoModelForCausalLM")[1].save_pretrained(tmp_path / "sure")
+    made.save_pretrained(tmp_path / "sure")
+    problem = Problem("q", "How many nuts?", "3")
+    judged = asyncio.run(score_prefixes(LocalReward.load(tmp_path / "sure"), problem, [Prefix(("It is 3.",), 1, 1, 1)]))
+    assert isinstance(judged[0], Judgement)
+    assert judged[0].concentration == pytest.approx(5, rel=0.1)
 
 
 def test_too_few_questions_say_so(trunk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
