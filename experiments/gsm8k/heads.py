@@ -22,7 +22,8 @@ from rollwise.training.reward import Example, encode, encode_prefixes, with_head
 if TYPE_CHECKING:
     import torch
 
-ROWS = 64
+ROWS, TOGETHER = 32, 16
+"""How many solutions are read at once, and how many questions are taken together."""
 PENALTIES = tuple(10.0**power for power in range(-4, 2))
 """The penalties on the squared weights that are compared."""
 FOLDS = 5
@@ -85,32 +86,41 @@ def read_states(model: Any, groups: Sequence[Sequence[Example]], report: Callabl
     arena = Arena(model.base_model, ROWS)
     states, right, completions, question = [], [], [], []
     with torch.inference_mode():
-        for number, examples in enumerate(groups):
-            for example, ends in zip(examples, _end_states(arena, examples), strict=True):
+        for first in range(0, len(groups), TOGETHER):
+            some = groups[first : first + TOGETHER]
+            examples = [(number, example) for number, group in enumerate(some, first) for example in group]
+            for (number, example), ends in zip(examples, _end_states(arena, some), strict=True):
                 for state, label, count in zip(ends, example.labels, example.completions, strict=True):
                     if not np.isnan(label):
                         states.append(state)
                         right.append(label * count)
                         completions.append(float(count))
                         question.append(number)
-            report(number + 1, len(groups))
+            report(first + len(some), len(groups))
     counts = np.array(right), np.array(completions)
     return Labelled(np.stack(states).astype(np.float64), *counts, np.array(question, dtype=np.int64))
 
 
-def _end_states(arena: Arena, examples: Sequence[Example]) -> list[list[FloatArray]]:
-    """The state at each step end of each solution of a question."""
-    starts = [example.tokens[: example.ends[0]] for example in examples]
-    shared = min(common_length(starts[0], each) for each in starts)
-    (start,) = feed(arena, [None], [starts[0][:shared]])
-    nodes, states = [start] * len(examples), [[] for _ in examples]
-    for depth in range(max(len(example.ends) for example in examples)):
-        rows = [row for row, example in enumerate(examples) if depth < len(example.ends)]
-        parts = [_part(examples[row], depth, shared) for row in rows]
+def _end_states(arena: Arena, groups: Sequence[Sequence[Example]]) -> list[list[FloatArray]]:
+    """The state at each step end of each solution of some questions, one question after the other."""
+    starts = [_shared(examples) for examples in groups]
+    read = feed(arena, [None] * len(groups), starts)
+    solutions = [(place, example) for place, examples in enumerate(groups) for example in examples]
+    nodes = [read[place] for place, _ in solutions]
+    states: list[list[FloatArray]] = [[] for _ in solutions]
+    for depth in range(max(len(example.ends) for _, example in solutions)):
+        rows = [row for row, (_, example) in enumerate(solutions) if depth < len(example.ends)]
+        parts = [_part(solutions[row][1], depth, len(starts[solutions[row][0]])) for row in rows]
         for row, node in zip(rows, feed(arena, [nodes[row] for row in rows], parts), strict=True):
             nodes[row] = node
             states[row].append(node.hidden.float().cpu().numpy())
     return states
+
+
+def _shared(examples: Sequence[Example]) -> tuple[int, ...]:
+    """The tokens that all solutions of a question begin with, without the end of a step."""
+    starts = [example.tokens[: example.ends[0]] for example in examples]
+    return starts[0][: min(common_length(starts[0], each) for each in starts)]
 
 
 def _part(example: Example, depth: int, shared: int) -> tuple[int, ...]:
