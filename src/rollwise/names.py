@@ -62,10 +62,10 @@ def bundled_named(world: str, part: str, name: str) -> Path | None:
 def default_reward(world: str, served: bool) -> str:
     """The reward of a search that names none: trained or confidence. `served` says that the policy is a server's.
 
-    For a world of your own it is trained, and an error then says how to train one.
+    For a world of your own it is trained, and an error then says how to train one. The reward models of ADAPTED_WORLDS
+    have to be named: none is shown to be better than the confidence, which costs nothing.
     """
-    lacking = world == "text" or (world in ADAPTED_WORLDS and not bundled(world, "reward").is_dir())
-    return "confidence" if served or lacking else "trained"
+    return "confidence" if served or world in ("text", *ADAPTED_WORLDS) else "trained"
 
 
 def adapters(world: str) -> list[Path]:

@@ -9,7 +9,7 @@ from command import rollwise
 from rollwise.errors import InputError
 from rollwise.models import whole_model
 from rollwise.names import ADAPTED, adapters, bundled, bundled_named
-from rollwise.registry import find_policy
+from rollwise.registry import find_policy, find_reward
 from rollwise.search import Config, find_parts, settled
 
 QUESTION = (
@@ -43,10 +43,18 @@ def test_each_of_these_policies_has_a_name_and_an_adapter() -> None:
         assert bundled_named("countdown", "reward", name) is None
 
 
+def test_a_bundled_reward_of_an_adapted_world_has_to_be_named() -> None:
+    assert bundled("gsm8k", "reward").is_dir()
+    assert settled(Config(world="gsm8k")).reward == "confidence"
+    assert settled(Config(world="gsm8k", reward="trained")).reward == "trained"
+    with pytest.raises(InputError, match=r"the reward of gsm8k is an adapter.*run `rollwise models get gsm8k` once"):
+        find_reward("trained", "gsm8k")
+
+
 def test_the_list_of_models_names_the_adapters() -> None:
     listed = json.loads(rollwise("models", "list", "--json").stdout)["adapters"]
     assert [(each["name"], each["base"], each["here"]) for each in listed] == [("gsm8k", "smollm2", False)]
-    assert {"policy", "policy-early"} <= {*listed[0]["parts"]}
+    assert {"policy", "policy-early", "reward"} <= {*listed[0]["parts"]}
     refused = rollwise("models", "get", "gsm8k", "--source", "hub")
     assert refused.returncode == 2
     assert "leave --source out" in refused.stderr
@@ -68,6 +76,9 @@ def test_the_whole_model_is_made_once_and_boxes_its_answers() -> None:
     early = find_parts(Config(policy="gsm8k-early"))
     assert early.config.world == "gsm8k"
     assert early.files["policy"] not in ([], elsewhere.files["policy"])
-    solved = rollwise("solve", QUESTION, "--world", "gsm8k", "--budget", "8", "--json")
-    assert solved.returncode == 0, solved.stderr
-    assert float(json.loads(solved.stdout)["answer"]) > 0
+    judged = find_parts(Config(world="gsm8k", reward="trained"))
+    assert judged.files["reward"] != []
+    for reward in ("confidence", "trained"):
+        solved = rollwise("solve", QUESTION, "--world", "gsm8k", "--reward", reward, "--budget", "8", "--json")
+        assert solved.returncode == 0, solved.stderr
+        assert float(json.loads(solved.stdout)["answer"]) > 0
