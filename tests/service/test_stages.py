@@ -103,6 +103,7 @@ def test_a_gate_judges_pairs_of_the_same_questions() -> None:
     assert not judged(gate, [], []).passed
 
 
+RULED = ("rebase", "dora")
 GOLDEN = [QUESTION, "Use 2, 3, 7 to make 13", "Use 5, 9, 8, 9 to make 14"]
 
 
@@ -179,6 +180,21 @@ def test_a_rule_is_introduced_by_its_gate_and_every_step_is_on_record(staged: tu
     for row in search_page(store)[0]:
         assert replay_search(search_record(store, row["id"])) == [], row
     assert verified_log(store).faults == ()
+
+
+def test_the_candidate_is_no_shadow_of_its_own_answers(staged: tuple[str, Any, Settings]) -> None:
+    url, service, settings = staged
+    store = Store(settings.store)
+    for _ in range(2):
+        asyncio.run(advance_route(settings, store, "game", "a test", lambda done, total: None))
+    until(lambda: service.staging.stages["game"].stage == "canary")
+    answered = [say(url, user=f"user {index}") for index in range(8)]
+    ids: dict[str, set[str]] = {rule: {one["id"] for one in answered if one["route_rule"] == rule} for rule in RULED}
+    assert all(ids.values())
+    until(lambda: not service.searches._background and not service.admission.running)
+    shadows, _ = search_page(store, filters={"purpose": "shadow"})
+    assert {shadow["rule"] for shadow in shadows} == {"dora"}
+    assert sorted(shadow["beside"] for shadow in shadows) == sorted(ids["rebase"])
 
 
 def test_a_change_of_the_store_is_found(tmp_path: FilePath) -> None:
