@@ -187,6 +187,8 @@ def test_the_service_s_configuration_makes_searches(folder: str, request: pytest
     assert configs[0].strategy == "temperature"
     assert len(configs) == (2 if folder == "good" else 1)
     assert ("gate" in route) == (folder == "good")
+    # without a share the shadow stage would never search, and compare nothing if only the candidate reads directions
+    assert route.get("shadow") == ({"share": 0.1} if folder == "good" else None)
     golden = [json.loads(line) for line in (out / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in golden} == set(read(out)["plan"]["compare"])
     assert all(row["question"] and row["answer"] for row in golden)
