@@ -138,7 +138,14 @@ def test_a_dry_run_measures_and_stops(tmp_path: Path) -> None:
     status, told, errors = pilot(tmp_path / "pilot", "worth(0.2,1)", "--dry-run")
     assert (status, told) == (0, "")
     assert "tokens, measured on a few questions" in errors
-    assert not (tmp_path / "pilot/tune").exists()
+    assert "nothing was kept" in errors
+    assert not (tmp_path / "pilot").exists()
+
+
+def test_a_dry_run_does_not_stand_in_the_way_of_another(tmp_path: Path) -> None:
+    for reward, minutes in [("worth(0.2,1)", "2"), ("worth(0.2,1)", "3"), ("worth(0.9,1)", "2")]:
+        status, _, errors = pilot(tmp_path / "pilot", reward, "--minutes", minutes, "--dry-run")
+        assert status == 0, errors
 
 
 @pytest.mark.parametrize(

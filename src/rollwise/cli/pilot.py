@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rollwise.pilot import Findings, Ready
 
 
+_NOT_KEPT = "nothing was kept; without --dry-run it measures again and begins"
+
+
 def pilot(given: dict[str, Any]) -> None:
     """Say what better allocation would gain on your model and your questions, and what it would cost.
 
@@ -74,6 +77,7 @@ def _announce(options: PilotOptions, ready: Ready) -> None:
     """Say what the pilot takes, before it takes it."""
     plan = ready.plan
     tuned, compared = len(plan.tune), len(plan.compare)
+    plan_file = options.out / "plan.json"
     reach = "no gain can be found by so few"
     if plan.detectable is not None:
         reach = f"a gain of about {100 * plan.detectable:.0f} points or more can be found"
@@ -81,7 +85,7 @@ def _announce(options: PilotOptions, ready: Ready) -> None:
         f"this pilot takes about {_minutes(plan.seconds)} and {plan.tokens:,.0f} tokens, measured on a few questions",
         f"it tunes {len(plan.settings)} settings on {tuned} questions and compares the best with plain sampling on "
         f"{compared} others, at {plan.budget} rollouts; {reach}",
-        f"the plan is in {options.out / 'plan.json'}",
+        f"the plan is in {plan_file}" if plan_file.is_file() else _NOT_KEPT,
     ]
     for line in lines:
         print(f"rollwise: {line}", file=sys.stderr)
