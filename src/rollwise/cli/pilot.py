@@ -30,7 +30,7 @@ def pilot(given: dict[str, Any]) -> None:
     of the service (serve.toml) and its golden set. After Ctrl-C the same command goes on.
 
     Examples:
-    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --reward qwen@http://127.0.0.1:8001 --minutes 60`
+    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --reward qwen_prm@http://127.0.0.1:8001`
 
     * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --tokens 2000000 --prices prices.toml --dry-run`
 
