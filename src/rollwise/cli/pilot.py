@@ -18,7 +18,6 @@ from rollwise.search import validated
 if TYPE_CHECKING:
     from rollwise.pilot import Findings, Ready
 
-
 _NOT_KEPT = "nothing was kept; without --dry-run it measures again and begins"
 
 
