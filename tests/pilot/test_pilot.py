@@ -16,6 +16,7 @@ import pytest
 from served import QUESTION, emulated
 
 from rollwise.bench import Run, read_run
+from rollwise.cli.pilot import pilot as pilot_command
 from rollwise.pilot import (
     Answer,
     Findings,
@@ -32,6 +33,7 @@ from rollwise.pilot.cases import Case, turning_point
 from rollwise.pilot.findings import Caution
 from rollwise.pilot.stages import Meter
 from rollwise.pilot.wording import LANGUAGES, catalogue
+from rollwise.rewards import FAMILIES
 from rollwise.search import Config
 from rollwise.service import read_settings, running
 
@@ -138,7 +140,14 @@ def test_a_dry_run_measures_and_stops(tmp_path: Path) -> None:
     status, told, errors = pilot(tmp_path / "pilot", "worth(0.2,1)", "--dry-run")
     assert (status, told) == (0, "")
     assert "tokens, measured on a few questions" in errors
-    assert not (tmp_path / "pilot/tune").exists()
+    assert "nothing was kept" in errors
+    assert not (tmp_path / "pilot").exists()
+
+
+def test_a_dry_run_does_not_stand_in_the_way_of_another(tmp_path: Path) -> None:
+    for reward, minutes in [("worth(0.2,1)", "2"), ("worth(0.2,1)", "3"), ("worth(0.9,1)", "2")]:
+        status, _, errors = pilot(tmp_path / "pilot", reward, "--minutes", minutes, "--dry-run")
+        assert status == 0, errors
 
 
 @pytest.mark.parametrize(
@@ -157,6 +166,12 @@ def test_what_does_not_fit_is_one_line(arguments: list[str], message: str) -> No
     assert ran.returncode == 2
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_the_examples_of_the_help_name_rewards_that_exist() -> None:
+    named = re.findall(r"(\w+)@http", pilot_command.__doc__ or "")
+    assert named
+    assert set(named) <= set(FAMILIES)
 
 
 def test_too_little_time_says_what_is_needed(tmp_path: Path) -> None:
@@ -187,6 +202,8 @@ def test_the_service_s_configuration_makes_searches(folder: str, request: pytest
     assert configs[0].strategy == "temperature"
     assert len(configs) == (2 if folder == "good" else 1)
     assert ("gate" in route) == (folder == "good")
+    # without a share the shadow stage would never search, and compare nothing if only the candidate reads directions
+    assert route.get("shadow") == ({"share": 0.1} if folder == "good" else None)
     golden = [json.loads(line) for line in (out / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["id"] for row in golden} == set(read(out)["plan"]["compare"])
     assert all(row["question"] and row["answer"] for row in golden)
@@ -299,6 +316,19 @@ def test_both_languages_say_the_same_things() -> None:
     for section, sentences in english.items():
         for name, text in sentences.items():
             assert fields(text) == fields(japanese[section][name]), f"{section}.{name}"
+
+
+def test_the_page_says_how_often_the_rule_was_measured_to_be_wrong(language: str) -> None:
+    table = (Path(__file__).parents[2] / "docs/results/pilot.md").read_text(encoding="utf-8")
+    wrong = [float(share) for share in re.findall(r"^\|[^|]+\| *\d+ \| (\d+\.\d) \(", table, re.MULTILINE)]
+    assert len(wrong) == 13
+    told = catalogue(language)["page"]["how_rule"]
+    assert re.findall(r"2\.\d ?%", told.replace(" ", "")) == ["2.5%", f"{max(wrong)}%"]
+
+
+def test_the_page_says_that_the_gate_stands_before_the_canary(language: str) -> None:
+    told = catalogue(language)["page"]["next_introduce_2"]
+    assert {"en": "the one to canary included", "ja": "カナリアへ進むときから"}[language] in told
 
 
 def test_the_turning_point_is_the_largest_share_that_led_there() -> None:

@@ -32,7 +32,9 @@ from rollwise.core import (
     Stop,
     Usage,
 )
-from rollwise.service import Route, Service, replay_search, search_page, search_record
+from rollwise.openai_format import RequestError
+from rollwise.service import Route, Service, Settings, replay_search, search_page, search_record
+from rollwise.service.asked import target_of
 
 Running = tuple[str, Service]
 
@@ -90,6 +92,14 @@ def test_a_search_can_be_asked_for_by_model_header_and_field(client: openai.Open
         client, extra_headers={"x-rollwise-budget": "2"}, extra_body={"rollwise": {"budget": 5, "vote": "majority"}}
     ).rollwise
     assert (by_field["budget"], by_field["vote"]) == (5, "majority")
+
+
+@pytest.mark.parametrize("header", ["x-rollwise-stop-early", "x-rollwise-stop_early"])
+def test_a_header_says_when_to_stop_early(header: str) -> None:
+    settings = Settings(routes={"game": Route()})
+    assert target_of(settings, chat(), {header: "never"}).fields.stop_early == "never"
+    with pytest.raises(RequestError, match="sometimes"):
+        target_of(settings, chat(), {header: "sometimes"})
 
 
 def test_a_stream_tells_progress_then_the_same_text_then_usage(client: openai.OpenAI) -> None:

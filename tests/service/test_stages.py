@@ -1,10 +1,12 @@
 """Stages, bands and gates as pure functions, and the introduction of a rule on a running service."""
 
 import asyncio
+import datetime
 import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -31,6 +33,7 @@ from rollwise.service import (
 )
 from rollwise.service.bands import Outcome, cause
 from rollwise.service.gate import judged
+from rollwise.service.records import now
 from rollwise.service.settings import Band, Gate
 from rollwise.service.stages import Stage, advanced, chosen, first_stage, reverted, share_of
 
@@ -90,6 +93,15 @@ def test_a_figure_outside_of_its_band_is_a_cause(outcomes: Sequence[Outcome], fi
     assert down.figure == "server"
 
 
+def test_a_verdict_says_how_old_its_results_are() -> None:
+    verdict = judged(Gate(golden=FilePath("x"), samples=2), [(True, 1)] * 2, [(True, 1)] * 2)
+    assert verdict.age == "all of these results are new"
+    made = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=12, hours=1)
+    old = replace(verdict, oldest=made.isoformat())
+    assert old.age.startswith(f"the oldest of these results was made on {made:%Y-%m-%d}, 12 days ago; ")
+    assert "less than a day ago" in replace(verdict, oldest=now()).age
+
+
 def test_a_gate_judges_pairs_of_the_same_questions() -> None:
     gate = Gate(golden=FilePath("x"), samples=40, least_gain=0.0, most_cost=2.0)
     better = judged(gate, [(index % 4 == 0, 10) for index in range(40)], [(index % 4 < 3, 15) for index in range(40)])
@@ -103,6 +115,7 @@ def test_a_gate_judges_pairs_of_the_same_questions() -> None:
     assert not judged(gate, [], []).passed
 
 
+RULED = ("rebase", "dora")
 GOLDEN = [QUESTION, "Use 2, 3, 7 to make 13", "Use 5, 9, 8, 9 to make 14"]
 
 
@@ -153,8 +166,14 @@ def test_a_rule_is_introduced_by_its_gate_and_every_step_is_on_record(staged: tu
     (shadow,), _ = search_page(store, filters={"purpose": "shadow"})
     assert (shadow["rule"], shadow["beside"]) == ("dora", found["id"])
     assert shadow["agrees"] is not None
+    assert rollout_status(settings, store)[0]["gate_result"] is None
     moved = advance()
     assert moved.verdict.samples == 3
+    assert moved.verdict.oldest is None
+    result = rollout_status(settings, store)[0]["gate_result"]
+    assert (result["rules"], result["samples"], result["passed"]) == (["rebase", "dora"], 3, True)
+    assert (result["current"], result["candidate"]) == (moved.verdict.current, moved.verdict.candidate)
+    assert "less than a day ago" in result["age"]
     assert moved.after.percent == 50
     assert search_page(store, filters={"purpose": "golden"})[1] == 6
     until(lambda: service.staging.stages["game"].stage == "canary")
@@ -179,6 +198,34 @@ def test_a_rule_is_introduced_by_its_gate_and_every_step_is_on_record(staged: tu
     for row in search_page(store)[0]:
         assert replay_search(search_record(store, row["id"])) == [], row
     assert verified_log(store).faults == ()
+
+
+def test_the_last_verdict_is_shown_after_the_candidate_is_introduced(staged: tuple[str, Any, Settings]) -> None:
+    _, _, settings = staged
+    store = Store(settings.store)
+    moved = [asyncio.run(advance_route(settings, store, "game", None, lambda done, total: None)) for _ in range(4)]
+    assert moved[1].verdict is not None
+    assert moved[2].verdict is not None
+    assert (moved[1].verdict.oldest, moved[2].verdict.oldest is None) == (None, False)
+    (status,) = rollout_status(settings, store)
+    assert (status["current"], status["candidate"]) == ("dora", None)
+    assert (status["gate_result"]["rules"], status["gate_result"]["samples"]) == (["rebase", "dora"], 3)
+    assert "was made on" in status["gate_result"]["age"]
+
+
+def test_the_candidate_is_no_shadow_of_its_own_answers(staged: tuple[str, Any, Settings]) -> None:
+    url, service, settings = staged
+    store = Store(settings.store)
+    for _ in range(2):
+        asyncio.run(advance_route(settings, store, "game", "a test", lambda done, total: None))
+    until(lambda: service.staging.stages["game"].stage == "canary")
+    answered = [say(url, user=f"user {index}") for index in range(8)]
+    ids: dict[str, set[str]] = {rule: {one["id"] for one in answered if one["route_rule"] == rule} for rule in RULED}
+    assert all(ids.values())
+    until(lambda: not service.searches._background and not service.admission.running)
+    shadows, _ = search_page(store, filters={"purpose": "shadow"})
+    assert {shadow["rule"] for shadow in shadows} == {"dora"}
+    assert sorted(shadow["beside"] for shadow in shadows) == sorted(ids["rebase"])
 
 
 def test_a_change_of_the_store_is_found(tmp_path: FilePath) -> None:

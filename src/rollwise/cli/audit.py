@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +148,7 @@ _OtherStore = Annotated[str | None, typer.Option("--store", help="The store, if 
 
 @rollout_app.command()
 def status(config: _Config, store: _OtherStore = None, as_json: _Json = False) -> None:
-    """Show where each route stands, and the figures since its last change."""
+    """Show where each route stands, what its gate found last, and the figures since its last change."""
     from rollwise.service import rollout_status
 
     found = rollout_status(*_read(config, store))
@@ -157,11 +158,23 @@ def status(config: _Config, store: _OtherStore = None, as_json: _Json = False) -
         typer.echo(f"{route['route']}: {route['text']}  (rules: {' → '.join(route['rules'])})")
         if last := route["last_change"]:
             typer.echo(f"  last change {last['created'][:19]} by {last['by']}, {last['kind']}: {last['reason']}")
+        if result := route["gate_result"]:
+            current, candidate = result["rules"]
+            state = "open" if result["passed"] else "closed"
+            typer.echo(f"  gate of {candidate} against {current}, {state}: {_verdict_line(result)}")
+            typer.echo(f"    {result['age']}")
         for row in route["figures"]["rules"]:
             typer.echo(f"  {_figures_line(row)}")
         for row in route["figures"]["feedback"]:
             typer.echo(f"  {row['rule']}: clients found {row['right']:.0%} of {row['judged']} answers right")
     return None
+
+
+def _verdict_line(verdict: Mapping[str, Any]) -> str:
+    return (
+        f"on {verdict['samples']} golden questions: {verdict['candidate']:.1%} right against {verdict['current']:.1%}, "
+        f"difference {verdict['low']:+.3f} to {verdict['high']:+.3f}, {verdict['cost']:.2f} times the tokens"
+    )
 
 
 def _figures_line(row: dict[str, Any]) -> str:
@@ -193,11 +206,8 @@ def advance(
     settings, opened = _read(config, store)
     moved = run_to_end(advance_route(settings, opened, route, force, tell))
     if moved.verdict is not None:
-        verdict = moved.verdict
-        typer.echo(
-            f"on {verdict.samples} golden questions: {verdict.candidate:.1%} right against {verdict.current:.1%}, "
-            f"difference {verdict.low:+.3f} to {verdict.high:+.3f}, {verdict.cost:.2f} times the tokens"
-        )
+        typer.echo(_verdict_line(moved.verdict.as_dict()))
+        typer.echo(moved.verdict.age)
     typer.echo(f"{route}: {moved.before.text} → {moved.after.text}")
 
 

@@ -18,6 +18,8 @@ from rollwise.search import validated
 if TYPE_CHECKING:
     from rollwise.pilot import Findings, Ready
 
+_NOT_KEPT = "nothing was kept; without --dry-run it measures again and begins"
+
 
 def pilot(given: dict[str, Any]) -> None:
     """Say what better allocation would gain on your model and your questions, and what it would cost.
@@ -27,7 +29,7 @@ def pilot(given: dict[str, Any]) -> None:
     of the service (serve.toml) and its golden set. After Ctrl-C the same command goes on.
 
     Examples:
-    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --reward qwen@http://127.0.0.1:8001 --minutes 60`
+    * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --reward qwen_prm@http://127.0.0.1:8001`
 
     * `rollwise pilot questions.jsonl --policy http://127.0.0.1:8000 --tokens 2000000 --prices prices.toml --dry-run`
 
@@ -74,6 +76,7 @@ def _announce(options: PilotOptions, ready: Ready) -> None:
     """Say what the pilot takes, before it takes it."""
     plan = ready.plan
     tuned, compared = len(plan.tune), len(plan.compare)
+    plan_file = options.out / "plan.json"
     reach = "no gain can be found by so few"
     if plan.detectable is not None:
         reach = f"a gain of about {100 * plan.detectable:.0f} points or more can be found"
@@ -81,7 +84,7 @@ def _announce(options: PilotOptions, ready: Ready) -> None:
         f"this pilot takes about {_minutes(plan.seconds)} and {plan.tokens:,.0f} tokens, measured on a few questions",
         f"it tunes {len(plan.settings)} settings on {tuned} questions and compares the best with plain sampling on "
         f"{compared} others, at {plan.budget} rollouts; {reach}",
-        f"the plan is in {options.out / 'plan.json'}",
+        f"the plan is in {plan_file}" if plan_file.is_file() else _NOT_KEPT,
     ]
     for line in lines:
         print(f"rollwise: {line}", file=sys.stderr)

@@ -19,6 +19,8 @@ from rollwise.search import Config, settled
 ROUTE = "pilot"
 CONFIG, GOLDEN, BELIEF = "serve.toml", "golden.jsonl", "belief.json"
 _FEWEST_SAMPLES = 30
+_SHADOWED = 0.1
+"""The share of the requests beside which the candidate searches too, from the shadow stage on."""
 _ROOM = 1.5
 """How many times the measured ratio of tokens the candidate may use before its gate closes."""
 
@@ -43,7 +45,9 @@ def hand_over(findings: Findings, options: PilotOptions, problems: Sequence[Prob
 
 
 def service_toml(findings: Findings, options: PilotOptions, golden: int) -> str:
-    """The configuration that `rollwise serve` reads: a route with plain sampling, the candidate, and its gate."""
+    """The configuration that `rollwise serve` reads: a route with plain sampling, the candidate, its gate and its
+    shadow.
+    """
     out = options.out.resolve()
     chosen = settled(options.config())
     route = {"policy": chosen.policy, "world": chosen.world, **_plain_values(options.search)}
@@ -63,9 +67,14 @@ def service_toml(findings: Findings, options: PilotOptions, golden: int) -> str:
             "\n# The candidate that the pilot chose.",
             f"[[routes.{ROUTE}.rules]]",
             *(_line(name, value) for name, value in _candidate(findings, options, out, chosen).items()),
-            "\n# What the candidate has to show before the canary: no fewer right answers on the golden set.",
+            "\n# What the candidate has to show before each step after that to shadow: no fewer right answers on the",
+            "# golden set.",
             f"[routes.{ROUTE}.gate]",
             *(_line(name, value) for name, value in _gate(findings, out, golden).items()),
+            "\n# In the shadow and the canary the candidate also searches beside this share of the requests that plain",
+            "# sampling answers. Nobody gets its answers; they are compared. It costs the tokens of these searches.",
+            f"[routes.{ROUTE}.shadow]",
+            _line("share", _SHADOWED),
         ]
     return "\n".join(parts) + "\n"
 

@@ -104,7 +104,7 @@ class PilotOptions(ClusterOptions, QuestionFile):
     )
     in_flight: Annotated[int, Shown(RUN)] = Field(default=4, ge=1, description="Searches at once, in each Ray worker.")
     dry_run: Annotated[bool, Shown(RUN)] = Field(
-        default=False, description="Measure the rate, say what the pilot would take, and stop."
+        default=False, description="Measure the rate, say what the pilot would take, and stop; nothing is kept."
     )
     out: Annotated[Path, Shown(OUTPUT)] = Field(
         default=Path("runs/pilot"), description="Folder of the pilot; the same command goes on with it."

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import rollwise
@@ -41,7 +44,8 @@ class Ready:
 
 
 def prepare(options: PilotOptions, show: Show) -> Ready:
-    """The plan of a pilot: the one in its folder, else a new one, for which the rate is measured.
+    """The plan of a pilot: the one in its folder, else a new one, for which the rate is measured. A dry run keeps
+    neither the new plan nor what it measured, so that the next try may be another.
 
     Raises InputError if the plan in the folder was made with other options, or if too little is allowed.
     """
@@ -50,7 +54,8 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
         return Ready(*kept)
     _check_parts(options)
     ids = [problem.id for problem in problems_of(options)]
-    rate = Stages(options, show, Meter()).rate(hashed_order(ids, options.seed)[:PROBED])
+    with _probing(options) as probing:
+        rate = Stages(probing, show, Meter()).rate(hashed_order(ids, options.seed)[:PROBED])
     wanted = Wanted(
         budget=options.budget,
         tokens=_PLANNED * (options.tokens or math.inf),
@@ -62,8 +67,19 @@ def prepare(options: PilotOptions, show: Show) -> Ready:
         seed=options.seed,
     )
     plan = make_plan(ids, wanted, rate)
-    keep_plan(options, plan, rate)
+    if not options.dry_run:
+        keep_plan(options, plan, rate)
     return Ready(plan, rate)
+
+
+@contextmanager
+def _probing(options: PilotOptions) -> Iterator[PilotOptions]:
+    """The options by which the rate is measured: those of a dry run have a folder that is gone afterwards."""
+    if not options.dry_run:
+        yield options
+        return
+    with tempfile.TemporaryDirectory(prefix="rollwise-pilot-") as folder:
+        yield options.model_copy(update={"out": Path(folder)})
 
 
 def _check_parts(options: PilotOptions) -> None:

@@ -19,7 +19,7 @@ from rollwise.service.settings import Route, Settings
 Kind = Literal["chat", "text"]
 HEADER = "x-rollwise-"
 _PREFIX = re.compile(r"(?P<strategy>[a-z_]+)(?:-(?P<budget>[1-9]\d{0,5}))?")
-_IN_HEADERS = ("strategy", "budget", "deadline", "seed", "vote", "search", "session")
+_IN_HEADERS = ("strategy", "budget", "deadline", "seed", "vote", "stop_early", "search", "session")
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,14 @@ def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     """The fields that headers give, each with the type of its field."""
     given: dict[str, Any] = {}
     for name in _IN_HEADERS:
-        value = headers.get(HEADER + name)
+        header = HEADER + name.replace("_", "-")  # many proxies drop a header with an underscore
+        value = headers.get(header, headers.get(HEADER + name))
         if value is None:
             continue
         try:
             given[name] = _HEADER_TYPES.get(name, str)(value.strip())
         except ValueError:
-            raise bad_request(f"the header {HEADER}{name} cannot be read: {value[:40]!r}", f"{OURS}.{name}") from None
+            raise bad_request(f"the header {header} cannot be read: {value[:40]!r}", f"{OURS}.{name}") from None
     return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +17,7 @@ from rollwise.errors import InputError
 from rollwise.numerics import bootstrap_interval, keyed_generator
 from rollwise.openai_format import RequestError
 from rollwise.service.asked import Asked, asked, target_of
+from rollwise.service.recent import golden
 from rollwise.service.recording import Occasion, new_id
 from rollwise.service.records import plain_config
 from rollwise.service.replies import Answered
@@ -28,6 +30,7 @@ from rollwise.service.tables import SearchRow
 _SINGLE = {"strategy": "temperature", "budget": 1}
 """What stands for the rule that forwards: one sample of the policy, as the upstream would answer."""
 _AT_ONCE = 8
+_MOST_GOLDEN = 10_000
 
 Figures = tuple[bool, int]
 """Whether an answer is right, and the tokens generated for it."""
@@ -36,7 +39,8 @@ Figures = tuple[bool, int]
 @dataclass(frozen=True)
 class Verdict:
     """What a gate found: on `samples` questions, the accuracy of both rules, the interval of the difference (candidate
-    minus current), the ratio of generated tokens, and a sentence for each condition that is not met.
+    minus current), the ratio of generated tokens, and a sentence for each condition that is not met. `oldest` is when
+    the oldest result was made that was on record already; None if all are new.
     """
 
     samples: int
@@ -46,11 +50,25 @@ class Verdict:
     high: float
     cost: float
     unmet: tuple[str, ...]
+    oldest: str | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every condition is met."""
         return not self.unmet
+
+    @property
+    def age(self) -> str:
+        """How old the results are, as a sentence: the same model may not answer any more."""
+        if self.oldest is None:
+            return "all of these results are new"
+        made = datetime.datetime.fromisoformat(self.oldest)
+        days = (datetime.datetime.now(datetime.UTC) - made).days
+        ago = {0: "less than a day ago", 1: "a day ago"}.get(days, f"{days} days ago")
+        return (
+            f"the oldest of these results was made on {made:%Y-%m-%d}, {ago}; they say nothing of a model that has "
+            "changed since then"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as plain values."""
@@ -82,6 +100,15 @@ def judged(gate: Gate, current: Sequence[Figures], candidate: Sequence[Figures])
         unmet.append(f"the candidate generates {cost:.2f} times the tokens, over {gate.most_cost:g}")
     accuracy = rights.mean(axis=1)
     return Verdict(len(current), float(accuracy[0]), float(accuracy[1]), low, high, cost, tuple(unmet))
+
+
+def verdict_on_record(store: Store, name: str, gate: Gate, current: str, candidate: str) -> Verdict:
+    """The verdict on the golden results of two rules that are on record; no question is asked."""
+    sides = [{seen.question: seen for seen in golden(store, name, rule, _MOST_GOLDEN)} for rule in (current, candidate)]
+    common = [question for question in sides[0] if question in sides[1]]
+    pairs = [[(bool(side[each].right), side[each].generated) for each in common] for side in sides]
+    oldest = min((side[each].began for side in sides for each in common), default=None)
+    return replace(judged(gate, *pairs), oldest=oldest)
 
 
 def golden_questions(file: Path) -> list[tuple[str, str]]:
@@ -119,7 +146,7 @@ async def run_gate(
     slots = asyncio.Semaphore(_AT_ONCE)
     done = 0
 
-    async def one(rule: Rule, question: str, answer: str) -> Figures | None:
+    async def one(rule: Rule, question: str, answer: str) -> _Result | None:
         nonlocal done
         async with slots:
             found = await _figures(service, name, rule, question, answer, by)
@@ -132,10 +159,20 @@ async def run_gate(
         for rule in (current, candidate)
     ]
     pairs = [(left, right) for left, right in zip(*results, strict=True) if left is not None and right is not None]
-    return judged(gate, [left for left, _ in pairs], [right for _, right in pairs])
+    verdict = judged(gate, [left.figures for left, _ in pairs], [right.figures for _, right in pairs])
+    kept = [each.made for pair in pairs for each in pair if each.made is not None]
+    return replace(verdict, oldest=min(kept, default=None))
 
 
-async def _figures(service: Service, name: str, rule: Rule, question: str, answer: str, by: str) -> Figures | None:
+@dataclass(frozen=True)
+class _Result:
+    """The figures of a golden question, and when they were made if they were on record already."""
+
+    figures: Figures
+    made: str | None = None
+
+
+async def _figures(service: Service, name: str, rule: Rule, question: str, answer: str, by: str) -> _Result | None:
     """The figures of one question under a rule. A search that fails counts as wrong; a question that the route cannot
     read counts for neither rule.
     """
@@ -158,15 +195,15 @@ async def _figures(service: Service, name: str, rule: Rule, question: str, answe
             request, Plan(searching, "golden", parts), 0, new_id(), occasion, noted=noted
         )
     except RequestError as error:
-        return None if error.status == 400 else (False, 0)
-    return bool(noted(answered)["right"]), answered.solution.ledger.usage["policy"].generated
+        return None if error.status == 400 else _Result((False, 0))
+    return _Result((bool(noted(answered)["right"]), answered.solution.ledger.usage["policy"].generated))
 
 
 def _is_right(answered: Answered, gold: str, found: str) -> bool:
     return answered.parts.problems.is_right(replace(answered.solution.problem, answer=gold), found)
 
 
-def _kept(store: Store, request: Asked, rule: str, config: Mapping[str, Any]) -> Figures | None:
+def _kept(store: Store, request: Asked, rule: str, config: Mapping[str, Any]) -> _Result | None:
     """The figures of a golden search that is on record."""
     wanted = select(SearchRow).where(
         SearchRow.purpose == "golden",
@@ -179,5 +216,5 @@ def _kept(store: Store, request: Asked, rule: str, config: Mapping[str, Any]) ->
     with store.session() as session:
         for row in session.scalars(wanted.order_by(SearchRow.began.desc())):
             if row.config == dict(config):
-                return bool(row.right), row.generated
+                return _Result((bool(row.right), row.generated), row.began)
     return None

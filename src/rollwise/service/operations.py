@@ -11,11 +11,10 @@ from sqlalchemy import func, select
 
 from rollwise.database import total
 from rollwise.service.audit import changes
-from rollwise.service.gate import Verdict, judged
+from rollwise.service.gate import verdict_on_record
 from rollwise.service.indicators import Indicator, indicators
-from rollwise.service.recent import golden
 from rollwise.service.records import now
-from rollwise.service.settings import Gate, Route
+from rollwise.service.settings import Route
 from rollwise.service.stages import Stage
 from rollwise.service.store import Store
 from rollwise.service.tables import SearchRow
@@ -23,7 +22,7 @@ from rollwise.service.tables import SearchRow
 if TYPE_CHECKING:
     from rollwise.service.service import Service
 
-_MOST_GOLDEN, _MOST_CHANGES = 10_000, 10
+_MOST_CHANGES = 10
 _DAY, _WEEK = datetime.timedelta(days=1), datetime.timedelta(days=7)
 
 
@@ -91,14 +90,8 @@ def _gate(store: Store, name: str, route: Route, stage: Stage) -> dict[str, Any]
     limits = route.gate.model_dump(mode="json")
     if stage.candidate is None:
         return {"limits": limits, "verdict": None}
-    return {"limits": limits, "verdict": asdict(_verdict(store, name, route.gate, stage.current, stage.candidate))}
-
-
-def _verdict(store: Store, name: str, gate: Gate, current: str, candidate: str) -> Verdict:
-    sides = [{seen.question: seen for seen in golden(store, name, rule, _MOST_GOLDEN)} for rule in (current, candidate)]
-    common = [question for question in sides[0] if question in sides[1]]
-    pairs = [[(bool(side[each].right), side[each].generated) for each in common] for side in sides]
-    return judged(gate, *pairs)
+    verdict = verdict_on_record(store, name, route.gate, stage.current, stage.candidate)
+    return {"limits": limits, "verdict": asdict(verdict)}
 
 
 def _band(service: Service, name: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Seen:
     right: bool | None
     reward: float | None
     directions: float | None
+    began: str
 
     @property
     def ended(self) -> bool:
@@ -45,7 +46,7 @@ class Seen:
 _COLUMNS = (
     *(SearchRow.id, SearchRow.question, SearchRow.outcome, SearchRow.answer.is_not(None), SearchRow.spent),
     *(SearchRow.saved, SearchRow.seconds, SearchRow.generated, SearchRow.money, SearchRow.agrees, SearchRow.right),
-    *(SignalsRow.reward, SignalsRow.directions),
+    *(SignalsRow.reward, SignalsRow.directions, SearchRow.began),
 )
 
 

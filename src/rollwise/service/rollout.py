@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rollwise.errors import InputError
 from rollwise.service.audit import changes, figures
-from rollwise.service.gate import Verdict, run_gate
+from rollwise.service.gate import Verdict, run_gate, verdict_on_record
 from rollwise.service.metrics import Metrics
 from rollwise.service.searches import Searches
 from rollwise.service.service import Service
@@ -39,7 +39,7 @@ def operator() -> str:
 
 
 def rollout_status(settings: Settings, store: Store) -> list[dict[str, Any]]:
-    """Where each route stands, its last change, and the figures of its searches since then."""
+    """Where each route stands, what its gate found last, its last change, and the figures since then."""
     stored, found = store.stages(), []
     for name, route in settings.routes.items():
         stage = fitting(stored.get(name), name, route)
@@ -55,11 +55,34 @@ def rollout_status(settings: Settings, store: Store) -> list[dict[str, Any]]:
                 "percent": stage.percent,
                 "text": stage.text,
                 "gate": None if route.gate is None else route.gate.model_dump(mode="json"),
+                "gate_result": _gate_result(store, name, route, stage),
                 "last_change": last,
                 "figures": figures(store, name, since),
             }
         )
     return found
+
+
+def _gate_result(store: Store, name: str, route: Route, stage: Stage) -> dict[str, Any] | None:
+    """What the golden results of the current rule and the candidate say; if there are none, the verdict that the audit
+    log has of the last gate that passed. None if there is neither.
+    """
+    if route.gate is not None and stage.candidate is not None:
+        verdict = verdict_on_record(store, name, route.gate, stage.current, stage.candidate)
+        if verdict.samples:
+            return _told(verdict, stage.current, stage.candidate)
+    for change in changes(store, name):
+        evidence, before = change["evidence"], change["before"]
+        if "samples" in evidence:
+            known = {each.name: evidence[each.name] for each in fields(Verdict) if each.name in evidence}
+            verdict = Verdict(**known | {"unmet": tuple(evidence["unmet"])})
+            verdict = replace(verdict, oldest=verdict.oldest or change["created"])
+            return _told(verdict, before["current"], before["candidate"])
+    return None
+
+
+def _told(verdict: Verdict, current: str, candidate: str) -> dict[str, Any]:
+    return verdict.as_dict() | {"rules": [current, candidate], "age": verdict.age}
 
 
 async def advance_route(
@@ -85,7 +108,8 @@ async def advance_route(
         if before.stage != "off":
             verdict = await _verdict(settings, store, name, before, on_done)
             if not verdict.passed:
-                raise InputError(f"the gate of {name} is closed: {'; '.join(verdict.unmet)}")
+                age = [] if verdict.oldest is None else [verdict.age]
+                raise InputError(f"the gate of {name} is closed: {'; '.join([*verdict.unmet, *age])}")
     kind, reason = ("advance", "the gate passed" if verdict else "shadow needs no verdict")
     if force is not None:
         kind, reason = "forced", force

@@ -118,10 +118,15 @@ class Staging:
         return share
 
     def after(self, answer: Answered | None, request: Asked, client: str, besides: Besides) -> None:
-        """Run the candidate beside a request that the current rule has answered, for the share that the route names."""
+        """Run the candidate beside a request that the current rule has answered, for the share that the route names.
+
+        A request that the candidate itself has answered has no shadow: the two would be the same rule, and agree.
+        """
         name = request.target.name
         stage, route = self.stages[name], self.settings.routes[name]
         if stage.candidate is None or stage.stage not in ("shadow", "canary") or request.n > 1:
+            return
+        if answer is not None and answer.rule == stage.candidate:
             return
         rule = route.rule(stage.candidate)
         within = share_of(f"{name} shadow", request.target.digest) < 100 * route.shadow.share
