@@ -147,6 +147,9 @@ def test_nothing_is_lost_or_changed(tmp_path_factory: pytest.TempPathFactory, ro
         (lines({"question": "q", "answer": "#### "}), "line 1 has no gold answer"),
         (lines({"question": "q", "answer": float("nan")}), "line 1 has no gold answer in 'answer'"),
         (lines({"question": float("nan"), "answer": 1}), "line 1 has no question in 'question'"),
+        (lines({"question": "a \ud83d", "answer": 1}), "line 1 holds half of a surrogate pair in 'question'"),
+        (lines({"question": "a", "answer": "\udc00"}), "line 1 holds half of a surrogate pair in 'answer'"),
+        (lines({"id": "\ud83d", "question": "a", "answer": 1}), "line 1 holds half of a surrogate pair in 'id'"),
     ],
     ids=str,
 )

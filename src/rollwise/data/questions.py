@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.answers import Grader, find_grader, last_boxed
-from rollwise.core import Problem
+from rollwise.core import Problem, is_unicode
 from rollwise.data.collections import NAMES, folder_of, hosted, read_folder, read_hosted, read_parquet
 from rollwise.data.columns import Columns, find_columns, values_of
 from rollwise.data.rows import Row, read_rows
@@ -180,12 +180,19 @@ def _problem(where: str, row: Row, columns: Columns, grader: Grader, golds: bool
 
 
 def _text(where: str, field: str, value: Any) -> str:
-    """A value as text: "" for none and for NaN, a float that is whole without its point."""
+    """A value as text: "" for none and for NaN, a float that is whole without its point.
+
+    Raises InputError for a value that is no text, and for a text that no request can carry.
+    """
     if value is None or _is_nan(value):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
+        if not is_unicode(value):
+            raise InputError(
+                f"{where} holds half of a surrogate pair in {field!r}, which is no character: mend the text"
+            )
         return value.strip()
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_FLOAT:
         return str(int(value))
