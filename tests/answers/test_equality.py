@@ -64,9 +64,26 @@ def combined(left: tuple[str, Fraction], sign: str, right: tuple[str, Fraction])
         (r"\boxed", None),
         ("{42}", None),
         ("", None),
+        (r"\boxed{3},  and" + "\n" * 50 + r"\boxed{5}", "3, 5"),
     ],
 )
 def test_last_boxed(text: str, inside: str | None) -> None:
+    assert last_boxed(text) == inside
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (r"\boxed{" * 20_000, None),
+        (r"\boxed{" * 20_000 + r"\boxed{7}", "7"),
+        (r"\boxed{3}," + "\n" * 100_000 + r"\boxed{5}", "3, 5"),
+        (r"\boxed{3}" + " \n" * 50_000 + r"so \boxed{5}", "5"),
+        (r"\boxed{3}" + " and" * 25_000 + r"\boxed{5}", "5"),
+    ],
+    ids=["never closed", "one closed", "lines between", "a word between", "words between"],
+)
+def test_the_text_of_a_model_in_a_loop_is_read(text: str, inside: str | None) -> None:
+    """Time in proportion to the square of these texts would be many minutes."""
     assert last_boxed(text) == inside
 
 

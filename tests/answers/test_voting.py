@@ -41,6 +41,9 @@ def test_each_vote_has_its_own_winner(vote: Vote, voter: int, label: int, suppor
         (weighted_majority, [0, 0], [0.5, 0.5], 0),
         (majority, [1, 0], [0.4, 0.6], 1),
         (majority, [1, 0, 1, 0], [0.5, 0.1, 0.3, 0.7], 0),
+        (weighted_majority, [1, 1, 0], [1e-20, 1e-20, 3e-13], 2),  # such as the likelihoods of whole solutions
+        (weighted_majority, [0, 1, 1], [3e-20, 1e-20, 2e-20], 0),
+        (majority, [1, 0], [1e-20, 3e-13], 1),
         (best_of_n, [1, 0, 0], [0.6, 0.6, 0.6], 0),
         (best_of_n, [-1, 0, 1], [0.9, 0.2, 0.3], 2),
     ],

@@ -69,9 +69,10 @@ def test_a_bad_line_is_named(command: str, line: str, message: str) -> None:
         ("grade", '{"answer": "1"}', 'line 1 has no field "gold"; add it'),
         ("grade", '{"answer": "1", "gold": null}', 'line 1: "gold" is null'),
         ("grade", '{"answer": "1", "gold": "1", "grader": "x"}', "line 1: no grader is called 'x'; choose mathematics"),
-        ("vote", '{"answer": "1", "weight": -1}', 'line 1: "weight" is -1; give a number that is 0 or more'),
+        ("vote", '{"answer": "1", "weight": -1}', 'line 1: "weight" is -1; give a number from 0 to 1e\\+300'),
         ("vote", '{"answer": "1", "weight": "2"}', 'line 1: "weight" is "2"'),
         ("vote", '{"answer": "1", "weight": 1e999}', 'line 1: "weight" is Infinity'),
+        ("vote", '{"answer": "1", "weight": 1e308}', 'line 1: "weight" is 1e\\+308'),
     ],
 )
 def test_a_bad_field_is_named(command: str, line: str, message: str) -> None:
@@ -107,6 +108,12 @@ def test_votes_without_weight_count_one_each_and_all_zero_weights_count_the_same
         run("vote", '{"answer": "1", "weight": 0}\n{"answer": "2", "weight": 0}\n{"answer": 2, "weight": 0}')
     )
     assert (zeros["winner"], zeros["support"]) == ("2", pytest.approx(2 / 3))
+
+
+def test_small_weights_weigh_what_they_are() -> None:
+    lines = ['{"answer": "1", "weight": 3e-13}', *['{"answer": "2", "weight": 1e-20}'] * 2]
+    found = json.loads(run("vote", "\n".join(lines)))
+    assert (found["winner"], found["support"]) == ("1", pytest.approx(1, abs=1e-6))
 
 
 def test_nobody_wins_an_empty_vote() -> None:

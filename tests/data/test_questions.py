@@ -145,6 +145,11 @@ def test_nothing_is_lost_or_changed(tmp_path_factory: pytest.TempPathFactory, ro
         (lines(ROWS[0], {"id": "b", "question": "q" * 10_485_760, "answer": 1}), "line 2 holds 10,485,760 characters"),
         (lines(ROWS[0], {"id": "b", "question": "q", "answer": "x" * 10_485_760}), "line 2: the gold “x"),
         (lines({"question": "q", "answer": "#### "}), "line 1 has no gold answer"),
+        (lines({"question": "q", "answer": float("nan")}), "line 1 has no gold answer in 'answer'"),
+        (lines({"question": float("nan"), "answer": 1}), "line 1 has no question in 'question'"),
+        (lines({"question": "a \ud83d", "answer": 1}), "line 1 holds half of a surrogate pair in 'question'"),
+        (lines({"question": "a", "answer": "\udc00"}), "line 1 holds half of a surrogate pair in 'answer'"),
+        (lines({"id": "\ud83d", "question": "a", "answer": 1}), "line 1 holds half of a surrogate pair in 'id'"),
     ],
     ids=str,
 )
@@ -214,6 +219,27 @@ def test_golds_of_known_shapes(tmp_path: Path) -> None:
         "12",
         "3",
     ]
+
+
+@pytest.mark.parametrize(
+    ("written_gold", "answer"),
+    [("6.02e23", r"6.02 \times 10^{23}"), ("1e23", "10^{23}"), ("-1e30", "-10^{30}"), ("1e6", "1,000,000")],
+)
+def test_a_gold_of_many_digits_keeps_its_value(tmp_path: Path, written_gold: str, answer: str) -> None:
+    """The whole number that floating point has for 6.02e23 is 601999999999999995805696."""
+    file = written(tmp_path, f'{{"question": "How many?", "answer": {written_gold}}}\n')
+    for grader in ("math", "integer", "number"):
+        gold = read_questions(file, grader=grader).problems[0].answer
+        assert gold is not None
+        assert find_grader(grader).right(gold, answer)
+
+
+def test_a_row_without_a_level_takes_it_from_no_other(tmp_path: Path) -> None:
+    levels: list[Any] = [3, None, "", float("nan"), "Level 5"]
+    rows = [{"question": f"q{place}", "answer": 1, "level": level} for place, level in enumerate(levels)]
+    found = read_questions(written(tmp_path, lines(*rows, {"question": "q", "answer": 1})))
+    assert [each.level for each in found.problems] == [3, None, None, None, 5, None]
+    assert len(found.remarks) == 1
 
 
 def test_rows_are_chosen_shuffled_and_picked(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How questions become prompts, and where sentences, steps and texts end."""
 
+import json
 import math
 from pathlib import Path as FilePath
 
@@ -117,7 +118,26 @@ def test_examples_stand_before_the_question(tmp_path: FilePath) -> None:
     assert read_shots(text).stops == ()
 
 
-@pytest.mark.parametrize("wrong", ["", "  \n", "[1]\n", '{"question": "a"}\n', "no json\n"])
+def test_files_of_any_editor_are_read(tmp_path: FilePath) -> None:
+    """A byte order mark is no part of a prompt, and only a line break ends a line: JSON may hold U+2028 and U+0085."""
+    said = "2 + 2?\u2028Say\u0085it."
+    row = json.dumps({"question": said, "answer": 4}, ensure_ascii=False)
+    for content, start in [
+        (f"\ufeff{row}\r\n", f"Question: {said}\nAnswer: 4\n\nQuestion: "),
+        ("\ufeffQ: 2 + 2?\nA: 4", "Q: 2 + 2?\nA: 4\n\n"),
+    ]:
+        file = tmp_path / ("shots.jsonl" if "question" in content else "shots.txt")
+        file.write_bytes(content.encode())
+        assert read_shots(file).before("1 + 1?").startswith(start)
+    template = tmp_path / "template.jinja"
+    template.write_bytes("\ufeff{{ messages[0].content }}".encode())
+    assert read_template(str(template)) == "{{ messages[0].content }}"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["", "  \n", "[1]\n", '{"question": "a"}\n', "no json\n", '{"question": "a", "answer": null}\n'],
+)
 def test_examples_that_cannot_be_read_are_refused(wrong: str, tmp_path: FilePath) -> None:
     file = tmp_path / "shots.jsonl"
     file.write_text(wrong)

@@ -142,6 +142,7 @@ def test_both_forms_of_a_line_are_read() -> None:
         ({"answers": ["1"], "tokens": [-1]}, "the tokens of answer 1"),
         ({"answers": ["1"], "tokens": [1.5]}, "the tokens of answer 1"),
         ({"answers": ["1"], "weights": [-0.5]}, "the weight of answer 1"),
+        ({"answers": ["1"], "weights": [1e308]}, "the weight of answer 1"),
         ({"all_answers": [["1", 2, 3]]}, r"list of \[answer, tokens\]"),
         ({"all_answers": [["1", None]]}, "the tokens of answer 1"),
         ({"all_answers": 7}, "at least one entry"),

@@ -241,6 +241,8 @@ REFUSED: list[tuple[Any, int, str | None]] = [
     (b'{"messages":' + b'{"a":' * 50_000, 400, None),
     (b'{"messages":[{"role":"user","content":"\\ud800"}]}', 400, None),
     (b'{"model":"\\ud800"}', 400, None),
+    (b'{"messages":[{"role":"user","content":"\xed\xa0\x80"}]}', 400, None),
+    ('{"messages":[{"role":"user","content":"\\ud800"}]}'.encode("utf-16-le"), 400, None),
     ({}, 400, "messages"),
     ({"messages": []}, 400, "messages"),
     ({"messages": None}, 400, "messages"),

@@ -1,12 +1,14 @@
 """The configuration of a service: what is wrong is named, before anything loads."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from rollwise.errors import InputError
 from rollwise.service import read_settings
+from rollwise.service.gate import golden_questions
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,29 @@ def test_a_wrong_file_is_refused_by_what_is_wrong(tmp_path: Path, text: str, mes
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         read_settings({"config": file})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "service.toml"
+    file.write_bytes("\ufeffsearches = 3\r\n[routes.math]\r\nbudget = 2\r\n".encode())
+    assert read_settings({"config": file}).searches == 3
+
+
+def test_golden_questions_are_read_line_by_line(tmp_path: Path) -> None:
+    """Only a line break ends a line: JSON may hold U+2028 and U+0085 as they are."""
+    file = tmp_path / "golden.jsonl"
+    said = "1 + 1?\u2028Say\u0085it."
+    row = json.dumps({"question": said, "answer": 2}, ensure_ascii=False)
+    file.write_bytes(f"\ufeff{row}\r\n\n{row}\n".encode())
+    assert golden_questions(file) == [(said, "2"), (said, "2")]
+
+
+@pytest.mark.parametrize("wrong", ['{"question": null, "answer": "2"}', '{"question": "a", "answer": null}', "[1]"])
+def test_a_golden_question_without_its_texts_is_refused(tmp_path: Path, wrong: str) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_text(f'{{"question": "1 + 1?", "answer": 2}}\n{wrong}\n')
+    with pytest.raises(InputError, match="line 2: give an object like"):
+        golden_questions(file)
 
 
 def test_flags_override_the_file_and_keys_come_from_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

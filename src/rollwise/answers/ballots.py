@@ -24,8 +24,9 @@ def count_ballots(
 ) -> list[Ballot]:
     """The groups of the answers, the winner of the weighted majority vote first.
 
-    Ties go to more paths, then to the shorter and to the alphabetically earlier text. If no path has any weight, the
-    number of paths decides. None stands for a path without an answer and has no vote.
+    Weights that differ by less than 1e-12, or by less than that share of the heaviest, tie. Ties go to more paths, then
+    to the shorter and to the alphabetically earlier text. If no path has any weight, the number of paths decides. None
+    stands for a path without an answer and has no vote.
     """
     texts = sorted({answer for answer in answers if answer is not None})
     label_of = dict(zip(texts, group(texts, compare).tolist(), strict=True))
@@ -38,6 +39,8 @@ def count_ballots(
         spellings = Counter(answers[voter] or "" for voter in members)
         spelling = min(spellings, key=lambda text: (-spellings[text], len(text), text))
         ballots.append(Ballot(spelling, len(members), math.fsum(weights[voter] for voter in members)))
+    heaviest = min(1.0, max((ballot.weight for ballot in ballots), default=0.0)) or 1.0
     return sorted(
-        ballots, key=lambda ballot: (-round(ballot.weight, 12), -ballot.paths, len(ballot.answer), ballot.answer)
+        ballots,
+        key=lambda ballot: (-round(ballot.weight / heaviest, 12), -ballot.paths, len(ballot.answer), ballot.answer),
     )

@@ -26,7 +26,8 @@ class Verdict:
 
 
 def _elect(labels: IntArray, votes: FloatArray, weights: FloatArray) -> Verdict:
-    """The label with the most votes. Ties go to the larger weight, then to the earlier voter.
+    """The label with the most votes. Ties go to the larger weight, then to the earlier voter; sums that differ by less
+    than 1e-12, or by less than that share of the largest, are equal.
 
     `labels`, `votes` and `weights` are (n,); the label -1 stands for no answer.
     """
@@ -37,10 +38,12 @@ def _elect(labels: IntArray, votes: FloatArray, weights: FloatArray) -> Verdict:
         votes = np.ones_like(votes)
     vote_sums = np.bincount(labels[voters], votes[voters])
     weight_sums = np.bincount(labels[voters], weights[voters])
+    most, heaviest = (min(1.0, float(sums.max())) or 1.0 for sums in (vote_sums, weight_sums))
     first_voters = {int(labels[voter]): int(voter) for voter in reversed(voters)}
 
     def rank(label: int) -> tuple[float, float, int]:
-        return round(float(vote_sums[label]), 12), round(float(weight_sums[label]), 12), -first_voters[label]
+        votes_now, weight = float(vote_sums[label]) / most, float(weight_sums[label]) / heaviest
+        return round(votes_now, 12), round(weight, 12), -first_voters[label]
 
     winner = max(first_voters, key=rank)
     members = voters[labels[voters] == winner]

@@ -66,7 +66,7 @@ def read_prices(file: Path) -> Prices:
     `searches_at_once`. `currency` names the currency.
     """
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
+        given = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}; give a TOML file to --prices") from None
     except (ValueError, RecursionError) as error:

@@ -18,6 +18,9 @@ from rollwise.cli.options import document
 from rollwise.errors import InputError
 from rollwise.search import START, Options, Shown, validated
 
+_LARGEST_WEIGHT = 1e300
+"""So that weights can be added up."""
+
 
 class LinesOptions(Options):
     """The options of `rollwise grade` and `rollwise vote`."""
@@ -116,8 +119,10 @@ def _text(record: dict[str, Any], field: str, number: int, optional: bool = Fals
 
 def _weight(record: dict[str, Any], number: int) -> float:
     value = record.get("weight", 1.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
-        raise InputError(f'line {number}: "weight" is {json.dumps(value)[:60]}; give a number that is 0 or more')
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_WEIGHT:
+        raise InputError(
+            f'line {number}: "weight" is {json.dumps(value)[:60]}; give a number from 0 to {_LARGEST_WEIGHT:g}'
+        )
     return float(value)
 
 

@@ -30,6 +30,7 @@ from rollwise.core.records import (
     Step,
     Stop,
     Usage,
+    is_unicode,
     key_text,
     whole_steps,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Usage",
     "World",
     "completed",
+    "is_unicode",
     "key_text",
     "read_fields",
     "whole_steps",

@@ -136,6 +136,15 @@ def whole_steps(text: str, separator: str, ended: bool = False) -> list[str]:
     return [part for part in (parts if ended else parts[:-1]) if part.strip()]
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text holds whole characters only, so that it can be encoded; half of a surrogate pair is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def key_text(key: PathKey) -> str:
     """A path key as people read it: (5, 0, 2) is `5.0.2`."""
     return ".".join(map(str, key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rollwise.answers import Grader, find_grader, last_boxed
-from rollwise.core import Problem
+from rollwise.core import Problem, is_unicode
 from rollwise.data.collections import NAMES, folder_of, hosted, read_folder, read_hosted, read_parquet
 from rollwise.data.columns import Columns, find_columns, values_of
 from rollwise.data.rows import Row, read_rows
@@ -20,6 +21,8 @@ from rollwise.names import digest_of
 
 LONGEST_QUESTION = 1_000_000
 """In characters."""
+_LARGEST_FLOAT = 2**53
+"""Up to here a float that is whole shows all its digits. A larger one was written in short, such as 6.02e23."""
 _LEVEL = re.compile(r"(?:level\s*)?(\d{1,9})(?:\.0+)?", re.IGNORECASE)
 Where = Mapping[str, Sequence[str]]
 """Field → the values of which a row has to have one."""
@@ -177,19 +180,30 @@ def _problem(where: str, row: Row, columns: Columns, grader: Grader, golds: bool
 
 
 def _text(where: str, field: str, value: Any) -> str:
-    """A value as text: "" for none, a float that is whole without its point."""
-    if value is None:
+    """A value as text: "" for none and for NaN, a float that is whole without its point.
+
+    Raises InputError for a value that is no text, and for a text that no request can carry.
+    """
+    if value is None or _is_nan(value):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
+        if not is_unicode(value):
+            raise InputError(
+                f"{where} holds half of a surrogate pair in {field!r}, which is no character: mend the text"
+            )
         return value.strip()
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_FLOAT:
         return str(int(value))
     if isinstance(value, int | float):
         return str(value)
     kind = "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else type(value).__name__
     raise InputError(f"{where} holds {kind} in {field!r}; give a text or a number, or name another field")
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _gold(where: str, field: str, value: Any) -> str | None:
@@ -217,7 +231,8 @@ def _with_levels(
     """The problems with their levels as whole numbers, and a remark if the levels are anything else."""
     if columns.level is None:
         return list(problems), ()
-    texts = [str(row.fields.get(columns.level, "")).strip() for row in rows]
+    values = [row.fields.get(columns.level) for row in rows]
+    texts = ["" if value is None or _is_nan(value) else str(value).strip() for value in values]
     numbers = [_LEVEL.fullmatch(text) for text in texts]
     if other := next((text for text, number in zip(texts, numbers, strict=True) if text and number is None), None):
         return list(problems), [f"{columns.level!r} holds {other!r:.40}, no whole number, so there are no levels"]

@@ -104,7 +104,7 @@ def read_shots(file: str | Path) -> Shots:
     if not text.strip():
         raise InputError(f"--shots {file} is empty: give examples as JSONL (question, answer) or as plain text")
     if str(file).endswith((".jsonl", ".json")):
-        examples = [_example(file, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        examples = [_example(file, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         return Shots("".join(examples), "Question: {question}\nAnswer:", ("\nQuestion:",))
     if "{question}" in text:
         before, _, after = text.rpartition("{question}")
@@ -115,11 +115,19 @@ def read_shots(file: str | Path) -> Shots:
 def _example(file: str | Path, number: int, line: str) -> str:
     try:
         example = json.loads(line)
-        return f"Question: {str(example['question']).strip()}\nAnswer: {str(example['answer']).strip()}\n\n"
+        question, answer = (_shown(example[name]) for name in ("question", "answer"))
+        return f"Question: {question}\nAnswer: {answer}\n\n"
     except (ValueError, KeyError, TypeError):
         raise InputError(
             f'--shots {file}, line {number}: give an object like {{"question": "1 + 1?", "answer": "2"}}'
         ) from None
+
+
+def _shown(value: Any) -> str:
+    """A text or a number as an example shows it. Raises TypeError for anything else, such as null."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return str(value).strip()
 
 
 def read_template(given: str | None) -> str | None:
@@ -141,7 +149,7 @@ def read_template(given: str | None) -> str | None:
 
 def _read(file: str | Path, option: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8")
+        return Path(file).read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise InputError(f"{option}: cannot read {file}: {reason}") from None

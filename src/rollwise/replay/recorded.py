@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 from rollwise.errors import InputError
 
 EXAMPLE = '{"answers": ["12", "7"], "tokens": [310, 280], "gold": "12"}'
+
+_LARGEST_WEIGHT = 1e300
+"""So that weights can be added up."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,10 @@ def _tokens(given: Sequence[Any], count: int) -> tuple[int, ...]:
 def _weights(given: Sequence[Any], count: int) -> tuple[float, ...]:
     _same_length(given, count, "weights")
     for place, value in enumerate(given, start=1):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise InputError(f"the weight of answer {place} is {str(value)[:60]!r}; give a number of at least 0")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_WEIGHT:
+            raise InputError(
+                f"the weight of answer {place} is {str(value)[:60]!r}; give a number from 0 to {_LARGEST_WEIGHT:g}"
+            )
     return tuple(map(float, given))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rollwise.core import Usage
-from rollwise.engines.http import Endpoint, Fleet, SyncClient, listed_cards, possible
+from rollwise.engines.http import GIVE_A_KEY, Endpoint, Fleet, SyncClient, listed_cards, possible, wants_a_key
 from rollwise.errors import EngineError, InputError
 
 
@@ -22,12 +22,14 @@ def served_model(fleet: Fleet) -> ServedModel:
     """The model to use, as the first server lists it: the one that the address names, else one that scores steps, else
     the first.
 
-    Raises InputError if no server answers.
+    Raises InputError if no server answers, or if it wants another key.
     """
     address = fleet.addresses[0]
     client = SyncClient(address)
     try:
-        listed: list[dict[str, Any]] = listed_cards(client.get("/v1/models")) or [{}]
+        listed: list[dict[str, Any]] = listed_cards(client.get("/v1/models"))
+        if not listed and (reason := client.refusal("/v1/models")) is not None and wants_a_key(reason):
+            raise InputError(f"{address.url}: {reason}; {GIVE_A_KEY}")
     except EngineError as error:
         raise InputError(f"no reward model is served at {address.url}: {error}; check the server") from None
     finally:
@@ -35,7 +37,7 @@ def served_model(fleet: Fleet) -> ServedModel:
     if address.model:
         matching, otherwise = [card for card in listed if card.get("id") == address.model], {}
     else:
-        matching, otherwise = [card for card in listed if card.get("task") == "token_classify"], listed[0]
+        matching, otherwise = [card for card in listed if card.get("task") == "token_classify"], (listed or [{}])[0]
     card = matching[0] if matching else otherwise
     return ServedModel(address.model or card.get("id"), card.get("max_model_len"), card.get("owned_by"))
 

@@ -130,7 +130,7 @@ def parsed_body(raw: bytes) -> dict[str, Any]:
         raise bad_request(f"the body is not JSON: {str(error)[:120]}; send one JSON object") from None
     if not isinstance(body, dict):
         raise bad_request("the body is not a JSON object: send one")
-    if b"\\u" in raw and not _is_unicode(body):
+    if (b"\\u" in raw or b"\0" in raw or not raw.isascii()) and not _is_unicode(body):
         raise bad_request("the body holds half of a surrogate pair, which is no character: send whole characters")
     return body
 

@@ -114,7 +114,7 @@ def verdict_on_record(store: Store, name: str, gate: Gate, current: str, candida
 def golden_questions(file: Path) -> list[tuple[str, str]]:
     """The (question, answer) pairs of a JSONL file. Raises InputError if a line is no such pair."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(f"golden: cannot read {file}: {reason}") from None
@@ -124,7 +124,10 @@ def golden_questions(file: Path) -> list[tuple[str, str]]:
             continue
         try:
             row = json.loads(line)
-            pairs.append((str(row["question"]), str(row["answer"])))
+            question, answer = row["question"], row["answer"]
+            if isinstance(answer, bool) or not isinstance(answer, str | int | float) or not isinstance(question, str):
+                raise TypeError(row)
+            pairs.append((question, str(answer)))
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f'{file}, line {number}: give an object like {{"question": "1 + 1?", "answer": "2"}}'

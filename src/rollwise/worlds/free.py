@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollwise.answers import Grader, find_grader
-from rollwise.core import Problem, Problems
+from rollwise.core import Problem, Problems, is_unicode
 from rollwise.errors import InputError
 
 
@@ -26,9 +26,11 @@ class FreeText(Problems):
         )
 
     def parse(self, question: str) -> Problem:
-        """The question with the instruction to box its answer. Raises InputError if the question is empty."""
+        """The question with the instruction to box its answer. Raises InputError if it is empty or no text."""
         if not question.strip():
             raise InputError("the question is empty: give a question, like rollwise solve 'What is 12 × 13?'")
+        if not is_unicode(question):
+            raise InputError("the question holds half of a surrogate pair, which is no character: give it as UTF-8")
         return Problem(question, question, None, self.name, instruction=self.grader.asks)
 
     def remark(self, problem: Problem) -> str | None:

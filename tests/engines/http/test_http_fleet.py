@@ -68,6 +68,7 @@ def test_waits_and_statuses() -> None:
     assert retry_after("2", 0) == 2
     assert retry_after("Thu, 01 Jan 1970 00:00:10 GMT", 4) == 6
     assert [retry_after(value, 0) for value in (None, "", "soon", "inf")] == [None] * 4
+    assert retry_after(f"Fri, 31 Dec {'9' * 20} 23:59:59 GMT", 0) is None
     for status in (408, 425, 429, 500, 502, 503, 504):
         with pytest.raises(TransientError):
             check_status(status, "{}")

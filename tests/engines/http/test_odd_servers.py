@@ -29,6 +29,7 @@ from rollwise.engines.http.servers import Address, addresses
 from rollwise.engines.http.shapes import BrokenReplyError, checked, listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
 from rollwise.errors import InputError
+from rollwise.rewards.requests import served_model
 from rollwise.testing import MANNERS, faulty
 
 Answer = Callable[[str, Any], tuple[int, Any, dict[str, str]]]
@@ -173,6 +174,31 @@ def test_a_list_of_models_without_an_envelope_is_read() -> None:
         _,
     ):
         assert probe(addresses(url)[0]).model == "m"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "told"),
+    [
+        (401, {}, ": the server answered 401: the reason; give its key as ROLLWISE_API_KEY in the environment"),
+        (403, {}, ": the server answered 403: the reason; give an OpenAI-compatible server, or its model as #NAME"),
+        (301, {"Location": "https://127.0.0.1:9/x?key=s"}, ": it sends requests on to https://127.0.0.1:9; give that"),
+        (200, {}, " lists no model under /v1/models: give an OpenAI-compatible server"),
+    ],
+)
+def test_a_server_without_a_list_of_models_says_why(status: int, headers: dict[str, str], told: str) -> None:
+    with answering(lambda path, body: (status, {"error": {"message": "the reason"}}, headers)) as (url, _):
+        with pytest.raises(InputError) as caught:
+            probe(addresses(url)[0])
+        assert told in str(caught.value)
+        assert "key=s" not in str(caught.value)
+        if status == 401:  # else each of its rollouts would be lost later
+            with pytest.raises(InputError, match="the reason; give its key as ROLLWISE_API_KEY"):
+                served_model(Fleet(addresses(url)))
+
+
+def test_a_question_that_no_request_can_carry_is_refused() -> None:
+    with emulated("vllm") as server, pytest.raises(InputError, match="half of a surrogate pair"):
+        rollwise.solve("What is 1 \udcff 1?", world="text", policy=server.url, budget=2)
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are() -> None:

@@ -7,8 +7,8 @@ from rollwise.lazy import exports
 if TYPE_CHECKING:
     from rollwise.engines.http.client import Endpoint, Fleet, Patience
     from rollwise.engines.http.embedder import HttpEmbedder
-    from rollwise.engines.http.exchange import LostError
-    from rollwise.engines.http.keys import key_headers, redacted
+    from rollwise.engines.http.exchange import LostError, wants_a_key
+    from rollwise.engines.http.keys import GIVE_A_KEY, key_headers, redacted
     from rollwise.engines.http.policy import HttpPolicy
     from rollwise.engines.http.probing import probe
     from rollwise.engines.http.servers import Server, addresses, is_url, weaknesses
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rollwise.engines.http.sync_client import SyncClient
 
 __all__ = [
+    "GIVE_A_KEY",
     "BrokenReplyError",
     "Endpoint",
     "Fleet",
@@ -34,6 +35,7 @@ __all__ = [
     "probe",
     "redacted",
     "shown",
+    "wants_a_key",
     "weaknesses",
 ]
 
@@ -45,6 +47,8 @@ __getattr__ = exports(
         "Patience": "client",
         "HttpEmbedder": "embedder",
         "LostError": "exchange",
+        "wants_a_key": "exchange",
+        "GIVE_A_KEY": "keys",
         "key_headers": "keys",
         "redacted": "keys",
         "HttpPolicy": "policy",

@@ -6,6 +6,7 @@ import email.utils
 import json
 import math
 import time
+from http import HTTPStatus
 from typing import Any
 
 from rollwise.engines.http.keys import redacted
@@ -17,11 +18,20 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429})
 
 
 class LostError(EngineError):
-    """A request that failed for good. `refused` is True if the server rejected it."""
+    """A request that failed for good. `refused` is True if the server rejected it, with the status `status`."""
 
-    def __init__(self, reason: str, refused: bool = False) -> None:
+    def __init__(self, reason: str, refused: bool = False, status: int | None = None) -> None:
         super().__init__(reason)
-        self.refused = refused
+        self.refused, self.status = refused, status
+
+
+class MovedError(LostError):
+    """A request that the server sends on to another address. rollwise does not follow: its key is for one server."""
+
+
+def wants_a_key(error: Exception) -> bool:
+    """Whether a request failed because its API key is missing or wrong."""
+    return isinstance(error, LostError) and error.status == HTTPStatus.UNAUTHORIZED
 
 
 class TransientError(EngineError):
@@ -55,7 +65,7 @@ def retry_after(value: str | None, now: float) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
@@ -71,7 +81,7 @@ def check_status(status: int, body: str, wait: str | None = None) -> None:
     if status in TRANSIENT_STATUSES or status >= 500:
         seconds = retry_after(wait, time.time())
         raise TransientError(reason, seconds, repeats=status >= 500 and seconds is None)
-    raise LostError(reason, refused=True)
+    raise LostError(reason, refused=True, status=status)
 
 
 def parsed(text: str) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from rollwise.engines.http import templates
-from rollwise.engines.http.exchange import TransientError
+from rollwise.engines.http.exchange import MovedError, TransientError, wants_a_key
+from rollwise.engines.http.keys import GIVE_A_KEY
 from rollwise.engines.http.servers import Server
 from rollwise.engines.http.shapes import listed_cards, possible
 from rollwise.engines.http.sync_client import SyncClient
@@ -72,13 +73,24 @@ def _chosen_model(client: SyncClient, listed: Sequence[Mapping[str, Any]]) -> Ma
     """The listed model that the address names, else the first one that generates text."""
     url, wanted = client.address.url, client.address.model
     if not listed and wanted is None:
-        raise InputError(
-            f"{url} lists no model under /v1/models: give an OpenAI-compatible server, or its model as #NAME"
-        )
+        raise _without_list(client)
     names = [str(card["id"]) for card in listed]
     if wanted is not None and names and wanted not in names:
         raise InputError(f"{url} serves no model {wanted!r}; it serves: {', '.join(names[:8])}")
     return next((card for card in listed if card["id"] == wanted), model_for("generate", listed))
+
+
+def _without_list(client: SyncClient) -> InputError:
+    """What to say of a server that lists no model: why, if it tells, and what to do about it."""
+    url, reason = client.address.url, client.refusal("/v1/models")
+    advice = "give an OpenAI-compatible server, or its model as #NAME"
+    if reason is None:
+        return InputError(f"{url} lists no model under /v1/models: {advice}")
+    if wants_a_key(reason):
+        advice = GIVE_A_KEY
+    elif isinstance(reason, MovedError):
+        advice = "give that address"
+    return InputError(f"{url} does not list its models: {reason}; {advice}")
 
 
 def _sglang_tokenizer(client: SyncClient, kind: str) -> str | None:

@@ -9,6 +9,8 @@ from rollwise.errors import InputError
 
 KEYS = ("ROLLWISE_API_KEY", "OPENAI_API_KEY")
 """The environment variables that may hold the API key; the first one that is set counts."""
+GIVE_A_KEY = f"give its key as {KEYS[0]} in the environment"
+"""What to do about a server that wants a key, or another one."""
 
 
 def api_key() -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from rollwise.engines.http.environment import usable_environment
-from rollwise.engines.http.exchange import LostError, check_status, parsed
+from rollwise.engines.http.exchange import LostError, MovedError, check_status, parsed
 from rollwise.engines.http.keys import key_headers, redacted
 from rollwise.engines.http.servers import Address
 from rollwise.engines.http.shapes import BrokenReplyError
@@ -43,6 +43,14 @@ class SyncClient:
         """The JSON at a route; None if the server refuses the route or replies no JSON."""
         with contextlib.suppress(LostError, BrokenReplyError):
             return self._request("GET", path, None, tries)
+        return None
+
+    def refusal(self, path: str) -> LostError | BrokenReplyError | None:
+        """Why a route gives no JSON; None if it does."""
+        try:
+            self._request("GET", path, None, 1)
+        except (LostError, BrokenReplyError) as error:
+            return error
         return None
 
     def post(self, path: str, body: Mapping[str, Any], tries: int = _TRIES) -> Any:
@@ -81,5 +89,8 @@ class SyncClient:
             ) from None
         except httpx.HTTPError as error:
             raise EngineError(f"{url} broke off: {type(error).__name__}: {redacted(str(error))}") from None
+        if reply.next_request is not None:
+            target = reply.next_request.url
+            raise MovedError(f"it sends requests on to {target.scheme}://{target.netloc.decode()}", refused=True)
         check_status(reply.status_code, reply.text, reply.headers.get("retry-after"))
         return parsed(reply.text)
