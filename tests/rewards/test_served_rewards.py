@@ -449,7 +449,8 @@ def test_a_judge_that_never_ends_or_refuses_is_reported_before_the_search() -> N
     with serving(lambda path, body: refusing) as (url, log):
         with pytest.raises(InputError, match="the model `gpt` does not exist"):
             Judge(f"{url}#gpt")
-        assert [path for path, _ in log] == ["/v1/models", "/v1/chat/completions"]
+        # the list of models is asked for once more, for the reason why it is empty
+        assert [path for path, _ in log] == ["/v1/models", "/v1/models", "/v1/chat/completions"]
 
 
 def test_a_judge_that_ignores_the_format_is_remarked() -> None:
@@ -472,7 +473,7 @@ async def test_a_judge_that_replies_another_shape_costs_one_rollout(wrong: Any) 
     assert isinstance(lost, Failure)
 
 
-def test_a_judges_chat_godd_rowsat_its_end() -> None:
+def test_a_judges_chat_grows_at_its_end() -> None:
     """A server's prefix cache then holds everything but the new step."""
     first, second = (messages(QUESTION, STEPS[:count], "points")[-1]["content"] for count in (1, 2))
     shown = first.index(STEPS[0]) + len(STEPS[0])
