@@ -17,7 +17,7 @@ from rollwise.engines.local import Arena, common_length, feed, load_checkpoint
 from rollwise.errors import InputError
 from rollwise.rewards import LOG_CONCENTRATIONS
 from rollwise.training.fitting import digest_of, save_half
-from rollwise.training.reward import Example, encode, encode_prefixes, with_head
+from rollwise.training.reward import Example, beta_binomial_loss, encode, encode_prefixes, with_head
 
 if TYPE_CHECKING:
     import torch
@@ -129,15 +129,11 @@ def _part(example: Example, depth: int, shared: int) -> tuple[int, ...]:
 
 
 def loss_of(labelled: Labelled, weight: torch.Tensor, bias: torch.Tensor, sureness: torch.Tensor) -> torch.Tensor:
-    """-log of the beta-binomial chance of the right completions, per completion, as all reward models learn it."""
+    """The loss of a head, which is that of all reward models."""
     import torch
 
     states, right, count = map(torch.from_numpy, (labelled.states, labelled.right, labelled.completions))
-    mean, concentration = torch.sigmoid(states @ weight + bias).clamp(1e-6, 1 - 1e-6), sureness.exp()
-    some, none = concentration * mean, concentration * (1 - mean)
-    beta = torch.lgamma(some + right) + torch.lgamma(none + count - right) - torch.lgamma(concentration + count)
-    at_start = torch.lgamma(some) + torch.lgamma(none) - torch.lgamma(concentration)
-    return -(beta - at_start).sum() / count.sum()
+    return beta_binomial_loss(torch.sigmoid(states @ weight + bias), sureness, right, count)
 
 
 def fit_head(labelled: Labelled, penalty: float) -> Head:
@@ -154,7 +150,7 @@ def fit_head(labelled: Labelled, penalty: float) -> Head:
 
     def closure() -> torch.Tensor:
         search.zero_grad()
-        value = loss_of(scaled, weight, bias, sureness.clamp(*LOG_CONCENTRATIONS)) + penalty * weight.square().sum() / 2
+        value = loss_of(scaled, weight, bias, sureness) + penalty * weight.square().sum() / 2
         value.backward()
         return value
 

@@ -118,6 +118,8 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
         return _pack(given.out, given.into or given.out / "adapters", given.base)
     import judging
 
+    if given.outcomes and (given.part, given.method) != ("reward", "head"):
+        raise InputError("--outcomes labels the head of a reward model: give it to the part reward with --method head")
     completed = given.out / f"completions-{given.part_of or 'reward'}.jsonl"
     if given.part == "reward" and given.method == "head":
         from heads import tune_head

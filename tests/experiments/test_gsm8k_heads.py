@@ -139,6 +139,8 @@ def test_the_reward_model_scores_as_the_head_does(
 ) -> None:
     file = sampled(tmp_path / "sampled.jsonl")
     given = ["reward", "--method", "head", "--outcomes", str(file), "--policy", str(trunk), "--out", str(tmp_path)]
+    assert importlib.import_module("recipe").main([each for each in given if each not in ("--method", "head")]) == 2
+    assert "--method head" in capsys.readouterr().err
     assert importlib.import_module("recipe").main(given) == 2
     assert "no prefix was completed several times" in capsys.readouterr().err
     completed(tmp_path / "completions-reward.jsonl")

@@ -15,8 +15,9 @@ from rollwise.errors import InputError
 from rollwise.worlds import on_course
 
 IN_FLIGHT = 16
+"""How many problems have their prefixes completed at the same time."""
 ROLLOUTS_IN_FLIGHT = 256
-"""How many problems are sampled at the same time."""
+"""How many plain samples are drawn at the same time, of as many problems as that takes."""
 Task = TypeVar("Task")
 Reply = TypeVar("Reply")
 Do = Callable[[Iterable[Task], Callable[[Task, Reply], None]], None]

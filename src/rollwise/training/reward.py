@@ -132,11 +132,8 @@ def to_batch(examples: Sequence[Example], padding: int) -> Batch:
 
 
 def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    """-log of the beta-binomial chance of the right completions at the step ends, per completion.
-
-    c of n completions are right with chance ∝ B(c + κμ, n - c + κ(1 - μ)) / B(κμ, κ(1 - μ)). The mean μ is the softmax
-    of the first two logits, and log κ is the third. For a single completion the term depends on μ alone: it is the
-    cross entropy, whose expectation is smallest at the true worth.
+    """The `beta_binomial_loss` of the step ends. The mean is the softmax of the first two logits, and the log of the
+    concentration is the third.
     """
     import torch
 
@@ -145,8 +142,22 @@ def label_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     count = batch["completions"][known].double()
     right = batch["labels"][known] * count
     at_ends = logits[known].double()
-    mean = torch.softmax(at_ends[:, :2], dim=-1)[:, 1].clamp(1e-6, 1 - 1e-6)
-    concentration = at_ends[:, 2].clamp(*LOG_CONCENTRATIONS).exp()
+    return beta_binomial_loss(torch.softmax(at_ends[:, :2], dim=-1)[:, 1], at_ends[:, 2], right, count)
+
+
+def beta_binomial_loss(
+    mean: torch.Tensor, log_concentration: torch.Tensor, right: torch.Tensor, count: torch.Tensor
+) -> torch.Tensor:
+    """-log of the beta-binomial chance of the right completions, per completion; `right` of `count` are right (n,).
+
+    c of n completions are right with chance ∝ B(c + κμ, n - c + κ(1 - μ)) / B(κμ, κ(1 - μ)), with the mean μ and the
+    concentration κ. For a single completion the term depends on μ alone: it is the cross entropy, whose expectation is
+    smallest at the true worth.
+    """
+    import torch
+
+    mean = mean.clamp(1e-6, 1 - 1e-6)
+    concentration = log_concentration.clamp(*LOG_CONCENTRATIONS).exp()
 
     def log_beta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
