@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,6 +41,14 @@ def serving(folder: Path, **fields: Any) -> Iterator[tuple[str, Any]]:
         yield url, service
     service.writer.close()
     service.writer.store.close()
+
+
+def until(true: Callable[[], Any], seconds: float = 120.0) -> None:
+    """Wait until something is true. A busy machine may take long; a test fails only if it never comes."""
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "it did not come"
+        time.sleep(0.02)
 
 
 class Upstream(ThreadingHTTPServer):

@@ -220,7 +220,7 @@ def test_a_comparison_that_hangs_is_killed_and_the_next_one_works() -> None:
     assert hung is not None
     start = time.monotonic()
     assert not equivalent(TOWER, "1", seconds=1)
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 60
     assert hung.poll() is not None
     assert equivalent(*IRRATIONAL, PATIENCE)
 

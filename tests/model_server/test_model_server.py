@@ -525,9 +525,7 @@ def test_a_client_that_hangs_up_gives_its_rows_back(
         else:
             with pytest.raises(httpx.ReadTimeout):
                 impatient.post("/v1/completions", json=body)
-    started = time.monotonic()
     assert settled(client)
-    assert time.monotonic() - started < PATIENCE / 4
     assert 0 < counter.calls < 1000 / ROWS * 5
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import chat, serving
+from serving import chat, serving, until
 
 from rollwise.service import Route, Settings, Store, advance_route
 from rollwise.service.drift import calibration_error, stability_index
@@ -179,20 +179,12 @@ def test_a_band_goes_on_after_a_restart(tmp_path: FilePath) -> None:
         settings: Settings = service.settings
         store = service.writer.store
         asyncio.run(advance_route(settings, store, "game", "a test", lambda done, total: None))
-        import time
-
         import httpx
 
-        for _ in range(100):
-            if service.staging.stages["game"].stage == "shadow":
-                break
-            time.sleep(0.05)
+        until(lambda: service.staging.stages["game"].stage == "shadow")
         for seed in range(3):
             assert httpx.post(f"{url}/v1/chat/completions", json=chat(seed=seed), timeout=60).status_code == 200
-        for _ in range(1200):
-            if len(service.staging.watches["game"].candidate) == 3:
-                break
-            time.sleep(0.05)
+        until(lambda: len(service.staging.watches["game"].candidate) == 3)
         before, shadowed = service.staging.watches["game"], service.staging.shadowed["game"]
         assert len(before.candidate) == len(before.current) == 3
         kept = watch_of(service.staging.stages["game"], before.window, store)

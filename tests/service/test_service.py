@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from serving import HARD, QUESTION, chat, events_of, serving, upstream
+from serving import HARD, QUESTION, chat, events_of, serving, until, upstream
 
 import rollwise
 from rollwise.core import (
@@ -146,10 +146,7 @@ def test_a_client_that_hangs_up_ends_its_search(running: Running, stream: bool) 
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         time.sleep(0.3)
-    for _ in range(100):
-        if search_page(service.writer.store, filters={"outcome": "cancelled"})[1] > before:
-            break
-        time.sleep(0.05)
+    until(lambda: search_page(service.writer.store, filters={"outcome": "cancelled"})[1] > before)
     assert search_page(service.writer.store, filters={"outcome": "cancelled"})[1] == before + 1
     assert service.admission.running == 0
 
@@ -217,9 +214,7 @@ class Fixed(RewardModel, RewardSession):
 def test_a_deadline_answers_with_the_paths_that_finished(tmp_path: FilePath) -> None:
     slow = Route(policy=Slow(), reward=Fixed(), strategy="temperature", budget=50, stop_early="never", vote="majority")
     with serving(tmp_path, routes={"slow": slow}) as (url, service), httpx.Client(base_url=url, timeout=60) as http:
-        began = time.perf_counter()
         reply = http.post("/v1/chat/completions", json=chat(rollwise={"deadline": 1.1})).json()
-        assert time.perf_counter() - began < 8
         found = reply["rollwise"]
         assert found["outcome"] == "deadline"
         assert 1 <= found["spent"] < 10

@@ -3,7 +3,6 @@
 import asyncio
 import datetime
 import json
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,8 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving import HARD, QUESTION, chat, serving, upstream
+from serving import HARD, QUESTION, chat, serving, until, upstream
 
+from rollwise.engines.http import Patience
 from rollwise.errors import InputError
 from rollwise.service import (
     Route,
@@ -142,14 +142,6 @@ def say(url: str, **fields: Any) -> Any:
     return reply.json()["rollwise"]
 
 
-def until(true: Any) -> None:
-    for _ in range(200):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
-
-
 def test_a_rule_is_introduced_by_its_gate_and_every_step_is_on_record(staged: tuple[str, Any, Settings]) -> None:
     url, service, settings = staged
     store = Store(settings.store)
@@ -270,7 +262,13 @@ def test_texts_are_kept_only_if_asked(tmp_path: FilePath) -> None:
         assert replay_search(record) == []
 
 
-def test_a_candidate_whose_server_dies_falls_back_and_no_request_fails(tmp_path: FilePath) -> None:
+def test_a_candidate_whose_server_dies_falls_back_and_no_request_fails(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(patience: Patience, attempt: int, asked: float | None, *key: object) -> float:
+        return 0.2 if attempt < 3 else 3600.0  # who tries a fifth time does not answer in time
+
+    monkeypatch.setattr(Patience, "wait", wait)
     with upstream() as gone:
         rules = ["rebase", {"name": "judged", "strategy": "rebase", "reward": f"judge@{gone.url}"}]
         routes = {"game": {"budget": 2, "rules": rules, "vote": "weighted_majority", "canary": [50]}}
@@ -286,10 +284,8 @@ def test_a_candidate_whose_server_dies_falls_back_and_no_request_fails(tmp_path:
             assert say(url, user=of_canary[0])["route_rule"] == "judged"
             gone.shutdown()
             gone.server_close()
-            began = time.perf_counter()
             with ThreadPoolExecutor(6) as pool:
                 found = list(pool.map(lambda user: say(url, user=user), of_canary[:6]))
-            assert time.perf_counter() - began < 10
             assert {each["route_rule"] for each in found} == {"rebase"}
             assert {each["stage"] for each in found} <= {"rescue", "off"}
             last = changes(store, "game")[0]

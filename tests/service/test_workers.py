@@ -21,7 +21,7 @@ import httpx
 import pytest
 from postgres import PASSWORD, postgres
 from served import QUESTION, Emulator, emulated
-from serving import chat, serving
+from serving import chat, serving, until
 
 from rollwise.service import (
     Store,
@@ -62,13 +62,6 @@ def emptied(url: str) -> str:
 def policy() -> Iterator[Emulator]:
     with emulated("vllm", seconds=0.05) as server:
         yield server
-
-
-def until(true: Any, seconds: float = 90) -> None:
-    ends = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < ends, "it did not come"
-        time.sleep(0.05)
 
 
 def say(url: str, **fields: Any) -> httpx.Response:

@@ -321,11 +321,9 @@ def test_a_refusal_is_reported_at_once(status: int) -> None:
 )
 def test_the_same_fault_again_and_again_ends_early(status: int, reply: Any) -> None:
     with answering(lambda path, body: (status, reply, {})) as (url, log):
-        began = time.monotonic()
         with pytest.raises(LostError, match="the same fault 4 times in a row"):
             asyncio.run(asked(url, Patience()))
         assert len(log) == 4
-        assert time.monotonic() - began < 4
 
 
 def test_other_faults_and_faults_among_successes_are_tried_longer() -> None:

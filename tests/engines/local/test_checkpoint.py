@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ def saved(folder: Path, kind: str, **options: Any) -> Path:
 def test_a_model_of_the_wanted_kind_is_loaded(tmp_path: Path, kind: str, wanted: str, tied: bool) -> None:
     model, _ = load_checkpoint(saved(tmp_path, kind, tie_word_embeddings=tied), wanted)
     assert type(model).__name__ == kind
+
+
+def test_threads_load_models_at_the_same_time(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "LlamaForCausalLM", tie_word_embeddings=True)
+    weights, _ = load_checkpoint(folder, POLICY)
+    with ThreadPoolExecutor(8) as pool:
+        loaded = list(pool.map(lambda _: load_checkpoint(folder, POLICY)[0], range(40)))
+    for model in loaded:
+        assert model.lm_head.weight is model.model.embed_tokens.weight
+        torch.testing.assert_close(model.state_dict(), weights.state_dict())
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

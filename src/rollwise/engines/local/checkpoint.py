@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rollwise.errors import InputError, MissingExtraError
+
+_LOADING = threading.Lock()
+"""transformers changes modules of torch while it loads a model, so a second thread that loads at the same time gets a
+model without its tied weights."""
 
 
 def load_checkpoint(folder: Path, kind: str | type, dtype: str | None = None) -> tuple[Any, Any]:
@@ -27,15 +32,16 @@ def load_checkpoint(folder: Path, kind: str | type, dtype: str | None = None) ->
     device = "cuda" if torch.cuda.is_available() else "cpu"
     default = "auto" if device == "cuda" else torch.float32
     model_class: Any = getattr(transformers, kind) if isinstance(kind, str) else kind
-    model, loading = model_class.from_pretrained(
-        folder,
-        dtype=getattr(torch, dtype) if dtype else default,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
+    with _LOADING:
+        model, loading = model_class.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype) if dtype else default,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+        )
     _check_kind(folder, model_class.__name__, model, loading)
     return model.to(device).eval(), load_tokenizer(folder)
 
