@@ -43,7 +43,7 @@ def serving(folder: Path, **fields: Any) -> Iterator[tuple[str, Any]]:
     service.writer.store.close()
 
 
-def until(true: Callable[[], Any], seconds: float = 120.0) -> None:
+def until(true: Callable[..., Any], seconds: float = 120.0) -> None:
     """Wait until something is true. A busy machine may take long; a test fails only if it never comes."""
     ends = time.monotonic() + seconds
     while not true():

@@ -7,7 +7,8 @@ after the first step are taken: those that compute the same sums against those t
 chance that a pair of the same sums is more similar than a pair of other sums (AUC, ties count half), averaged over the
 questions with both kinds, and the pairs on which similarity and sums disagree most. For every strategy also how many
 finished paths are right or hold a wrong sum, and the chance that a right one has a larger last reward, or a larger mean
-log-probability, than a wrong one.
+log-probability, than a wrong one. For each strategy that compares paths also the T_s at which its directions are
+nearest to approaches: a bench on validation questions tells which T_s to take.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import numpy as np
 from rollwise.answers import sums_of
 from rollwise.bench.finding import stored
 from rollwise.calibration import area_under_curve
+from rollwise.core import Directions, FloatArray, IntArray
+from rollwise.directions import uniqueness
 from rollwise.errors import RollwiseError
 from rollwise.numerics import bootstrap_interval, keyed_generator
 
@@ -56,18 +59,62 @@ def _ordered(expression: str) -> str:
     return sign.join(sorted(expression.split(sign)))
 
 
-def pairs_of(records: Sequence[Mapping[str, Any]]) -> Iterator[Pair]:
-    """The pairs of paths after the first step, of those that compute something there."""
+@dataclass(frozen=True)
+class Compared:
+    """The first steps of a search that compute something (k), and how similar a finder takes them to be (k, k)."""
+
+    steps: tuple[str, ...]
+    similarity: FloatArray
+
+    @property
+    def groups(self) -> IntArray:
+        """The approach of each step (k,), as a number."""
+        names = {each: number for number, each in enumerate(dict.fromkeys(map(approach, self.steps)))}
+        return np.array([names[approach(step)] for step in self.steps])
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair of steps."""
+        groups = self.groups
+        for first, second in combinations(range(len(self.steps)), 2):
+            same = bool(groups[first] == groups[second])
+            yield Pair(self.steps[first], self.steps[second], float(self.similarity[first, second]), same)
+
+
+def compared_of(records: Sequence[Mapping[str, Any]]) -> Compared | None:
+    """The first steps of a search, which its strategy compared by similarity; None if it did not."""
     allocated = next((each for each in records if each["event"] == "allocated" and "similarity" in each), None)
     if allocated is None:
-        return
+        return None
     texts = {each["path"]: each["text"] for each in records if each["event"] == "grown" and each["round"] == 0}
-    similarity = np.zeros((len(allocated["paths"]), len(allocated["paths"])))
-    similarity[np.tril_indices(len(similarity), -1)] = allocated["similarity"]
-    known = [(place, texts[path]) for place, path in enumerate(allocated["paths"]) if path in texts]
-    for (first, one), (second, other) in combinations(known, 2):
-        if approach(one) and approach(other):
-            yield Pair(one.strip(), other.strip(), float(similarity[second, first]), approach(one) == approach(other))
+    paths = allocated["paths"]
+    similarity = np.zeros((len(paths), len(paths)))
+    similarity[np.tril_indices(len(paths), -1)] = allocated["similarity"]
+    similarity += similarity.T + np.eye(len(paths))
+    known = [place for place, path in enumerate(paths) if approach(texts.get(path, ""))]
+    return Compared(tuple(texts[paths[place]].strip() for place in known), similarity[np.ix_(known, known)])
+
+
+def temperature(searches: Sequence[Compared]) -> dict[str, Any]:
+    """The T_s at which DORA's weights come nearest to one share for each approach, over searches that tune it.
+
+    A direction of n steps should have γ = 1/n for each. Returned are the T_s of a grid with the least root mean square
+    of ln γ + ln n over all steps, that error, and the error at the default T_s.
+    """
+    grid = [float(each) for each in 10.0 ** np.arange(-4, 0.26, 0.25)]
+
+    def error(*value: float) -> float:
+        off = [
+            np.log(uniqueness(Directions(similarity=each.similarity), *value) * np.bincount(each.groups)[each.groups])
+            for each in searches
+        ]
+        return float(np.sqrt(np.mean(np.concatenate(off) ** 2)))
+
+    best = min(grid, key=error)
+    return {
+        "T_s": float(f"{best:.2g}"),
+        "error": round(error(best), 3),
+        "error at the default": round(error(), 3),
+    }
 
 
 @dataclass(frozen=True)
@@ -152,17 +199,21 @@ def agreement(questions: Iterable[Sequence[Pair]], examples: int = 3) -> dict[st
 def measured(run: Path) -> dict[str, Any]:
     """Strategy → what its rewards tell, and its agreement if it compares paths, of a bench with events."""
     store, experiment = stored(run)
-    pairs: dict[str, list[list[Pair]]] = {}
+    searches: dict[str, list[Compared]] = {}
     ends: dict[str, list[list[End]]] = {}
     for result in store.results(experiment.id):
         events = store.events(experiment.id, result.cell, result.problem) or ()
         ends.setdefault(result.cell.label, []).append(ends_of(events))
-        if found := list(pairs_of(events)):
-            pairs.setdefault(result.cell.label, []).append(found)
-    return {
-        label: {"ends": told(ends[label])} | ({"directions": agreement(pairs[label])} if label in pairs else {})
-        for label in ends
-    }
+        if (found := compared_of(events)) and len(found.steps) > 1:
+            searches.setdefault(result.cell.label, []).append(found)
+    return {label: {"ends": told(ends[label])} | directions(searches.get(label)) for label in ends}
+
+
+def directions(searches: Sequence[Compared] | None) -> dict[str, Any]:
+    """How far a finder's directions agree with approaches, and the T_s that suits them; nothing without searches."""
+    if not searches:
+        return {}
+    return {"directions": agreement([list(each.pairs()) for each in searches]), "temperature": temperature(searches)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

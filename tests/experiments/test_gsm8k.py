@@ -203,16 +203,30 @@ def test_steps_of_the_same_sums_are_one_approach() -> None:
 def test_agreement_is_the_chance_that_equal_approaches_are_more_similar() -> None:
     approaches = module("approaches")
     steps = ("3*4 = 12 pears", "4 x 3 = 12", "3+4 = 7", "nothing is computed")
-    agreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.9, 0.1, 0.2, 1.0, 1.0, 1.0])))
+    agreeing = list(approaches.compared_of(first_round(*steps, similarity=[0.9, 0.1, 0.2, 1.0, 1.0, 1.0])).pairs())
     assert [(pair.same, pair.similarity) for pair in agreeing] == [(True, 0.9), (False, 0.1), (False, 0.2)]
     assert approaches.agreement([agreeing])["auc"] == 1
-    disagreeing = list(approaches.pairs_of(first_round(*steps, similarity=[0.15, 0.1, 0.2, 1.0, 1.0, 1.0])))
+    disagreeing = list(approaches.compared_of(first_round(*steps, similarity=[0.15, 0.1, 0.2, 1.0, 1.0, 1.0])).pairs())
     assert approaches.agreement([disagreeing])["auc"] == 0.5
     found = approaches.agreement([agreeing, disagreeing, []])
     assert (found["questions"], found["pairs"], found["auc"]) == (2, 6, 0.75)
     assert found["interval"][0] <= 0.75 <= found["interval"][1]
     assert found["same sums, least similar"][0]["similarity"] == 0.15
     assert found["other sums, most similar"][0]["second"] == "3+4 = 7"
+
+
+def test_the_temperature_is_that_at_which_directions_are_approaches() -> None:
+    approaches = module("approaches")
+    steps = ("3*4 = 12", "4*3 = 12", "3+4 = 7", "2*4 = 8")
+    near = approaches.compared_of(first_round(*steps, similarity=[0.998, 0.9, 0.9, 0.9, 0.9, 0.9]))
+    assert near.groups.tolist() == [0, 0, 1, 2]
+    far = approaches.compared_of(first_round(*steps, similarity=[0.9, 0.2, 0.2, 0.2, 0.2, 0.2]))
+    small, large = approaches.temperature([near]), approaches.temperature([far])
+    assert 0.002 < small["T_s"] < 0.1 < large["T_s"]
+    assert small["error"] <= small["error at the default"]
+    assert large["error"] < large["error at the default"]
+    assert approaches.compared_of([]) is None
+    assert approaches.directions([]) == {}
 
 
 def test_finished_paths_are_counted_and_compared() -> None:
