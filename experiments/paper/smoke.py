@@ -3,8 +3,9 @@
     python experiments/paper/smoke.py experiments/paper/math500-llama-3.2-1b.toml --out runs/smoke
     python experiments/paper/smoke.py experiments/paper/*.toml --out runs/smoke
 
-Everything is as in the recipe but for the models, the questions (two), the budgets (4 and 8) and the seeds (one). The
-models have the recipe's architectures. Policy and embedder are behind servers as in the recipe; the reward model is in
+Everything is as in the recipe but for the models, the questions (two), the budgets (4 and 8), the seeds (one) and the
+lengths: random models end no text, so a step has at most 48 tokens and a path 384. The models have the recipe's
+architectures. Policy and embedder are behind servers as in the recipe; the reward model is in
 this process. The figures mean nothing: what counts is that the recipe runs to its report.
 """
 
@@ -27,6 +28,7 @@ QUESTIONS = [
     {"problem": "What is 3 + 3?", "answer": "6", "unique_id": "two", "level": 2},
 ]
 BUDGETS = (4, 8)
+LENGTHS = {"max_step_tokens": 48, "max_tokens": 384}
 
 
 def main() -> None:
@@ -53,10 +55,10 @@ def smoke(recipe: Path, out: Path, paper: Path | None = None) -> Path:
             served = f"{url}#{policy.name}"
             models_of = ["--data", str(questions), "--policy", served, "--reward", str(reward)]
             belief = out / "belief.json"
-            search = settings(grid)
+            search = settings({**grid["search"], **LENGTHS})
             few = ["--paths", "4", "--points", "2", "--completions", "2", "--least", "4"]
             rollwise("calibrate", *models_of, *few, *search, "--out", str(belief))
-            parts = ["--set", f"directions={embedder}", "--set", f"belief={belief}"]
+            parts = ["--set", f"directions={embedder}", "--set", f"belief={belief}", *settings(LENGTHS)]
             size = ["--budgets", ",".join(map(str, BUDGETS)), "--seeds", "1", "--limit", "2"]
             rollwise("bench", "--config", str(recipe), *models_of, *parts, *size, "--out", str(out / "bench"))
     rollwise("report", str(out / "bench"), *(["--paper", str(paper)] if paper else []))
@@ -73,10 +75,10 @@ def architecture(grid: dict[str, Any]) -> str:
     return "LlamaForCausalLM" if policy_name(grid).startswith("Llama") else "Qwen2ForCausalLM"
 
 
-def settings(grid: dict[str, Any]) -> list[str]:
-    """The recipe's settings that decide a rollout, as flags of `rollwise calibrate`."""
+def settings(search: dict[str, Any]) -> list[str]:
+    """Those of the settings that decide a rollout, as flags of `rollwise calibrate` and `rollwise bench`."""
     names = ("temperature", "top_p", "max_step_tokens", "max_tokens", "max_steps")
-    return [part for name in names for part in ("--set", f"{name}={grid['search'][name]}")]
+    return [part for name in names if name in search for part in ("--set", f"{name}={search[name]}")]
 
 
 def rollwise(*arguments: str) -> None:
