@@ -204,6 +204,8 @@ def test_fields_are_guessed_named_and_joined(tmp_path: Path) -> None:
     assert seen(read_questions(file, fields=named)) == [("1", "How many?", "x", None)]
     with pytest.raises(InputError, match="no field 'nots', which --answer-field names; it has Body, Question"):
         read_questions(file, fields={"answer": "nots"})
+    with pytest.raises(InputError, match=r"no field 'ID\+Difficulty', which --id-field names"):
+        read_questions(file, fields={"id": "ID+Difficulty"})
 
 
 def test_golds_of_known_shapes(tmp_path: Path) -> None:

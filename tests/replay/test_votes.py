@@ -127,6 +127,7 @@ def test_both_forms_of_a_line_are_read() -> None:
     assert recorded == Recorded(("12", None, "7"), (30, 5, 1), "12")
     simple = read_recorded({"answers": [12, None], "gold": 12, "weights": [1, 0.5]})
     assert simple == Recorded(("12", None), None, "12", (1.0, 0.5))
+    assert read_recorded({"answers": ["12"], "gold": None, "gold_answer": 0}).gold == "0"
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def _records_in(lines: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            record = json.loads(text, parse_constant=_refuse) if text else None
+            record = json.loads(text, parse_constant=_refuse, parse_float=_finite) if text else None
         except json.JSONDecodeError as error:
             where = f"{error.msg} at column {error.colno}"
             raise InputError(f"line {number} is not JSON: {where}; give one JSON object per line") from None
@@ -103,6 +103,12 @@ def _records_in(lines: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(value := float(digits)):
+        raise ValueError(f"{digits[:30]} is too large for a number")
+    return value
 
 
 def _text(record: dict[str, Any], field: str, number: int, optional: bool = False) -> str | None:

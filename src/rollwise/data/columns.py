@@ -19,7 +19,7 @@ COMMON: dict[str, Sequence[str]] = {
     "id": ("id", "unique_id", "task_id", "question_id", "problem_id", "uid", "idx"),
     "level": ("level", "difficulty"),
 }
-"""What a field is for → its common names, in lower case, the first that is there counts. `a+b` joins two fields."""
+"""What a field is for → its common names, in lower case, the first that is there counts. For the question, `a+b` joins two fields."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _find(where: str, part: str, named: str | None, there: Collection[str]) -> s
     if named == NONE:
         return None
     if named is not None:
-        for name in _parts(named, there):
+        for name in _parts(named, there) if part == "question" else [named]:
             if name not in there:
                 raise InputError(f"{where} has no field {name!r}, which --{part}-field names; it has {_listed(there)}")
         return named

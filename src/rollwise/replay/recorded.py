@@ -33,7 +33,8 @@ def read_recorded(record: Mapping[str, Any]) -> Recorded:
     Either `all_answers` is a list of [answer, tokens], with `gold_answer`; or `answers` is a list, with `tokens`,
     `weights` and `gold` if they are known. Numbers count as their digits, empty texts as no answer.
     """
-    gold = _text(record.get("gold", record.get("gold_answer")), "the gold answer")
+    known = [record[name] for name in ("gold", "gold_answer") if record.get(name) is not None]
+    gold = _text(known[0] if known else None, "the gold answer")
     if "all_answers" in record:
         pairs = _list(record["all_answers"], "all_answers")
         if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):

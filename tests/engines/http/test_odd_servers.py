@@ -211,10 +211,9 @@ def test_wrong_types_of_lenient_fields_count_as_missing_features() -> None:
     choice = {"text": "a", "finish_reason": "stop", "logprobs": {"token_logprobs": "x"}, "token_ids": [-1]}
     (read,) = checked("a completion", {"choices": [choice]})["choices"]
     assert (read["text"], read["logprobs"], read["token_ids"]) == ("a", None, None)
-    assert possible("counts", {"usage": {"prompt_tokens": True, "completion_tokens": 3}})["usage"] == {
-        "prompt_tokens": None,
-        "completion_tokens": 3,
-    }
+    for odd in (True, -1, 2**63, 1e30, "3"):
+        usage = {"prompt_tokens": odd, "completion_tokens": 3}
+        assert possible("counts", {"usage": usage})["usage"] == {"prompt_tokens": None, "completion_tokens": 3}
 
 
 def test_the_message_of_a_wrong_shape_names_the_place_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,8 @@ def test_tokens_are_counted_by_the_usage_else_the_ids_else_the_logprobs() -> Non
     assert read_reply(VLLM, full, rule, 9, 5).step.tokens == 3
     assert read_reply(VLLM, choice("a b", "length", logprobs=logprobs), rule, 9, 5).step.tokens == 2
     assert read_reply(VLLM, full, rule, 9, 5).step.logprob == pytest.approx(-1.5)
+    absurd = choice("a b", "length", logprobs={"token_logprobs": [1e308, -0.5, 1e308], "tokens": ["a", " ", "b"]})
+    assert read_reply(VLLM, absurd, rule, 9, 5).step.logprob == -0.5
     bare = read_reply(VLLM, choice("a b", "length"), rule, 9, 5)
     assert math.isnan(bare.step.logprob)
     assert not bare.counted

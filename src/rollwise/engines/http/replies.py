@@ -115,7 +115,7 @@ def certainty(top_logprobs: Sequence[Mapping[str, float | None] | None], most: i
 
 def _logprob(value: Any) -> float:
     number = float(value) if isinstance(value, int | float) else _FLOOR
-    return max(number, _FLOOR) if not math.isnan(number) else _FLOOR
+    return min(max(number, _FLOOR), 0.0) if not math.isnan(number) else _FLOOR
 
 
 def read_reply(server: Server, body: Any, rule: StepRule, limit: int, top: int) -> Reply:

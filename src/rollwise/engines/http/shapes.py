@@ -39,7 +39,8 @@ def _without_surrogates(text: str) -> str:
 Lenient = Annotated[Value | None, WrapValidator(_or_none)]
 """A value that only shows a feature: None if its type is wrong."""
 Text = Annotated[str, AfterValidator(_without_surrogates)]
-Count = Annotated[int, Field(strict=True, ge=0)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**48)]
+"""A number of tokens or of parameters. No server has that many; a database cannot hold a larger sum."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Id = Annotated[int, Field(strict=True, ge=0)]
 Name = Annotated[Text, Field(min_length=1)]
