@@ -19,7 +19,9 @@ COMMON: dict[str, Sequence[str]] = {
     "id": ("id", "unique_id", "task_id", "question_id", "problem_id", "uid", "idx"),
     "level": ("level", "difficulty"),
 }
-"""What a field is for → its common names, in lower case, the first that is there counts. For the question, `a+b` joins two fields."""
+"""What a field is for → its common names, in lower case, the first that is there counts. `a+b` joins two fields of the
+question.
+"""
 
 
 @dataclass(frozen=True)
