@@ -14,11 +14,16 @@ from rollwise.plugins import is_own_file, plugin_files
 
 WORLDS = ("countdown", "stories", "stories-even")
 
-ADAPTED = {"gsm8k": ("gsm8k", "policy"), "gsm8k-early": ("gsm8k", "policy-early")}
-"""Bundled policies that are adapters: name → world and folder. `rollwise models get WORLD` makes them whole models."""
+ADAPTED = {
+    "policy": {"gsm8k": ("gsm8k", "policy"), "gsm8k-early": ("gsm8k", "policy-early")},
+    "reward": {"gsm8k": ("gsm8k", "reward")},
+}
+"""Bundled models that are adapters, which have a name in every world: part → name → world and folder. `rollwise models
+get WORLD` makes them whole models.
+"""
 
-ADAPTED_WORLDS = tuple(dict.fromkeys(world for world, _ in ADAPTED.values()))
-"""The worlds of these policies, which `rollwise models get` names."""
+ADAPTED_WORLDS = tuple(dict.fromkeys(world for names in ADAPTED.values() for world, _ in names.values()))
+"""The worlds of these models, which `rollwise models get` names."""
 
 DIRECTIONS = ("hidden", "state", "text", "minilm")
 
@@ -30,8 +35,8 @@ FAMILY = {
 
 OURS = {
     "strategy": (*STRATEGIES,),
-    "policy": (*FAMILY["policy"], *ADAPTED, "demonstrator"),
-    "reward": (*FAMILY["reward"], "confidence", "sums", "none", "dial", "worth"),
+    "policy": (*FAMILY["policy"], *ADAPTED["policy"], "demonstrator"),
+    "reward": (*FAMILY["reward"], *ADAPTED["reward"], "confidence", "sums", "none", "dial", "worth"),
     "directions": DIRECTIONS,
     "world": (*WORLDS, "gsm8k", "text"),
 }
@@ -50,11 +55,11 @@ def bundled(world: str, part: str, name: str = "trained") -> Path:
 
 
 def bundled_named(world: str, part: str, name: str) -> Path | None:
-    """The folder of a bundled model by its name: one of FAMILY in that world, or a policy of ADAPTED in any world.
+    """The folder of a bundled model by its name: one of FAMILY in that world, or one of ADAPTED in any world.
     None for any other name; the folder need not exist.
     """
-    if part == "policy" and name in ADAPTED:
-        own, folder = ADAPTED[name]
+    if name in ADAPTED.get(part, ()):
+        own, folder = ADAPTED[part][name]
         return bundled(own, part).parent / folder
     return bundled(world, part, name) if name in FAMILY.get(part, ()) else None
 
@@ -73,10 +78,14 @@ def adapters(world: str) -> list[Path]:
     return sorted(file.parent for file in bundled(world, "policy").parent.glob("*/base.json"))
 
 
-def bundled_belief(world: str) -> Path | None:
-    """The belief file of a world's bundled policy and reward model; None if the world has none."""
-    file = bundled(world, "policy").parent / "belief.json"
-    return file if file.is_file() else None
+def bundled_belief(world: str, policy: str, reward: str) -> Path | None:
+    """The belief file of a bundled policy and its reward model, by their names in a world; None if there is none."""
+    found = [bundled_named(world, "policy", policy), bundled_named(world, "reward", reward)]
+    for own in (*WORLDS, *ADAPTED_WORLDS):
+        file = bundled(own, "policy").parent / "belief.json"
+        if found == [bundled(own, "policy"), bundled(own, "reward")] and file.is_file():
+            return file
+    return None
 
 
 def named_path(name: str) -> Path:

@@ -218,11 +218,12 @@ _SERVED = re.compile(r"(?P<family>[a-z_]+(?:/[a-z_]+)?)@(?P<url>https?://.+)")
 def find_reward(name: str, world: str, dtype: str | None = None, answer: str = BOXED) -> RewardModel:
     """The reward model of a name.
 
-    "trained" and "weak" are a world's bundled models. "confidence" is the policy's own confidence, "sums" whether the
-    sums in the text are right, "none" the same reward for every path. "dial(SIZE,SHARED)" is whether a path is on
-    course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending right, plus noise. "family@http://..." and
-    "judge@http://..." are behind a server. Other names are a folder ("family:FOLDER" if its family does not show), your
-    own function or reward model by `file.py:name`, or a package's. `answer` is the form in which a dial reads answers.
+    "trained" and "weak" are a world's bundled models, "gsm8k" is GSM8K's in any world. "confidence" is the policy's own
+    confidence, "sums" whether the sums in the text are right, "none" the same reward for every path.
+    "dial(SIZE,SHARED)" is whether a path is on course, plus noise; "worth(SIZE,SHARED)" is the exact chance of ending
+    right, plus noise. "family@http://..." and "judge@http://..." are behind a server. Other names are a folder
+    ("family:FOLDER" if its family does not show), your own function or reward model by `file.py:name`, or a package's.
+    `answer` is the form in which a dial reads answers.
     """
     if (match := _DIAL.fullmatch(name)) is not None:
         return _dial(match, world, answer)
@@ -325,7 +326,7 @@ def model_folder(name: str, world: str, part: str) -> Path:
         )
     if not Path(name).is_dir():
         names = ["confidence", "sums"] if part == "reward" else []
-        names += [*FAMILY[part], *(ADAPTED if part == "policy" else ()), *offered(part, OURS[part])]
+        names += [*FAMILY[part], *ADAPTED[part], *offered(part, OURS[part])]
         names += [other] if other else []
         names += ["hf:owner/name", "or the folder of a model"]
         raise InputError(f"no {part} is called {name!r}: give {', '.join(names)}")

@@ -11,6 +11,7 @@ from rollwise.models import whole_model
 from rollwise.names import ADAPTED, adapters, bundled, bundled_named
 from rollwise.registry import find_policy, find_reward
 from rollwise.search import Config, find_parts, settled
+from rollwise.search.parts import belief_file
 
 QUESTION = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
@@ -34,13 +35,27 @@ def test_an_adapter_without_its_whole_model_says_what_to_run() -> None:
     assert whole_model(bundled("countdown", "policy")) == bundled("countdown", "policy")
 
 
-def test_each_of_these_policies_has_a_name_and_an_adapter() -> None:
-    for name, (world, folder) in ADAPTED.items():
-        found = bundled_named("countdown", "policy", name)
+@pytest.mark.parametrize("part", ["policy", "reward"])
+def test_each_of_these_models_has_a_name_and_an_adapter(part: str) -> None:
+    for name, (world, folder) in ADAPTED[part].items():
+        found = bundled_named("countdown", part, name)
         assert found in adapters(world)
         assert found.name == folder
+    for name, (world, _) in ADAPTED["policy"].items():
         assert settled(Config(policy=name)).world == world
-        assert bundled_named("countdown", "reward", name) is None
+
+
+def test_the_belief_is_that_of_the_policy_and_its_own_reward_model() -> None:
+    own = bundled("gsm8k", "policy").parent / "belief.json"
+
+    def found(policy: str, reward: str | None, world: str | None = None) -> Path | None:
+        return belief_file(settled(Config(policy=policy, reward=reward, world=world)))
+
+    assert found("gsm8k", "gsm8k") == found("gsm8k", "gsm8k", "text") == found("trained", "gsm8k", "gsm8k") == own
+    assert found("gsm8k", "trained") == found("trained", "trained", "gsm8k") == own
+    assert found("gsm8k-early", "gsm8k") is found("gsm8k", "confidence") is found("gsm8k", "weak", "countdown") is None
+    assert found("gsm8k", "trained", "countdown") is None
+    assert found("trained", None) == bundled("countdown", "policy").parent / "belief.json"
 
 
 def test_a_bundled_reward_of_an_adapted_world_has_to_be_named() -> None:

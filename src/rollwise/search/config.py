@@ -73,7 +73,7 @@ class Config(Options):
     )
     reward: Annotated[Any, Chosen, Shown(START, "trained; confidence with a policy's URL")] = Field(
         default=None,
-        description="What scores partial solutions: trained or weak (bundled), the FOLDER of a reward model, "
+        description="What scores partial solutions: trained, weak or gsm8k (bundled), the FOLDER of a reward model, "
         "hf:owner/name, family:FOLDER, family@URL, judge@URL, file.py:function, confidence (the policy's own), sums "
         "(whether sums in the text are right), none (every path the same), dial(SIZE,SHARED) or worth(SIZE,SHARED) "
         "(the truth plus noise).",

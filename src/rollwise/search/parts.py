@@ -148,7 +148,7 @@ def settled(config: Config) -> Config:
     """The config with the world, reward, directions and strategy chosen that it leaves open. Nothing is loaded."""
     served = is_url(config.policy)
     general = served or (isinstance(config.policy, str) and known_folder(config.policy) is not None)
-    adapted = ADAPTED.get(config.policy) if isinstance(config.policy, str) else None
+    adapted = ADAPTED["policy"].get(config.policy) if isinstance(config.policy, str) else None
     world = config.world or (adapted and adapted[0]) or ("text" if general else "countdown")
     left_out = {
         "world": world,
@@ -160,13 +160,13 @@ def settled(config: Config) -> Config:
 
 
 def belief_file(config: Config) -> Path | None:
-    """The belief file to read. "auto" is the world's own if policy and reward model are the world's own too."""
+    """The belief file to read. "auto" is that of the bundled policy and its reward model, if both are searched with."""
     if not isinstance(config.belief, str) or config.belief == "model":
         return None
     if config.belief != "auto":
         return Path(config.belief)
-    own = (config.policy, config.reward) == ("trained", "trained")
-    return bundled_belief(config.world or "") if own else None
+    named = isinstance(config.policy, str) and isinstance(config.reward, str)
+    return bundled_belief(config.world or "", config.policy, config.reward) if named else None
 
 
 def _strategy(config: Config) -> Any:
