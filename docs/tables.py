@@ -56,6 +56,8 @@ STRATEGIES = {
     "dora:reward=experiments/bad_rewards.py:inverted": "DORA, inverted reward",
     "rebase:reward=experiments/bad_rewards.py:noise": "REBASE, random reward",
     "dora:reward=experiments/bad_rewards.py:noise": "DORA, random reward",
+    "rebase:reward=gsm8k": "REBASE, reward model",
+    "optimal_directions:reward=gsm8k": "optimum by direction, reward model",
     "optimal": "optimum by path",
     "optimal_directions": "optimum by direction",
     "optimal_directions:directions=state": "optimum by direction, true states",

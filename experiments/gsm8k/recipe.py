@@ -1,6 +1,7 @@
 """GSM8K: makes the data, trains a policy and a reward model, and measures them. See docs/gsm8k.md.
 
-The parts, in their order: data, policy, completions, reward, evaluate, pack. After Ctrl-C, the same command goes on.
+The parts, in their order: data, policy, loss, completions, reward, evaluate, pack. After Ctrl-C, the same command goes
+on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rollwise.errors import InputError, RollwiseError
 from rollwise.models import model_folder
 from rollwise.training import use_threads
 
-PARTS = ("data", "policy", "completions", "reward", "evaluate", "pack")
+PARTS = ("data", "policy", "loss", "completions", "reward", "evaluate", "pack")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--dtype",
         choices=("float32", "bfloat16"),
         help="precision of products (default: "
-        "bfloat16 on a GPU, else float32; on a processor with AMX bfloat16 is faster)",
+        "bfloat16 on a GPU, else float32; with AMX or AVX-512 BF16 a processor is faster in bfloat16)",
     )
     made.add_argument("--into", type=Path, help="pack: the folder for the adapters")
     data = made.add_argument_group("data")
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=float, default=Tuning.epochs)
     train.add_argument("--batch-tokens", type=int, default=Tuning.batch_tokens)
     train.add_argument("--learning-rate", type=float, help="default: 1e-3 for lora, 1e-4 for full")
-    sample = made.add_argument_group("completions and evaluate")
+    sample = made.add_argument_group("loss, completions and evaluate")
     sample.add_argument("--policy", type=Path, help="policy's folder (default: OUT/policy)")
     sample.add_argument("--part-of", choices=("reward", "validation"), default=None, help="questions that are used")
     sample.add_argument("--questions", type=int, help="only the first so many questions")
@@ -92,7 +93,7 @@ def run(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     file = given.out / "facts.json"
     held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     name = given.part
-    if given.part in ("completions", "evaluate"):
+    if given.part in ("loss", "completions", "evaluate"):
         name = f"{given.part} {_policy(given).name} {given.part_of or given.data or _default_part(given.part)}"
     given.out.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps({**held, name: facts}, indent=2) + "\n", encoding="utf-8")
@@ -114,6 +115,11 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
         from tuning import tune_policy
 
         return tune_policy(_base(given.base), read_part(given.out / "data", "policy"), tuning, given.out, tell)
+    if given.part == "loss":
+        from tuning import held_out_loss
+
+        lines = read_part(given.out / "data", given.part_of or _default_part(given.part))[: given.questions]
+        return held_out_loss(_model(_policy(given)), lines, given.batch_tokens, tell)
     if given.part == "pack":
         return _pack(given.out, given.into or given.out / "adapters", given.base)
     import judging

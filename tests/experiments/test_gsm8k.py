@@ -324,6 +324,22 @@ def data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return tmp_path / "run"
 
 
+def loss_by_hand(policy: Path, file: Path, count: int) -> float:
+    """The mean over all tokens of some solutions of minus their log-probability, one solution at a time."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.float32).eval()
+    tokenizer, losses = AutoTokenizer.from_pretrained(policy), []
+    for line in list(map(json.loads, file.read_text().splitlines()))[:count]:
+        encoded = module("tuning").encode(tokenizer, line["question"], line["steps"])
+        tokens = torch.tensor([encoded.tokens])
+        with torch.inference_mode():
+            chances = model(tokens).logits[0].log_softmax(-1)
+        places = range(encoded.prompt, len(encoded.tokens))
+        losses += [-float(chances[place - 1, encoded.tokens[place]]) for place in places]
+    return float(np.mean(losses))
+
+
 def test_the_recipe_runs_from_the_rows_to_the_figures(
     data: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -340,6 +356,12 @@ def test_the_recipe_runs_from_the_rows_to_the_figures(
     distance = [float((each[name].float() - start[name].float()).norm()) for each in (early, late)]
     assert 0 < distance[0] < distance[1]
 
+    facts, status = recipe(capsys, data, "loss", "--questions", "3", "--batch-tokens", "512")
+    assert status == 0, facts
+    assert facts["loss"] == pytest.approx(
+        loss_by_hand(data / "policy", data / "data" / "validation.jsonl", 3), abs=1e-3
+    )
+
     for part in ("reward", "validation"):
         given = ["--part-of", part, "--questions", "2", "--paths", "2", "--completions", "2"]
         facts, status = recipe(capsys, data, "completions", *given)
@@ -355,7 +377,7 @@ def test_the_recipe_runs_from_the_rows_to_the_figures(
     figures = facts["reward"].get("all") or facts["reward"]["finished"]  # every sampled text may have a single step
     assert {"auc_outcome", "auc_within", "ece"} <= set(figures)
     assert facts["outcomes"]["solutions"] <= 8
-    assert len(json.loads((data / "facts.json").read_text())) == 6  # one for each part that was run
+    assert len(json.loads((data / "facts.json").read_text())) == 7  # one for each part that was run
 
 
 def test_a_packed_adapter_and_the_base_make_the_model_again(
