@@ -901,8 +901,9 @@ def test_solve_notes_a_belief_that_was_fitted_for_other_parts(belief: Path) -> N
 
 
 def test_a_world_may_bundle_a_belief(belief: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = tmp_path / "belief.json"
-    monkeypatch.setattr("rollwise.names.bundled", lambda world, part: tmp_path / part)
+    own = tmp_path / "stories" / "belief.json"
+    own.parent.mkdir()
+    monkeypatch.setattr("rollwise.names.bundled", lambda world, part, name="trained": tmp_path / world / (part + name))
     parts = {"world": "stories", "policy": "trained", "reward": "trained"}
     assert belief_file(Config.of(**parts)) is None
     own.write_bytes(belief.read_bytes())

@@ -652,7 +652,7 @@ def test_bundled_models_are_found_by_name_or_the_error_says_how_to_train_them(
         assert ("--policy 'demonstrator'" in str(raised.value)) == (find_world(world).demonstrator() is not None)
     with pytest.raises(InputError, match=rf"no weak reward.*world train {world}`"):
         find_reward("weak", world)
-    with pytest.raises(InputError, match=r"trained, weak, dial\(SIZE,SHARED\), hf:owner/name, or the folder"):
+    with pytest.raises(InputError, match=r"trained, weak, gsm8k, dial\(SIZE,SHARED\), hf:owner/name, or the folder"):
         find_reward("strong", world)
 
 
