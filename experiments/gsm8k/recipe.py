@@ -118,6 +118,8 @@ def _part(given: argparse.Namespace, show: Show) -> dict[str, Any]:
     if given.part == "loss":
         from tuning import held_out_loss
 
+        if given.data is not None:
+            raise InputError("loss reads the solutions of a part of the training questions: give --part-of, not --data")
         lines = read_part(given.out / "data", given.part_of or _default_part(given.part))[: given.questions]
         return held_out_loss(_model(_policy(given)), lines, given.batch_tokens, tell)
     if given.part == "pack":

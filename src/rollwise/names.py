@@ -80,12 +80,12 @@ def adapters(world: str) -> list[Path]:
 
 def bundled_belief(world: str, policy: str, reward: str) -> Path | None:
     """The belief file of a bundled policy and its reward model, by their names in a world; None if there is none."""
-    found = [bundled_named(world, "policy", policy), bundled_named(world, "reward", reward)]
-    for own in (*WORLDS, *ADAPTED_WORLDS):
-        file = bundled(own, "policy").parent / "belief.json"
-        if found == [bundled(own, "policy"), bundled(own, "reward")] and file.is_file():
-            return file
-    return None
+    writer, judge = bundled_named(world, "policy", policy), bundled_named(world, "reward", reward)
+    if writer is None or judge is None or writer.parent != judge.parent:
+        return None
+    own = (writer.name, judge.name) == (FAMILY["policy"]["trained"], FAMILY["reward"]["trained"])
+    file = writer.parent / "belief.json"
+    return file if own and file.is_file() else None
 
 
 def named_path(name: str) -> Path:

@@ -46,6 +46,7 @@ from rollwise.calibration.scoring import observe_prefixes, recorded_rewards
 from rollwise.cli import build_app
 from rollwise.core import Belief, Candidates, Directions, FloatArray
 from rollwise.errors import InputError
+from rollwise.names import FAMILY
 from rollwise.numerics import keyed_generator
 from rollwise.report.beliefs import belief_notes
 from rollwise.search.config import Config
@@ -903,7 +904,7 @@ def test_solve_notes_a_belief_that_was_fitted_for_other_parts(belief: Path) -> N
 def test_a_world_may_bundle_a_belief(belief: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "stories" / "belief.json"
     own.parent.mkdir()
-    monkeypatch.setattr("rollwise.names.bundled", lambda world, part, name="trained": tmp_path / world / (part + name))
+    monkeypatch.setattr("rollwise.names.bundled", lambda world, part, name: tmp_path / world / FAMILY[part][name])
     parts = {"world": "stories", "policy": "trained", "reward": "trained"}
     assert belief_file(Config.of(**parts)) is None
     own.write_bytes(belief.read_bytes())

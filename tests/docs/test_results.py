@@ -120,8 +120,13 @@ def test_data_says_which_command_made_it(name: str) -> None:
         return
     assert made_by["command"]
     assert made_by["models"]
-    for file in re.findall(r"experiments/\w+\.(?:toml|py)", str(made_by)):
+    for file in re.findall(r"experiments/[\w/-]+\.(?:toml|py)", str(made_by)):
         assert (ROOT / file).exists()
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_data_names_no_file_of_the_machine_that_made_it(name: str) -> None:
+    assert not re.findall(r'["\s]/\w+/', (tables.DATA / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", [name for name in DATA if "summaries" in tables.load(name)])

@@ -356,6 +356,7 @@ def test_the_recipe_runs_from_the_rows_to_the_figures(
     distance = [float((each[name].float() - start[name].float()).norm()) for each in (early, late)]
     assert 0 < distance[0] < distance[1]
 
+    assert recipe(capsys, data, "loss", "--data", "test.jsonl")[1] == 2
     facts, status = recipe(capsys, data, "loss", "--questions", "3", "--batch-tokens", "512")
     assert status == 0, facts
     assert facts["loss"] == pytest.approx(
