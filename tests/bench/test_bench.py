@@ -343,6 +343,18 @@ def test_a_changed_config_is_refused(tmp_path: FilePath, fields: dict[str, Any],
         resume(tmp_path, fields, scripted())
 
 
+def test_a_field_that_is_set_to_go_on_is_compared_and_the_others_stay(tmp_path: FilePath) -> None:
+    one = {"strategies": "temperature", "budgets": [1], "levels": [1], "limit": 1}
+    begin(tmp_path, one | {"search": {"reward": "dial(0.5,1)", "max_steps": 3}})
+    for same in ("max_steps=3", "reward=dial(0.5,1)"):
+        assert command.rollwise("bench", "--out", str(tmp_path), "--resume", "--set", same).returncode == 0
+    other = command.rollwise("bench", "--out", str(tmp_path), "--resume", "--set", "max_steps=4")
+    assert other.returncode == 2
+    assert "search was" in other.stderr
+    assert "max_steps 3 and is" in other.stderr
+    assert "reward" in other.stderr.partition("and is")[2]
+
+
 def test_what_else_decides_is_held_too(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("def even(candidates, width):\n    return [1] * width\n")

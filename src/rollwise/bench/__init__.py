@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rollwise.bench.browse import OUTCOMES, Browser, Filter, Listed, Pair, RecordedSearch
     from rollwise.bench.comparisons import Comparison, Saving, with_baseline
     from rollwise.bench.figures import Asked, Cost, Failure, Figures, Match, RoleCost, figures_of
-    from rollwise.bench.finding import begun
+    from rollwise.bench.finding import begun, begun_search
     from rollwise.bench.grid import Cell, Grid
     from rollwise.bench.history import Run, join_runs, read_run
     from rollwise.bench.paper import PaperCurves, benchmark_of, curves_of_model, read_paper
@@ -54,6 +54,7 @@ __all__ = [
     "TokenPrices",
     "begin",
     "begun",
+    "begun_search",
     "benchmark_of",
     "curves_of_model",
     "figures_of",
@@ -111,6 +112,7 @@ __getattr__ = exports(
         "Place": "places",
         "Shared": "places",
         "begun": "finding",
+        "begun_search": "finding",
         "options_of": "places",
         "read_place": "places",
         "resume": "run",

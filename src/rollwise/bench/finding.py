@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rollwise.bench.places import RESULTS_FILE, Place, Shared
 from rollwise.bench.store import Experiment, Store
@@ -42,6 +43,13 @@ def begun(place: Place) -> bool:
     if found is not None:
         found[0].close()
     return found is not None
+
+
+def begun_search(place: Place) -> dict[str, Any]:
+    """The fields that every search of the bench at a place was begun with. Raises InputError if there is no bench."""
+    store, experiment = stored(place)
+    store.close()
+    return dict(experiment.config["search"])
 
 
 def _instead(place: Place) -> str:

@@ -76,10 +76,13 @@ def bench(given: dict[str, Any]) -> None:
     goes_on, report, as_json = (bool(flags.pop(name, False)) for name in ("resume", "report", "as_json"))
     check_folder(out, "--out")
     grid = _read(flags.pop("config", None))
-    if "search" in flags:
-        flags["search"] = _search_of(grid) | flags["search"]
+    fields = flags.pop("search", {})
     grid |= flags
     place = _place(out, grid.pop("store", None), grid.pop("name", None))
+    if fields:
+        from rollwise.bench import begun_search
+
+        grid["search"] = (begun_search(place) if goes_on and "search" not in grid else _search_of(grid)) | fields
     if report:
         _refuse_running(grid, goes_on)
     else:
