@@ -1,6 +1,6 @@
 # make solve       install, then solve a question of the bundled world        (SEED=2, ARGS="--strategy rebase")
 # make test        install with the development extras, then check and test
-# make test-all    the default suite and what is heavy
+# make test-all    the default suite with new random examples, and what is heavy
 # make check       formatting, lint, types
 # make docs        the documentation as a site, in site/
 # PIP_ARGS="..." points pip elsewhere: a mirror, or a CPU build of torch
@@ -20,7 +20,7 @@ test: check
 	$(PYTEST) $(ARGS)
 
 test-all: .venv/all check
-	$(PYTEST) -m "heavy or not heavy" --no-skips $(ARGS)
+	$(PYTEST) -m "heavy or not heavy" --no-skips --hypothesis-profile explore $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

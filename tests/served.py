@@ -2,13 +2,14 @@
 
 import json
 import random
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 from rollwise.core import Problem
 from rollwise.engines.http.client import Patience
@@ -59,6 +60,7 @@ class Emulator(ThreadingHTTPServer):
     """A server of one kind. A token is a character. `log` keeps every request, `cut` counts the replies left unread."""
 
     daemon_threads = True
+    taken: ClassVar[set[int]] = set()
 
     def __init__(self, kind: str, **settings: Any) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -67,6 +69,16 @@ class Emulator(ThreadingHTTPServer):
         self.cut = 0
         self.judging = threading.Lock()
         self.failures: list[tuple[int, dict[str, str]]] = []
+
+    def server_bind(self) -> None:
+        """Take a port that no server of this process had before: what was found out about a URL is kept."""
+        super().server_bind()
+        while self.server_address[1] in self.taken:
+            self.socket.close()
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            self.server_address = ("127.0.0.1", 0)
+            super().server_bind()
+        self.taken.add(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Count a client that went away; it is no error of the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import subprocess
@@ -55,10 +56,15 @@ def test_engine_speed(models: Path, load: Any, tmp_path: Path, capsys: pytest.Ca
     assert "plain / generate" in capsys.readouterr().out
 
 
-def test_reward_tokens(models: Path, load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reward_tokens(
+    models: Path, load: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "tokens.json"
     parts = ["--policy", str(models / "policy"), "--reward", str(models / "reward"), "--strategies", "dora"]
-    load("reward_tokens").main(["--questions", "2", "--budget", "6", "--max-tokens", "60", *parts, "--json", str(out)])
+    module = load("reward_tokens")
+    one_by_one = functools.partial(module.ServedReward, concurrency=1)  # texts of one batch do not share their prompt
+    monkeypatch.setattr(module, "ServedReward", one_by_one)
+    module.main(["--questions", "2", "--budget", "6", "--max-tokens", "60", *parts, "--json", str(out)])
     found = json.loads(out.read_text(encoding="utf-8"))["strategies"]["dora"]
     here, kept, anew, each = found["read"].values()
     assert 0 < max(here, kept) < anew <= each

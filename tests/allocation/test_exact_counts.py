@@ -80,7 +80,7 @@ def test_counts_grow_with_the_width(
 def test_counts_follow_their_path(problem: Known, seed: int) -> None:
     """The means are changed so that no quotients tie, since ties go by position."""
     mean, concentration, width, floors, caps, spent = problem
-    mean = mean * np.random.default_rng(seed).uniform(0.5, 1, len(mean)) + 1e-3
+    mean = (mean + 1e-3) * np.random.default_rng(seed).uniform(0.5, 1, len(mean))
     order = np.random.default_rng(seed).permutation(len(mean))
     made = optimal_counts(mean, concentration, width, floors, caps, spent)
     moved = optimal_counts(mean[order], concentration[order], width, floors[order], caps[order], spent[order])

@@ -135,7 +135,7 @@ def kill_and_resume(folder: Path, questions: int, kills: int) -> None:
         stored = 0
         for kill in range(kills):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 600
             goal = stored + draw.randint(0, max(1, questions * 2 // (kills + 1)))
             while time.monotonic() < deadline and process.poll() is None:
                 if (folder / "killed" / "results.db").is_file() and len(_stored(folder / "killed")) > goal:

@@ -45,7 +45,7 @@ torch.set_num_threads(1)
 
 WORLD = find_world("countdown")
 ROWS = 8
-PATIENCE = 60.0
+PATIENCE = 300.0
 Post = Callable[..., Any]
 
 
@@ -217,7 +217,7 @@ def test_completion_i_of_a_request_has_the_seed_plus_i(models: Models, post: Pos
     alone = [post("/v1/completions", seed=7 + child, **options)["choices"][0]["text"] for child in range(4)]
     assert texts == [alone, alone]
     assert len(set(alone)) > 1
-    free = {post("/v1/completions", **options)["choices"][0]["text"] for _ in range(5)}
+    free = {post("/v1/completions", **options)["choices"][0]["text"] for _ in range(25)}
     assert len(free) > 1
     greedy = post("/v1/completions", **(options | {"temperature": 0}))["choices"][0]["text"]
     assert post("/v1/completions", top_p=1e-9, **options)["choices"][0]["text"] == greedy
@@ -523,8 +523,9 @@ def test_a_client_that_hangs_up_gives_its_rows_back(
             with impatient.stream("POST", "/v1/completions", json=body) as reply:
                 assert next(reply.iter_lines())
         else:
-            with pytest.raises(httpx.ReadTimeout):
-                impatient.post("/v1/completions", json=body)
+            while not counter.calls:  # a busy machine may not have begun within 0.4 s
+                with pytest.raises(httpx.TimeoutException):
+                    impatient.post("/v1/completions", json=body)
     assert settled(client)
     assert 0 < counter.calls < 1000 / ROWS * 5
 

@@ -261,7 +261,7 @@ def process(endpoint: str, home: Path, *arguments: str) -> subprocess.CompletedP
     """rollwise in a process, since the hub's client reads its settings once."""
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, "-m", "rollwise", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def test_a_model_of_the_hub_is_downloaded_without_its_code(hub: tuple[str, list[str]], tmp_path: Path) -> None:

@@ -38,7 +38,16 @@ from rollwise.search import Config
 from rollwise.service import read_settings, running
 
 GIVEN = ["pilot", "--world", "stories", "--policy", "demonstrator", "--directions", "state"]
-GIVEN += ["--levels", "3,4", "--limit", "15", "--budget", "4", "--minutes", "2"]
+GIVEN += [
+    "--levels",
+    "3,4",
+    "--limit",
+    "15",
+    "--budget",
+    "4",
+    "--minutes",
+    "600",
+]  # so that no time decides what is planned
 
 
 def pilot(out: Path, reward: str, *more: str) -> tuple[int, str, str]:
@@ -213,7 +222,7 @@ def test_the_service_starts_with_it_and_lets_the_candidate_through_its_gate(good
     golden = json.loads((good / "golden.jsonl").read_text(encoding="utf-8").splitlines()[0])
     with running(read_settings({"config": good / "serve.toml", "port": 0})) as url:
         body = {"model": "pilot", "messages": [{"role": "user", "content": golden["question"]}]}
-        reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
+        reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=300).json()
     assert reply["rollwise"]["route_rule"] == "plain"
     moved = command.rollwise("rollout", "advance", str(good / "serve.toml"), "pilot")
     assert moved.returncode == 0, moved.stderr
@@ -240,7 +249,7 @@ def options(good: Path) -> PilotOptions:
         levels=(3, 4),
         limit=15,
         budget=4,
-        minutes=2.0,
+        minutes=600.0,
         out=good,
     )
 

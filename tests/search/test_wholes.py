@@ -106,7 +106,7 @@ def test_the_record_is_that_of_the_same_rollouts_step_by_step(
 def test_a_deadline_lets_those_vote_that_have_ended_and_cancels_the_others() -> None:
     part = Keyed(lost={2})
     part.seconds = {1: 60.0, 4: 60.0, 7: 60.0}
-    solution = search(part, deadline=1.5)
+    solution = search(part, deadline=4.0)
     assert solution.expired
     assert sorted(path.key[0] for path in solution.finished) == sorted(part.ended) == [0, 3, 5, 6, 8]
     assert solution.failures == ("lost",)

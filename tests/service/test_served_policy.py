@@ -77,7 +77,7 @@ def test_usage_is_what_the_server_counted(url: str, policy: Emulator) -> None:
 
 
 def test_a_client_that_hangs_up_ends_the_requests_upstream(tmp_path: FilePath) -> None:
-    with emulated("vllm", seconds=0.3) as slow:
+    with emulated("vllm", seconds=1.0) as slow:
         route = {"policy": slow.url, "budget": 8, "strategy": "temperature", "concurrency": 2}
         with serving(tmp_path, routes={"math": route}) as (url, service):
             until(lambda: ("math", "search", (), False) in service.engines._kept)
@@ -89,22 +89,20 @@ def test_a_client_that_hangs_up_ends_the_requests_upstream(tmp_path: FilePath) -
                 connection.sendall(head.encode() + body)
                 until(lambda: slow.bodies("/v1/completions"))
             until(lambda: service.admission.running == 0)
-            asked = len(slow.bodies("/v1/completions"))
-            time.sleep(1.0)
-            assert asked <= 4
-            assert len(slow.bodies("/v1/completions")) == asked
+            time.sleep(2.5)  # a search that went on would ask for two texts a second
+            assert len(slow.bodies("/v1/completions")) <= 4
 
 
 def test_a_policy_that_is_away_is_told_and_found_again(tmp_path: FilePath) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    route = {"policy": f"http://127.0.0.1:{port}", "budget": 2}
-    with serving(tmp_path, routes={"math": route}) as (url, _):
-        reply = post(url, **chat(QUESTION))
-        assert reply.status_code == 503
-        assert int(reply.headers["retry-after"]) >= 1
-        assert httpx.get(f"{url}/health").json()["routes"]["math"]["up"] is False
-        assert httpx.get(f"{url}/live").status_code == 200
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # and never listens, so that nobody answers there
+        route = {"policy": f"http://127.0.0.1:{held.getsockname()[1]}", "budget": 2}
+        with serving(tmp_path, routes={"math": route}) as (url, _):
+            reply = post(url, **chat(QUESTION))
+            assert reply.status_code == 503
+            assert int(reply.headers["retry-after"]) >= 1
+            assert httpx.get(f"{url}/health").json()["routes"]["math"]["up"] is False
+            assert httpx.get(f"{url}/live").status_code == 200
 
 
 def test_a_server_that_is_gone_is_told_at_once(tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import json
 import socket
-import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path as FilePath
@@ -145,7 +144,7 @@ def test_a_client_that_hangs_up_ends_its_search(running: Running, stream: bool) 
     with socket.create_connection((host, int(port))) as connection:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        time.sleep(0.3)
+        until(lambda: service.admission.running)
     until(lambda: search_page(service.writer.store, filters={"outcome": "cancelled"})[1] > before)
     assert search_page(service.writer.store, filters={"outcome": "cancelled"})[1] == before + 1
     assert service.admission.running == 0
@@ -214,10 +213,10 @@ class Fixed(RewardModel, RewardSession):
 def test_a_deadline_answers_with_the_paths_that_finished(tmp_path: FilePath) -> None:
     slow = Route(policy=Slow(), reward=Fixed(), strategy="temperature", budget=50, stop_early="never", vote="majority")
     with serving(tmp_path, routes={"slow": slow}) as (url, service), httpx.Client(base_url=url, timeout=60) as http:
-        reply = http.post("/v1/chat/completions", json=chat(rollwise={"deadline": 1.1})).json()
+        reply = http.post("/v1/chat/completions", json=chat(rollwise={"deadline": 3.0})).json()
         found = reply["rollwise"]
         assert found["outcome"] == "deadline"
-        assert 1 <= found["spent"] < 10
+        assert 1 <= found["spent"] < 20
         assert found["saved"] == 0
         assert reply["choices"][0]["message"]["content"] == "\\boxed{3 + 4 × 0}"
         assert replay_search(search_record(service.writer.store, found["id"])) == []
@@ -418,9 +417,8 @@ def test_what_is_not_searched_goes_to_the_upstream_unchanged(tmp_path: FilePath)
         ):
             reply = httpx.post(f"{url}/v1/chat/completions", json=chat())
             assert reply.status_code == 502
-            time.sleep(1)
+            until(lambda: httpx.get(f"{url}/health").status_code == 503)
             health = httpx.get(f"{url}/health")
-            assert health.status_code == 503
             assert "http://127.0.0.1:9" in health.json()["routes"]["game"]["down"][0]
 
 

@@ -59,7 +59,7 @@ def echo() -> Iterator[str]:
 
 def sent(url: str, body: bytes) -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(url, body), timeout=5) as reply:
+    with opener.open(urllib.request.Request(url, body), timeout=60) as reply:
         content: bytes = reply.read()
         return content
 
@@ -162,7 +162,7 @@ def test_the_experiment_counts_losses_for_each_question(load: Any, tmp_path: Fil
     out = tmp_path / "found" / "rows.jsonl"
     options = ["--limit", "2", "--levels", "2,3", "--budget", "6", "--block", "3", "--out", str(out)]
     with emulated("vllm") as server:
-        command = [*options, "--url", server.url, "--strategies", "rebase", "--conditions", "0,0.3,0.3/1"]
+        command = [*options, "--url", server.url, "--strategies", "rebase", "--conditions", "0,0.3/30,0.3/1"]
         experiment.main(command)
         rows = experiment.read_rows(out)
         asked = len(server.log)
@@ -170,11 +170,13 @@ def test_the_experiment_counts_losses_for_each_question(load: Any, tmp_path: Fil
         assert len(server.log) == asked
         assert experiment.read_rows(out) == rows
     assert len(rows) == 3 * 4
-    lost = Counter({name: sum(row.failed for row in rows if row.condition == name) for name in ("0", "0.3", "0.3/1")})
-    assert lost["0"] == lost["0.3"] == 0 < lost["0.3/1"]
+    lost = Counter(
+        {name: sum(row.failed for row in rows if row.condition == name) for name in ("0", "0.3/30", "0.3/1")}
+    )
+    assert lost["0"] == lost["0.3/30"] == 0 < lost["0.3/1"]
     assert all(sum(row.reasons.values()) == row.failed == 6 - row.finished for row in rows)
-    digests = {name: [row.digest for row in rows if row.condition == name] for name in ("0", "0.3")}
-    assert digests["0"] == digests["0.3"]
+    digests = {name: [row.digest for row in rows if row.condition == name] for name in ("0", "0.3/30")}
+    assert digests["0"] == digests["0.3/30"]
 
 
 def test_a_condition_names_its_share_attempts_and_faults(load: Any) -> None:

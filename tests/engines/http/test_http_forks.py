@@ -22,7 +22,9 @@ def test_copies_share_a_request_and_grow_as_they_would_alone() -> None:
         together = asyncio.run(extended(policy, paths))
         asked = server.bodies("/v1/completions")[before:]
         alone = [asyncio.run(extended(policy, [path]))[0] for path in paths]
-    first, second = sorted(asked, key=lambda body: body["n"], reverse=True)  # they leave together and arrive in any order
+    first, second = sorted(
+        asked, key=lambda body: body["n"], reverse=True
+    )  # they leave together and arrive in any order
     assert (first["n"], second["n"]) == (16, 4)
     assert second["seed"] == first["seed"] + 16
     assert together == alone

@@ -164,7 +164,7 @@ def test_closing_a_session_stops_the_server(server: str) -> None:
     policy = HttpPolicy(server, "separator(#####)")
 
     def busy() -> int:
-        info = httpx.get(f"{server}/server_info", trust_env=False).json()["policy"]
+        info = httpx.get(f"{server}/server_info", trust_env=False, timeout=60).json()["policy"]
         return int(info["running"]) + int(info["waiting"])
 
     async def interrupted() -> int:
@@ -180,7 +180,7 @@ def test_closing_a_session_stops_the_server(server: str) -> None:
         return most
 
     assert asyncio.run(interrupted()) > 0
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 120
     while busy() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert busy() == 0

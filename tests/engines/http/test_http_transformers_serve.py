@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path as FilePath
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from reward_checkpoints import BYTES
+from serving import until
 from tiny import saved
 from walking import walk
 
@@ -38,19 +38,17 @@ def serving(model: FilePath | None, **options: Any) -> Iterator[str]:
     """The URL of `transformers serve`, started with a model or without, in this process as in its own tests."""
     from transformers.cli.serve import Serve
 
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     given = None if model is None else str(model)
-    server = Serve(given, host="127.0.0.1", port=port, device="cpu", dtype="float32", non_blocking=True, **options)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while not server.server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield url
-    finally:
-        server.kill_server()
+    with socket.socket() as held:  # nobody else gets the port; a socket that allows it may bind beside this one
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        server = Serve(given, host="127.0.0.1", port=port, device="cpu", dtype="float32", non_blocking=True, **options)
+        try:
+            until(lambda: server.server.started)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.kill_server()
 
 
 @pytest.fixture(scope="module")

@@ -383,7 +383,7 @@ def test_retry_after_is_honoured_beyond_a_second(dated: bool, synchronous: bool)
             SyncClient(Address(url)).post("/v1/completions", {})
         else:
             asyncio.run(asked(url, Patience()))
-    assert 1.4 < times[1] - times[0] < 5
+    assert 1.4 < times[1] - times[0] < 60
 
 
 def test_a_wait_that_is_too_long_for_a_probe_is_reported() -> None:
