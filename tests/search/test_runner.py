@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path as FilePath
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import rollwise
 from rollwise.core import Evidence, Failure, FloatArray, Path, PathKey, Problem, Sampling, Step, Stop, Usage
 from rollwise.errors import EngineError, InputError, UnknownNameError
 from rollwise.registry import find_world
-from rollwise.report.flow import fold_flow
+from rollwise.report.flow import Band, Flow, fold_flow
 from rollwise.report.pictures import search_svg
 from rollwise.report.search import verdict_text
 from rollwise.search.events import Allocated, rounds
@@ -338,6 +339,30 @@ def test_the_flow_of_a_search_adds_up_and_is_drawn() -> None:
     picture = search_svg(folded, "a < b")
     assert picture.count("<title>") == sum(len(column) for column in folded.columns)
     assert "a &lt; b" in picture
+
+
+@pytest.mark.parametrize("columns", [2, 4, 7, 10])
+def test_names_in_a_picture_end_before_the_next_bar_and_tell_the_result(columns: int) -> None:
+    names = [
+        "First find the time she wrote: 4 hours * 60 minutes/hour = 240 minutes.",
+        "wordsinarow" * 9,
+        "a, b",
+        "6 = 6",
+    ]
+    bands = tuple(
+        tuple(Band(index, label, name, 4, 0, 0, 0.5, 0.25, None, 4) for label, name in enumerate(names))
+        for index in range(columns)
+    )
+    links: dict[tuple[int, Hashable, Hashable], int] = {
+        (index, label, label): 4 for index in range(1, columns) for label in range(4)
+    }
+    picture = ElementTree.fromstring(search_svg(Flow(bands, links, {}, True), "x"))
+    texts = [each for each in picture.iter("{http://www.w3.org/2000/svg}text") if each.get("text-anchor") == "start"]
+    shown = {each.text or "" for each in texts}
+    assert {"a", "6 = 6"} <= shown
+    room = (920 - 2 * 56 - 60) / (columns - 1) - 16 - 20
+    assert all(len(text) <= max(6, room / 5.8) for text in shown)
+    assert columns > 7 or any(text.endswith("= 240 minutes") for text in shown)
 
 
 class Constant:

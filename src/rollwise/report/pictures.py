@@ -11,7 +11,7 @@ from rollwise.report.flow import Band, Flow
 from rollwise.report.svg import svg_document, svg_text
 
 _WIDTH, _HEIGHT, _MARGIN, _BAR, _MOST = 920, 420, 56, 16, 9
-
+_LETTER = 5.8  # the width of a letter of the names
 
 _OTHER = object()
 
@@ -22,6 +22,7 @@ class _Box:
     x: float
     y: float
     height: float
+    room: int
     taken_in: float = 0.0
     taken_out: float = 0.0
 
@@ -86,11 +87,12 @@ def _lay_out(columns: Sequence[Sequence[Band]]) -> dict[tuple[int, Hashable], _B
     most = max(sum(band.paths for band in column) for column in columns)
     unit = (bottom - top - gap * (_MOST - 1)) / most
     step = (_WIDTH - 2 * _MARGIN - 60) / max(1, len(columns) - 1)
+    room = int((step - _BAR - 20) / _LETTER)  # up to the next bar's number
     boxes = {}
     for index, column in enumerate(columns):
         y = top
         for band in column:
-            boxes[index, band.label] = _Box(band, _MARGIN + index * step, y, band.paths * unit)
+            boxes[index, band.label] = _Box(band, _MARGIN + index * step, y, band.paths * unit, room)
             y += band.paths * unit + gap
     return boxes
 
@@ -119,7 +121,7 @@ def _bar(box: _Box) -> str:
     if box.height >= 11 and band.label is not None:
         parts.append(svg_text(box.x - 4, middle, str(band.paths), "end", "#333"))
     if box.height >= 11 and band.given and band.label is not _OTHER:
-        parts.append(svg_text(box.x + _BAR + 4, middle, _short(band.name), "start", "#222"))
+        parts.append(svg_text(box.x + _BAR + 4, middle, _short(band.name, min(box.room, 24)), "start", "#222"))
     if box.height >= 11 and band.label is None and not band.right:
         parts.append(svg_text(box.x + _BAR + 4, middle, f"{band.paths} finished", "start", "#222"))
     if band.right:
@@ -129,10 +131,17 @@ def _bar(box: _Box) -> str:
     return "".join([*parts, "</g>"])
 
 
-def _short(name: str, most: int = 20) -> str:
-    """The name up to its first comma, shortened to whole words if it is longer than `most` characters."""
-    name = name.partition(",")[0]
-    return name if len(name) <= most else f"{name[:most].rpartition(' ')[0] or name[:most]}…"
+def _short(name: str, most: int) -> str:
+    """The name up to its first comma, in at most `most` characters. A longer one loses whole words: its first ones if
+    it ends with a result, which tells steps of one wording apart, else its last ones.
+    """
+    first = name.partition(",")[0]
+    if len(first) <= most:
+        return first
+    kept = name.rstrip(" .")[1 - most :]
+    if "=" in kept and " " in kept:
+        return f"…{kept.partition(' ')[2]}"
+    return f"{first[: most - 1].rpartition(' ')[0] or first[: most - 1]}…"
 
 
 def _rectangle(box: _Box, height: float, colour: str) -> str:
