@@ -265,6 +265,25 @@ def test_examples_are_the_largest_gains_and_losses_and_one_between() -> None:
     assert examples.facts(questions[0])["dora"] == {"vote": None, "right": False, "right paths": 1, "finished": 16}
 
 
+def test_pairs_are_counted_and_tested_as_by_hand() -> None:
+    paths = [(1, 0)] * 6 + [(0, 1)] + [(2, 3)] * 3
+    questions = [both(str(index), of, against) for index, (of, against) in enumerate(paths)]
+    found = module("paired").compared(questions)
+    assert found["questions"] == 10
+    assert (found["coverage"]["only the first"], found["coverage"]["only the second"]) == (6, 1)
+    assert found["coverage"]["difference"] == 0.5
+    assert found["coverage"]["sign test"] == 2 * (1 + 7) / 2**7
+    low, high = found["coverage"]["interval"]
+    assert -0.1 < low < 0.5 < high < 1
+    assert found["vote"] == {
+        "only the first": 0,
+        "only the second": 0,
+        "difference": 0.0,
+        "interval": [0.0, 0.0],
+        "sign test": 1.0,
+    }
+
+
 # The plan of a training
 
 
